@@ -1,0 +1,1 @@
+"""What runs to completion: the `cnn-image` command line and its steps."""

@@ -1,0 +1,1 @@
+"""The KServe transformer: decodes images, batches them, asks Triton."""

@@ -1,0 +1,1 @@
+"""The real Triton on a machine without Docker."""

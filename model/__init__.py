@@ -1,0 +1,1 @@
+"""What is learned, and how an image becomes its input."""
