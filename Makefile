@@ -1,0 +1,116 @@
+# cnn-image. `make help` lists the targets; the two that matter: `make run` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3.11
+VENV ?= .venv
+TRITON_VENV ?= .venv-triton
+# TensorFlow's CUDA build where an NVIDIA GPU is, its CPU build elsewhere.
+TRAIN ?= $(if $(shell command -v nvidia-smi),gpu,train)
+UV := $(VENV)/bin/uv
+UV_INSTALL := $(UV) pip install --compile-bytecode --require-hashes
+export VIRTUAL_ENV := $(abspath $(VENV))
+export CNN_IMAGE_TRITON_VENV := $(abspath $(TRITON_VENV))
+
+##@ The two commands
+.PHONY: run
+run: $(VENV)/.run $(TRITON_VENV)/.installed ## train if nothing was, then serve on http://localhost:8002 (EPOCHS, BATCH_SIZE, PORT, CIFAR10_DIR)
+	@exec $(VENV)/bin/cnn-image run
+
+.PHONY: test
+test: lint test-fast test-slow ## lint, types, import rules and every test that needs no cluster, with coverage
+
+##@ Parts of `make test`
+.PHONY: lint
+lint: $(VENV)/.dev ## ruff, mypy and the import rules
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+.PHONY: test-fast
+test-fast: $(VENV)/.dev ## the tests that take seconds
+	@$(VENV)/bin/pytest -q -m "not slow and not cluster" --cov --cov-report=
+
+.PHONY: test-slow
+test-slow: $(VENV)/.dev $(TRITON_VENV)/.installed ## the tests that train, export and serve for real
+	@$(VENV)/bin/pytest -v -m "slow and not cluster" --cov --cov-append
+
+##@ On Kubernetes
+.PHONY: images
+images: ## build the container images with docker, podman or buildah
+	@images/build
+
+.PHONY: cluster-test
+cluster-test: $(VENV)/.dev ## the tests on a Kubernetes with KServe (KUBECONFIG)
+	@$(VENV)/bin/pytest -v -m cluster tests/cluster
+
+.PHONY: k8s
+k8s: ## render the chart into k8s/
+	@k8s/render
+
+##@ Looking and measuring
+.PHONY: mlflow
+mlflow: $(VENV)/.run ## open the training runs on http://localhost:5000
+	@exec $(VENV)/bin/mlflow server --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///var/mlflow.db}" --host 127.0.0.1 --port 5000
+
+.PHONY: bench
+bench: $(VENV)/.dev $(TRITON_VENV)/.installed ## serving speed, side by side, into benchmarks/results/
+	@$(VENV)/bin/python -m benchmarks.serving
+
+.PHONY: bench-train
+bench-train: $(VENV)/.dev ## training speed and accuracy, side by side
+	@$(VENV)/bin/python -m benchmarks.training
+
+##@ Upkeep
+.PHONY: format
+format: $(VENV)/.dev ## let ruff format the code
+	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format .
+
+.PHONY: lock
+lock: $(VENV)/.dev ## resolve constraints.txt anew from pyproject.toml
+	@$(UV) pip compile pyproject.toml --all-extras --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-header --no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28 -q -o constraints.txt
+
+.PHONY: clean
+clean: ## remove the environments (var/, with the trained versions, stays)
+	@rm -rf $(VENV) $(TRITON_VENV)
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+# ------------------------------------------------------------------ environments
+
+.PHONY: machine
+machine:
+	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "cnn-image runs on Linux on x86-64; this is $$(uname -sm). Use the container: docker run -p 8002:8002 cnn-image (docs/kubernetes.md)." >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is not installed; on Debian 12: apt-get install python3.11 python3.11-venv (or name another one: make run PYTHON=/path/to/python3.11)." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "Python's venv package is not installed; on Debian 12: apt-get install python3.11-venv" >&2; exit 1; }
+
+# uv itself comes from the lock, its hash checked by pip; uv then installs the rest.
+$(UV): constraints.txt | machine
+	@echo "Making $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@awk '/^[a-z]/ {p = /^uv==/} p' constraints.txt > $(VENV)/uv.txt
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	@touch $@
+
+$(VENV)/.run: $(UV) pyproject.toml
+	@echo "Installing the locked requirements into $(VENV) (about 3 GB with TensorFlow; minutes the first time) ..."
+	@$(UV_INSTALL) -r pyproject.toml --extra $(TRAIN) --extra serve -c constraints.txt
+	@$(UV) pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@echo "Installing the tools for the tests into $(VENV) ..."
+	@$(UV_INSTALL) -q -r pyproject.toml --extra $(TRAIN) --extra serve --extra dev -c constraints.txt
+	@touch $@
+
+$(TRITON_VENV)/.installed: $(UV) kserve/triton_server/requirements.txt
+	@echo "Installing Triton into $(TRITON_VENV) ..."
+	@$(PYTHON) -m venv --without-pip $(TRITON_VENV)
+	@VIRTUAL_ENV=$(abspath $(TRITON_VENV)) $(UV_INSTALL) --no-deps -r kserve/triton_server/requirements.txt
+	@touch $@
