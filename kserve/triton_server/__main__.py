@@ -1,0 +1,30 @@
+"""`python -m triton_server --model-repository DIR`: the real Triton on this machine, without Docker."""
+
+import sys
+
+from pydantic import ValidationError
+
+from triton_server.environment import EnvironmentIncompleteError, find_environment
+from triton_server.launch import run
+from triton_server.settings import Settings
+
+
+def main() -> None:
+    """Reads the settings and becomes Triton; a problem ends in one sentence on stderr."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        flag = "--" + "-".join(str(part) for part in first["loc"]).replace("_", "-")
+        sys.exit(f"{flag}: {first['msg']}. See `python -m triton_server --help`.")
+    if not settings.model_repository.is_dir():
+        sys.exit(f"There is no folder {settings.model_repository}: name one with --model-repository.")
+    try:
+        environment = find_environment(settings.venv)
+    except EnvironmentIncompleteError as error:
+        sys.exit(str(error))
+    run(settings, environment)
+
+
+if __name__ == "__main__":
+    main()

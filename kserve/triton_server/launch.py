@@ -1,0 +1,82 @@
+"""From settings to the running server: its command line, its process."""
+
+import ctypes
+import os
+import re
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from triton_server.environment import TritonEnvironment
+from triton_server.settings import Settings
+
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Triton's Python backend keeps its tensors
+_PREFIX = "cnn-image-triton"
+_PR_SET_PDEATHSIG = 1
+
+
+def command(settings: Settings, environment: TritonEnvironment, pid: int) -> list[str]:
+    """Returns `tritonserver`'s command line.
+
+    Args:
+        settings: What was asked for.
+        environment: Where the server lies.
+        pid: The process that will run it; its shared memory is named after it.
+    """
+    line = [
+        str(environment.server),
+        f"--model-repository={settings.model_repository.absolute()}",
+        f"--backend-directory={environment.backends()}",
+        f"--http-address={settings.address}",
+        f"--http-port={settings.http_port}",
+        f"--grpc-address={settings.address}",
+        f"--grpc-port={settings.grpc_port}",
+        f"--metrics-address={settings.address}",
+        f"--metrics-port={settings.metrics_port}",
+        f"--model-control-mode={settings.model_control_mode}",
+        # Our configurations are complete; guessing would start each model's process one time more.
+        "--disable-auto-complete-config",
+        "--exit-timeout-secs=10",
+        f"--log-verbose={settings.log_verbose}",
+        f"--backend-config=python,shm-region-prefix-name={_PREFIX}-{pid}-",
+    ]
+    line += [f"--load-model={name}" for name in settings.load_model]
+    if settings.config_variant:
+        line.append(f"--model-config-name={settings.config_variant}")
+    return line
+
+
+def process_environment(environment: TritonEnvironment, base: Mapping[str, str]) -> dict[str, str]:
+    """Returns the environment variables the server runs with: its own Python first, and none of ours."""
+    kept = {
+        name: value for name, value in base.items() if name not in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
+    }
+    kept["PATH"] = os.pathsep.join(part for part in (str(environment.root / "bin"), base.get("PATH")) if part)
+    kept["LD_LIBRARY_PATH"] = os.pathsep.join(
+        part for part in (str(environment.python_libraries), base.get("LD_LIBRARY_PATH")) if part
+    )
+    return kept
+
+
+def sweep_shared_memory(folder: Path = _SHARED_MEMORY) -> None:
+    """Removes shared memory that embedded Tritons left which were killed outright."""
+    for region in folder.glob(f"{_PREFIX}-*"):
+        owner = re.match(rf"{_PREFIX}-(\d+)-", region.name)
+        if owner and not Path("/proc", owner[1]).exists():
+            region.unlink(missing_ok=True)
+
+
+def run(settings: Settings, environment: TritonEnvironment) -> NoReturn:
+    """Becomes the server: this process is replaced, so signals reach it, and it ends with its parent."""
+    sweep_shared_memory()
+    parent = os.getppid()
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
+        raise OSError(ctypes.get_errno(), "cannot tie Triton to the process that starts it")
+    if os.getppid() != parent:  # it ended before the tie was there
+        raise SystemExit(1)
+    line = command(settings, environment, os.getpid())
+    # The stub imports its backend by the name `model` and looks in the working folder first: ours has such a
+    # package.
+    os.chdir(environment.backends() / "onnxruntime")
+    os.execve(line[0], line, process_environment(environment, os.environ))  # noqa: S606 - no shell on purpose
