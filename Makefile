@@ -22,7 +22,10 @@ run: $(VENV)/.run $(TRITON_VENV)/.installed ## train if nothing was, then serve 
 .PHONY: test
 test: lint test-fast test-slow ## lint, types, import rules and every test that needs no cluster, with coverage
 
-##@ Parts of `make test`
+##@ Parts of the two
+.PHONY: install
+install: $(VENV)/.run $(TRITON_VENV)/.installed ## both environments, locked, hashes checked (`make run` does it first)
+
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff, mypy and the import rules
 	@$(VENV)/bin/ruff check .
@@ -88,6 +91,7 @@ help: ## this list
 machine:
 	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "cnn-image runs on Linux on x86-64; this is $$(uname -sm). Use the container: docker run -p 8002:8002 cnn-image (docs/kubernetes.md)." >&2; exit 1; }
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is not installed; on Debian 12: apt-get install python3.11 python3.11-venv (or name another one: make run PYTHON=/path/to/python3.11)." >&2; exit 1; }
+	@$(PYTHON) -c 'import ctypes; ctypes.CDLL("libpython3.11.so.1.0")' 2>/dev/null || ls "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')"/libpython3.11.so.1.0 >/dev/null 2>&1 || { echo "Triton needs the shared library libpython3.11.so.1.0; on Debian 12: apt-get install libpython3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "Python's venv package is not installed; on Debian 12: apt-get install python3.11-venv" >&2; exit 1; }
 
 # uv itself comes from the lock, its hash checked by pip; uv then installs the rest.

@@ -10,7 +10,7 @@ from pathlib import Path
 _BACKEND_MODEL = Path(__file__).parent / "backend" / "model.py"
 _STUB = "triton_python_backend_stub"
 _INSTALL = (
-    "Run `make install-triton`, or install kserve/triton_server/requirements.txt as its README.md says."
+    "Run `make install`, or install kserve/triton_server/requirements.txt as its README.md says."
 )
 
 
