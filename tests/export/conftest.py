@@ -1,0 +1,57 @@
+"""What the tests of this room share: a version without a network, quick to build."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from export.artifact import assemble
+from export.graph import Graphs
+from export.manifest import DataLineage, Lineage, Manifest, Parity
+from export.store import Store, open_store
+
+BuildOf = Callable[[bytes], Callable[[int, Path], Manifest]]
+
+
+@pytest.fixture(scope="session")
+def lineage() -> Lineage:
+    """Of a made-up training run, with a value that needs quoting in every field of text."""
+    return Lineage(
+        created=datetime(2026, 11, 3, 12, 30, tzinfo=UTC),
+        created_by='Zoë "the\\slash"\nsecond line',
+        metrics={"accuracy": 0.9, "val_accuracy": 0.8, "loss": 0.3, "val_loss": 0.5},
+        data=DataLineage(digest="d" * 64, source="s3://data/cifar10", kind="cifar10"),
+        commit="c0ffee",
+        mlflow_run="run-1",
+        recipe={"epochs": 40, "learning_rate": 4e-3},
+        seed=7,
+        temperature=1.25,
+        parity=Parity(images=256, max_difference=1.2e-7, disagreements=0),
+        filters_parity=Parity(images=256, max_difference=0, disagreements=0),
+        decoder_version="1",
+    )
+
+
+@pytest.fixture
+def build_of(lineage: Lineage, tmp_path: Path) -> BuildOf:
+    """Makes a version whose classifier's file holds the given bytes; nothing here looks inside."""
+
+    def build_of(content: bytes) -> Callable[[int, Path], Manifest]:
+        classifier = tmp_path / "classifier.onnx"
+        filters = tmp_path / "filters.onnx"
+
+        def build(version: int, folder: Path) -> Manifest:
+            classifier.write_bytes(content)
+            filters.write_bytes(b"filters")
+            return assemble(Graphs(classifier, filters), lineage, version, folder)
+
+        return build
+
+    return build_of
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store in a folder."""
+    return open_store(str(tmp_path / "store"))

@@ -1,0 +1,280 @@
+"""Versions in a folder: whole or not there, never changed, checked when read."""
+
+import json
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from export.errors import AbsentError, ExistsError, IntegrityError, StoreError
+from export.manifest import Manifest
+from export.store import Store, open_store
+
+BuildOf = Callable[[bytes], Callable[[int, Path], Manifest]]
+
+
+def test_a_version_is_a_whole_triton_repository(store: Store, build_of: BuildOf, tmp_path: Path) -> None:
+    manifest = store.publish(build_of(b"weights"))
+    assert manifest.version == 1
+    folder = store.fetch(1, tmp_path / "fetched")
+    assert folder == tmp_path / "fetched" / "000001"
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    configs = {
+        "config.pbtxt",
+        *(f"configs/{variant}.pbtxt" for variant in ("cpu-1", "cpu-2", "cpu-4", "gpu")),
+    }
+    assert files == {
+        "manifest.json",
+        *(f"cnn-image/{name}" for name in configs | {"labels.txt", "1/model.onnx"}),
+        *(f"cnn-image-filters/{name}" for name in configs | {"1/model.onnx"}),
+    }
+    assert (folder / "cnn-image/1/model.onnx").read_bytes() == b"weights"
+    assert (folder / "cnn-image/labels.txt").read_text() == "airplane\nautomobile\nbird\ncat\ndog\n"
+    assert (folder / "cnn-image/config.pbtxt").read_text() == (
+        folder / "cnn-image/configs/cpu-2.pbtxt"
+    ).read_text()
+
+
+def test_the_address_of_a_version_is_its_folder(store: Store, build_of: BuildOf, tmp_path: Path) -> None:
+    store.publish(build_of(b"weights"))
+    assert store.uri(1) == str(tmp_path / "store/versions/000001")
+    assert (Path(store.uri(1)) / "manifest.json").is_file()
+
+
+def test_numbers_count_up_and_are_never_used_again(store: Store, build_of: BuildOf) -> None:
+    assert [store.publish(build_of(b"x")).version for _ in range(3)] == [1, 2, 3]
+    store.delete(3)
+    assert store.numbers() == [1, 2]
+    assert store.publish(build_of(b"x")).version == 4
+    assert [manifest.version for manifest in store.versions()] == [1, 2, 4]
+
+
+def test_publishers_at_once_share_no_number(store: Store, build_of: BuildOf) -> None:
+    build = build_of(b"same")
+    with ThreadPoolExecutor(8) as pool:
+        numbers = list(pool.map(lambda _: store.publish(build).version, range(8)))
+    assert sorted(numbers) == list(range(1, 9))
+    for number in numbers:
+        store.verify(number)
+
+
+def test_a_build_that_fails_leaves_nothing_visible(store: Store, build_of: BuildOf) -> None:
+    def build(version: int, folder: Path) -> Manifest:
+        raise RuntimeError("no parity")
+
+    with pytest.raises(RuntimeError, match="no parity"):
+        store.publish(build)
+    assert store.numbers() == []
+    assert store.publish(build_of(b"x")).version == 2
+
+
+def test_a_publish_cut_short_at_any_write_leaves_nothing_visible(
+    store: Store, build_of: BuildOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = store.blobs.put_if_absent
+    for writes in range(14):
+        left = writes
+
+        def cut(key: str, data: bytes) -> None:
+            nonlocal left
+            if not left:
+                raise StoreError("cut")
+            left -= 1
+            put(key, data)
+
+        monkeypatch.setattr(store.blobs, "put_if_absent", cut)
+        with pytest.raises(StoreError, match="cut"):
+            store.publish(build_of(b"x"))
+        assert store.numbers() == []
+        monkeypatch.undo()
+    number = store.publish(build_of(b"x")).version
+    assert store.numbers() == [number]
+    store.verify(number)
+
+
+def test_what_was_fetched_is_used_again_and_repaired(store: Store, build_of: BuildOf, tmp_path: Path) -> None:
+    store.publish(build_of(b"weights"))
+    graph = store.fetch(1, tmp_path) / "cnn-image/1/model.onnx"
+    first = graph.stat().st_ino
+    assert (store.fetch(1, tmp_path) / "cnn-image/1/model.onnx").stat().st_ino == first
+    graph.write_bytes(b"changed")
+    assert (store.fetch(1, tmp_path) / "cnn-image/1/model.onnx").read_bytes() == b"weights"
+    (graph.parent / "model.py").write_text("import os")
+    store.fetch(1, tmp_path)
+    assert not (graph.parent / "model.py").exists()
+
+
+def every_file(store: Store) -> list[Path]:
+    return sorted(path for path in Path(store.uri(1)).rglob("*") if path.is_file())
+
+
+def test_a_flipped_byte_in_any_file_is_refused_by_name(
+    store: Store, build_of: BuildOf, tmp_path: Path
+) -> None:
+    store.publish(build_of(b"weights"))
+    files = every_file(store)
+    assert len(files) == 14
+    for file in files:
+        good = file.read_bytes()
+        file.write_bytes(bytes([*good[:-2], good[-2] ^ 1, good[-1]]))
+        for act in (lambda: store.fetch(1, tmp_path / "fetched"), lambda: store.verify(1)):
+            with pytest.raises(IntegrityError, match=file.relative_to(store.url).as_posix()):
+                act()
+        assert not list((tmp_path / "fetched").glob("*")) if (tmp_path / "fetched").exists() else True
+        file.write_bytes(good)
+    store.verify(1)
+
+
+def test_a_file_cut_short_or_missing_is_refused_by_name(
+    store: Store, build_of: BuildOf, tmp_path: Path
+) -> None:
+    store.publish(build_of(b"weights"))
+    for file in every_file(store):
+        good = file.read_bytes()
+        name = file.relative_to(store.url).as_posix()
+        file.write_bytes(good[:3])
+        with pytest.raises(IntegrityError, match=name):
+            store.fetch(1, tmp_path / "fetched")
+        file.unlink()
+        expected = AbsentError if file.name == "manifest.json" else IntegrityError
+        with pytest.raises(
+            expected, match="no version 1" if file.name == "manifest.json" else f"{name} is missing"
+        ):
+            store.fetch(1, tmp_path / "fetched")
+        file.write_bytes(good)
+
+
+def test_a_file_that_does_not_belong_fails_verification(store: Store, build_of: BuildOf) -> None:
+    store.publish(build_of(b"weights"))
+    store.blobs.put_if_absent("versions/000001/cnn-image/1/model.py", b"import os")
+    with pytest.raises(
+        IntegrityError, match=r"versions/000001/cnn-image/1/model\.py does not belong to version 1"
+    ):
+        store.verify(1)
+
+
+def forge(manifest: Manifest, **changes: Any) -> bytes:
+    """A manifest with a right digest of itself but a content that the product would not write."""
+    forged = manifest.model_copy(update=changes)
+    return forged.to_json()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../../../etc/cron.d/x",
+        "/etc/passwd",
+        "cnn-image/../../x",
+        "cnn-image\\x",
+        "cnn-image/1/model.py",
+        "cnn-image/1/model.pkl",
+        "cnn-image/2/model.onnx",
+        "cnn-image/config.pbtxt\n",
+        "cnn-image/configs/../../x.pbtxt",
+        "other/1/model.onnx",
+        "manifest.json",
+        "",
+    ],
+)
+def test_a_manifest_that_lists_a_path_of_its_own_is_refused(
+    store: Store, build_of: BuildOf, tmp_path: Path, path: str
+) -> None:
+    manifest = store.publish(build_of(b"weights"))
+    any_digest = next(iter(manifest.files.values()))
+    (Path(store.uri(1)) / "manifest.json").write_bytes(
+        forge(manifest, files={**manifest.files, path: any_digest})
+    )
+    with pytest.raises(
+        IntegrityError, match=r"versions/000001/manifest\.json is refused: .* is no file of version 1"
+    ):
+        store.fetch(1, tmp_path / "fetched")
+    assert not (tmp_path / "fetched").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "is not a manifest"),
+        (b"[]", "is not a manifest"),
+        (b"\x80\x04\x95", "is not a manifest"),
+        (b"{}", "is not a manifest"),
+        (b'{"sha256": "x"}', "is not what was published"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(store: Store, build_of: BuildOf, content: bytes, why: str) -> None:
+    store.publish(build_of(b"weights"))
+    (Path(store.uri(1)) / "manifest.json").write_bytes(content)
+    with pytest.raises(IntegrityError, match=rf"versions/000001/manifest\.json {why}"):
+        store.manifest(1)
+
+
+def test_a_manifest_of_another_version_or_a_newer_layout_is_refused(store: Store, build_of: BuildOf) -> None:
+    manifest = store.publish(build_of(b"weights"))
+    store.publish(build_of(b"weights"))
+    (Path(store.uri(2)) / "manifest.json").write_bytes(manifest.to_json())
+    with pytest.raises(IntegrityError, match="says it is version 1"):
+        store.manifest(2)
+    (Path(store.uri(1)) / "manifest.json").write_bytes(forge(manifest, layout=2))
+    with pytest.raises(IntegrityError, match="layout 2, which this cnn-image does not know; update it"):
+        store.manifest(1)
+
+
+def test_one_broken_manifest_does_not_hide_the_others(
+    store: Store, build_of: BuildOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        store.publish(build_of(b"x"))
+    (Path(store.uri(2)) / "manifest.json").write_bytes(b"{")
+    with caplog.at_level(logging.WARNING):
+        assert [manifest.version for manifest in store.versions()] == [1, 3]
+    assert "versions/000002/manifest.json is not a manifest" in caplog.text
+
+
+def test_the_manifest_says_where_a_version_comes_from(store: Store, build_of: BuildOf) -> None:
+    store.publish(build_of(b"weights"))
+    manifest = Store(store.blobs).manifest(1)
+    assert manifest.data.kind == "cifar10"
+    assert manifest.recipe == {"epochs": 40, "learning_rate": 4e-3}
+    assert manifest.files["cnn-image/1/model.onnx"].size == len(b"weights")
+    stored = json.loads((Path(store.uri(1)) / "manifest.json").read_bytes())
+    assert stored["created"] == "2026-11-03T12:30:00Z"
+    assert stored["metrics"]["val_accuracy"] == 0.8
+
+
+def test_a_file_is_attached_once_and_leaves_the_version_as_it_is(store: Store, build_of: BuildOf) -> None:
+    store.publish(build_of(b"weights"))
+    store.attach(1, "verdict.json", b"{}")
+    with pytest.raises(ExistsError):
+        store.attach(1, "verdict.json", b"[]")
+    assert store.attachment(1, "verdict.json") == b"{}"
+    assert store.attachments(1) == ["verdict.json"]
+    store.verify(1)
+    with pytest.raises(AbsentError, match="no version 2"):
+        store.attach(2, "verdict.json", b"{}")
+    with pytest.raises(AbsentError):
+        store.attachment(1, "report.html")
+
+
+def test_deleting_takes_the_manifest_first(
+    store: Store, build_of: BuildOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.publish(build_of(b"weights"))
+    store.attach(1, "verdict.json", b"{}")
+    deleted: list[str] = []
+    delete = store.blobs.delete
+    monkeypatch.setattr(store.blobs, "delete", lambda key: deleted.append(key) or delete(key))
+    store.delete(1)
+    assert deleted[0] == "versions/000001/manifest.json"
+    assert store.blobs.list("versions/") == store.blobs.list("attachments/") == []
+    with pytest.raises(AbsentError):
+        store.manifest(1)
+
+
+def test_what_is_no_store_is_refused() -> None:
+    with pytest.raises(
+        StoreError, match=r"'ftp://x/y' is no store; give a folder's path or s3://BUCKET/PREFIX"
+    ):
+        open_store("ftp://x/y")
