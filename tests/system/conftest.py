@@ -1,0 +1,152 @@
+"""`cnn-image run` as a person starts it: trained for real, served by the real Triton, in an empty folder."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+COMMAND = Path(sys.executable).with_name("cnn-image")
+
+
+@dataclass
+class Run:
+    """One `cnn-image run`, in a session of its own so that a Ctrl-C reaches it as from a terminal.
+
+    Attributes:
+        home: The folder it works in; `var/` comes to lie there.
+        port: Where it serves.
+        environment: Variables beside those of this process.
+    """
+
+    home: Path
+    port: int
+    environment: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def output(self) -> str:
+        return (self.home / "output.txt").read_text(errors="replace")
+
+    def start(self) -> None:
+        variables = os.environ | {
+            "PORT": str(self.port),
+            "CIFAR10_DIR": "sample",
+            "EPOCHS": "2",
+            "CNN_IMAGE_TRITON_VENV": str(ROOT / ".venv-triton"),
+            **self.environment,
+        }
+        with (self.home / "output.txt").open("wb") as output:
+            self.process = subprocess.Popen(
+                [COMMAND, "run"],
+                cwd=self.home,
+                env=variables,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_for(self, text: str, seconds: float = 240) -> None:
+        """Until the output holds a text; fails when the process ends without it."""
+        deadline = time.monotonic() + seconds
+        while text not in self.output:
+            if self.process.poll() is not None and text not in self.output:
+                pytest.fail(f"ended with {self.process.returncode} before saying {text!r}:\n{self.output}")
+            if time.monotonic() > deadline:
+                pytest.fail(f"did not say {text!r} within {seconds} s:\n{self.output}")
+            time.sleep(0.05)
+
+    def wait_serving(self) -> None:
+        """Until the example's answer was printed, which is the last thing before it serves on."""
+        self.wait_for("Ctrl-C")
+
+    def members(self) -> list[psutil.Process]:
+        """Every process that this run started and that still lives."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if os.getsid(process.pid) == self.process.pid and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (psutil.NoSuchProcess, ProcessLookupError):
+                continue
+        return found
+
+    def interrupt(self, seconds: float = 60) -> int:
+        """Ctrl-C; returns the exit code once everything ended."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(seconds)
+
+    def end(self) -> None:
+        """Whatever the test left."""
+        for member in self.members():
+            member.kill()
+        self.process.wait(30)
+
+    def answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+StartRun = Callable[..., Run]
+
+
+@pytest.fixture
+def start_run(tmp_path: Path) -> Iterator[StartRun]:
+    """Starts `cnn-image run` in an empty folder, or in a copy of another run's; ends it after the test."""
+    runs: list[Run] = []
+
+    def start(*, copy_of: Run | None = None, port: int | None = None, **environment: str) -> Run:
+        home = tmp_path / f"home-{len(runs)}"
+        home.mkdir()
+        if copy_of is not None:
+            shutil.copytree(copy_of.home / "var" / "store", home / "var" / "store")
+        run = Run(home, port or free_port(), environment)
+        runs.append(run)
+        run.start()
+        return run
+
+    yield start
+    for run in runs:
+        run.end()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A service that `cnn-image run` trained from the sample; left running for all tests of the session."""
+    run = Run(tmp_path_factory.mktemp("served"), free_port())
+    run.start()
+    try:
+        run.wait_serving()
+        yield run
+    finally:
+        run.end()
+
+
+def free_port() -> int:
+    """A port whose successor, the gRPC port, is free too."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port

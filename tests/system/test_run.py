@@ -1,0 +1,114 @@
+"""`make run`'s own command: the first time, again, interrupted, and with what it cannot use."""
+
+import json
+import re
+import socket
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.contract import CLASSES
+from model.data import example_images
+
+pytestmark = pytest.mark.slow
+
+
+def predict(url: str, image: Path) -> tuple[dict[str, Any], str]:
+    """The answer to a picture, and the version that gave it."""
+    request = urllib.request.Request(f"{url}/predict", image.read_bytes(), {"Content-Type": "image/jpeg"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer), answer.headers["X-Model-Version"]
+
+
+def versions(home: Path) -> list[str]:
+    return sorted(path.parent.name for path in home.glob("var/store/versions/*/manifest.json"))
+
+
+def test_trains_publishes_and_serves(served: Any) -> None:
+    """What it prints is what the service answers."""
+    assert versions(served.home) == ["000001"]
+    printed = served.output
+    assert "curl" in printed
+    assert str(served.port) in printed
+    shown = json.loads(re.search(r"^\{.*?^\}|^\{.*\}$", printed, re.MULTILINE | re.DOTALL)[0])  # type: ignore[index]
+    assert sorted(shown) == sorted(
+        ["class_id", "class_name", "confidence", "probabilities", "filters_applied"]
+    )
+    answers = [predict(served.url, image) for image in example_images().values()]
+    assert shown in [body for body, _ in answers]
+    assert {version for _, version in answers} == {"1"}
+    for body, _ in answers:
+        assert body["class_name"] == CLASSES[body["class_id"]]
+        assert body["confidence"] == max(body["probabilities"])
+
+
+def test_a_second_run_serves_without_training(served: Any, start_run: Callable[..., Any]) -> None:
+    image = example_images()["cat"]
+    run = start_run(copy_of=served)
+    run.wait_serving()
+    assert predict(run.url, image) == predict(served.url, image)
+    assert not (run.home / "var" / "runs").exists()
+    assert versions(run.home) == ["000001"]
+
+    assert run.interrupt() in (0, 130)
+    assert run.members() == []
+    assert "Traceback" not in run.output
+
+
+def test_an_interrupted_training_loses_nothing_and_goes_on(start_run: Callable[..., Any]) -> None:
+    run = start_run(EPOCHS="3")
+    run.wait_for("epoch 1")
+    assert run.interrupt() == 130
+    assert run.members() == []
+    assert "Traceback" not in run.output
+    assert versions(run.home) == []
+
+    run.start()
+    run.wait_serving()
+    assert versions(run.home) == ["000001"]
+    assert predict(run.url, example_images()["dog"])[1] == "1"
+
+
+@pytest.mark.parametrize("moment", ["Export", "Publish", "Triton"])
+def test_ctrl_c_leaves_no_process(moment: str, start_run: Callable[..., Any]) -> None:
+    run = start_run(EPOCHS="1")
+    run.wait_for(moment)
+    assert run.interrupt() in (0, 130)
+    assert run.members() == []
+    assert "Traceback" not in run.output
+
+    run.start()
+    run.wait_serving()
+    assert versions(run.home)[-1] in {"000001", "000002"}
+
+
+def one_sentence(output: str) -> str:
+    """The last line, which must be all there is of the error."""
+    assert "Traceback" not in output
+    return output.strip().splitlines()[-1]
+
+
+def test_a_port_in_use_is_one_sentence(served: Any, start_run: Callable[..., Any]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        run = start_run(copy_of=served, port=port)
+        assert run.process.wait(60) == 2
+    said = one_sentence(run.output)
+    assert str(port) in said
+    assert "PORT" in said
+    assert versions(run.home) == ["000001"]
+
+
+def test_a_broken_data_folder_is_one_sentence(start_run: Callable[..., Any], tmp_path: Path) -> None:
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    (folder / "data_batch_1").write_bytes(b"not a batch")
+    run = start_run(CIFAR10_DIR=str(folder))
+    assert run.process.wait(60) == 2
+    assert str(folder) in one_sentence(run.output)
+    assert versions(run.home) == []
