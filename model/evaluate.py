@@ -1,0 +1,140 @@
+"""How good a classifier is: figures from its probabilities and the right labels, in numpy alone."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.contract import CLASSES
+
+CALIBRATION_BINS: Final = 15
+_Z95: Final = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the figures say about one set of answers.
+
+    Attributes:
+        images: How many images were judged.
+        accuracy: Share of right answers, 0..1.
+        interval: Its 95 % interval (Wilson's score interval).
+        per_class: Class name → accuracy on that class's images (its recall).
+        confusion: int64 `[5, 5]`; row: the right class, column: the answer.
+        ece: Expected calibration error over `CALIBRATION_BINS` equal bins of confidence (Guo et al. 2017).
+        nll: Mean negative log-likelihood, in nats.
+    """
+
+    images: int
+    accuracy: float
+    interval: tuple[float, float]
+    per_class: dict[str, float]
+    confusion: NDArray[np.int64]
+    ece: float
+    nll: float
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """The answers whose confidence lies between `low` and `high`."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+def evaluate(probs: NDArray[np.floating], labels: NDArray[np.integer]) -> Evaluation:
+    """Judge probabilities `[N, 5]` against labels `[N]`.
+
+    Raises:
+        ValueError: The shapes do not fit, or there is no image.
+    """
+    _check(probs, labels)
+    answers = probs.argmax(axis=1)
+    classes = len(CLASSES)
+    confusion = np.bincount(labels * classes + answers, minlength=classes**2).reshape(classes, classes)
+    right = int(np.trace(confusion))
+    of_class = confusion.sum(axis=1)
+    recall = np.divide(np.diag(confusion), of_class, out=np.full(classes, math.nan), where=of_class > 0)
+    likelihood = np.clip(probs[np.arange(len(labels)), labels].astype(np.float64), 1e-12, 1)
+    bins = calibration_bins(probs, labels)
+    return Evaluation(
+        images=len(labels),
+        accuracy=right / len(labels),
+        interval=wilson_interval(right, len(labels)),
+        per_class=dict(zip(CLASSES, recall.tolist(), strict=True)),
+        confusion=confusion.astype(np.int64),
+        ece=sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / len(labels),
+        nll=float(-np.log(likelihood).mean()),
+    )
+
+
+def calibration_bins(probs: NDArray[np.floating], labels: NDArray[np.integer]) -> list[CalibrationBin]:
+    """Sort answers by confidence into `CALIBRATION_BINS` equal bins; empty ones are left out."""
+    _check(probs, labels)
+    confidence = probs.max(axis=1).astype(np.float64)
+    right = probs.argmax(axis=1) == labels
+    which = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    return [
+        CalibrationBin(
+            low=number / CALIBRATION_BINS,
+            high=(number + 1) / CALIBRATION_BINS,
+            count=int(members.sum()),
+            confidence=float(confidence[members].mean()),
+            accuracy=float(right[members].mean()),
+        )
+        for number in range(CALIBRATION_BINS)
+        if (members := which == number).any()
+    ]
+
+
+def wilson_interval(right: int, total: int) -> tuple[float, float]:
+    """The 95 % score interval of a share (Wilson 1927); unlike the normal one it stays within 0..1."""
+    if total < 1:
+        raise ValueError("there is no image to judge.")
+    share, z2 = right / total, _Z95**2
+    middle = (share + z2 / (2 * total)) / (1 + z2 / total)
+    half = _Z95 / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
+    """Find the temperature that makes the labels likeliest under softmax(logits / temperature).
+
+    Temperature scaling is by Guo et al. 2017. Golden-section search over 1/temperature from 0.05 to 20, in
+    which the likelihood is concave.
+    """
+    _check(logits, labels)
+    scores = logits.astype(np.float64)
+
+    def nll(log_inverse: float) -> float:
+        scaled = scores * math.exp(log_inverse)
+        top = scaled.max(axis=1)
+        return float((np.log(np.exp(scaled - top[:, None]).sum(axis=1)) + top - scaled[rows, labels]).mean())
+
+    rows = np.arange(len(labels))
+    golden = (math.sqrt(5) - 1) / 2
+    low, high = math.log(0.05), math.log(20)
+    while high - low > 1e-6:
+        a, b = high - golden * (high - low), low + golden * (high - low)
+        low, high = (low, b) if nll(a) < nll(b) else (a, high)
+    return math.exp(-(low + high) / 2)
+
+
+def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float32]:
+    """Probabilities `[N, 5]` of logits `[N, 5]`."""
+    scaled = logits.astype(np.float64) / temperature
+    exponent = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    probs: NDArray[np.float32] = (exponent / exponent.sum(axis=1, keepdims=True)).astype(np.float32)
+    return probs
+
+
+def _check(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
+    if scores.ndim != 2 or scores.shape[1] != len(CLASSES) or labels.shape != (len(scores),):
+        raise ValueError(f"scores {scores.shape} and labels {labels.shape} do not fit; give [N, 5] and [N].")
+    if not len(labels):
+        raise ValueError("there is no image to judge.")

@@ -1,0 +1,45 @@
+"""What a recipe says about training; the recipes themselves are in train.py."""
+
+from dataclasses import dataclass, replace
+
+
+class TrainingError(RuntimeError):
+    """Training cannot start or go on; the sentence says what to do."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        name: What it is called in a run's records.
+        epochs: Passes over the training images.
+        batch_size: Images a step.
+        learning_rate: AdamW's at its peak; it rises over `warmup`, then falls along a cosine to zero.
+        warmup: Share of all steps.
+        weight_decay: AdamW's, on the kernels alone.
+        label_smoothing: Share of the right answer that is spread over all classes.
+        averaging: Share of the averaged weights that stays at each step; 0 takes the last weights.
+        shift: Pixels an image may move in each direction, zeros moving in.
+        flip: Whether half of the images are mirrored.
+    """
+
+    name: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    warmup: float = 0.0
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    averaging: float = 0.0
+    shift: int = 0
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise TrainingError("Epochs and batch size must be at least 1.")
+
+    def override(self, *, epochs: int | None = None, batch_size: int | None = None) -> "Recipe":
+        """Return this recipe with another number of epochs or batch size (EPOCHS, BATCH_SIZE)."""
+        changed = {"epochs": epochs or self.epochs, "batch_size": batch_size or self.batch_size}
+        return replace(self, **changed)  # type: ignore[arg-type]
