@@ -1,0 +1,107 @@
+"""`cnn-image`: the command line, and how it ends."""
+
+import logging
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from export.errors import (
+    ExportError,
+    LeaseHeldError,
+    LeaseLostError,
+    LostRaceError,
+    ParityError,
+    UnreachableError,
+)
+from jobs.commands import inspecting, predicting, promoting, serving, training
+from jobs.console import say
+from jobs.errors import Exit, JobError
+
+_EXIT_OF: tuple[tuple[type[Exception], Exit], ...] = (
+    (ParityError, Exit.REFUSED),
+    (LostRaceError, Exit.LOST_RACE),
+    (LeaseHeldError, Exit.LOST_RACE),
+    (LeaseLostError, Exit.LOST_RACE),
+    (UnreachableError, Exit.FAULT),
+    (ExportError, Exit.MISTAKE),
+)
+_MODEL_ERRORS = (
+    ("model.cifar10", "DataError"),
+    ("model.recipe", "TrainingError"),
+    ("model.runs", "RunError"),
+    ("model.decode", "ImageError"),
+)
+
+
+def exit_code(error: Exception) -> Exit | None:
+    """The exit code for an error whose text is for users; None for one that nobody foresaw."""
+    if isinstance(error, JobError):
+        return error.exit_code
+    for kind, code in _EXIT_OF:
+        if isinstance(error, kind):
+            return code
+    # The model room is imported only by commands that need it: if it is not here, it raised nothing.
+    for module, name in _MODEL_ERRORS:
+        loaded = sys.modules.get(module)
+        if loaded is not None and isinstance(error, getattr(loaded, name)):
+            return Exit.MISTAKE
+    return None
+
+
+class _Group(TyperGroup):
+    """Turns errors whose text is for users into that text and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("Stopped by Ctrl-C.")
+            raise typer.Exit(Exit.INTERRUPTED) from None
+        except BrokenPipeError:  # `cnn-image versions | head`: the reader has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(Exit.OK) from None
+        except Exception as error:
+            code = exit_code(error)
+            if code is None:
+                raise
+            say(str(error))
+            raise typer.Exit(code) from error
+
+
+app = typer.Typer(
+    cls=_Group,
+    name="cnn-image",
+    help="Train an image classifier, prove it, publish it, promote it, serve it.",
+    epilog="Exit codes: 0 done, 2 a mistake, 3 refused, 4 someone else was first, 5 returned to the version "
+    "before, 69 a fault worth another try, 130 Ctrl-C, 143 SIGTERM.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for group in (training, promoting, inspecting, serving, predicting):
+    for command in group.COMMANDS:
+        app.command()(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    for room in ("model", "export", "jobs"):
+        logging.getLogger(room).setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, _terminated)
+    app()
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+    """End by an exception, so that everything that cleans up does, as on Ctrl-C."""
+    raise SystemExit(Exit.TERMINATED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""Flags that several commands share, and where results go as files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StoreFlag = Annotated[
+    str | None,
+    typer.Option("--store", help="A folder or s3://bucket/prefix. [CNN_IMAGE_STORE, var/store]"),
+]
+DataFlag = Annotated[
+    str | None,
+    typer.Option("--data", help="A folder, an archive, an s3:// address, or 'sample'. [CIFAR10_DIR]"),
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
+OutputsFlag = Annotated[
+    Path | None,
+    typer.Option("--outputs", help="Folder that gets a file for each result, as an Argo step hands them on."),
+]
+VersionArgument = Annotated[int, typer.Argument(min=1, help="The version's number.", show_default=False)]
+
+
+def write_outputs(folder: Path | None, **results: object) -> None:
+    """Write each result to a file of its own name."""
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in results.items():
+        (folder / name).write_text("" if value is None else str(value))
+
+
+def one_line(metrics: Mapping[str, float]) -> str:
+    """Metrics in one line."""
+    return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())

@@ -1,0 +1,39 @@
+"""Serving on this machine: `run`, `serve`."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from export.store import open_store
+from jobs.commands.options import DataFlag, StoreFlag
+from jobs.console import say
+from jobs.settings import load_settings
+
+PortFlag = Annotated[
+    int | None, typer.Option("--port", help="Of HTTP; gRPC takes the next one. [PORT, 8002]")
+]
+
+
+def run(data: DataFlag = None, port: PortFlag = None, store: StoreFlag = None) -> None:
+    """Train if nothing was trained yet, then serve on this machine: what `make run` does."""
+    from jobs.run import run as carry_out
+
+    carry_out(load_settings(data=data, port=port, store=store))
+
+
+def serve(port: PortFlag = None, store: StoreFlag = None) -> None:
+    """Serve the promoted version on this machine, and follow promotions, until Ctrl-C."""
+    from jobs.serve import Service
+    from jobs.serve import serve as carry_out
+
+    settings = load_settings(port=port, store=store)
+
+    async def ready(service: Service) -> None:
+        say(f"Version {service.version} is served on {settings.url}; Ctrl-C ends it.")
+
+    asyncio.run(carry_out(settings, open_store(settings.store_url), ready))
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (run, serve)

@@ -1,0 +1,107 @@
+"""Making versions: `train`, `export`, `publish`, `retrain`."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from export.store import open_store
+from jobs.commands.options import DataFlag, OutputsFlag, StoreFlag, one_line, write_outputs
+from jobs.console import answer
+from jobs.errors import MistakeError
+from jobs.runs import Request, find_run, new_run, unfinished_run
+from jobs.settings import Settings, load_settings
+
+RunFlag = Annotated[str | None, typer.Option("--run", help="The training run. [the newest]")]
+RecipeFlag = Annotated[str | None, typer.Option("--recipe", help="quick or best. [CNN_IMAGE_RECIPE, quick]")]
+EpochsFlag = Annotated[int | None, typer.Option("--epochs", min=1, help="In place of the recipe's. [EPOCHS]")]
+BatchFlag = Annotated[int | None, typer.Option("--batch-size", min=1, help="[BATCH_SIZE]")]
+SeedFlag = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
+GpuFlag = Annotated[bool, typer.Option("--gpu", help="End at once where there is no GPU.")]
+SampleFlag = Annotated[
+    bool, typer.Option("--sample-allowed", help="Train on the small sample if CIFAR-10 cannot be had.")
+]
+
+
+def train(
+    data: DataFlag = None,
+    recipe: RecipeFlag = None,
+    epochs: EpochsFlag = None,
+    batch_size: BatchFlag = None,
+    seed: SeedFlag = 0,
+    gpu: GpuFlag = False,
+    sample_allowed: SampleFlag = False,
+    run: Annotated[str | None, typer.Option("--run", help="What to call the run. [date and time]")] = None,
+    outputs: OutputsFlag = None,
+) -> None:
+    """Train a model; after Ctrl-C the same command goes on with the last whole epoch."""
+    from jobs.candidate import train_run
+
+    settings = load_settings(data=data, recipe=recipe, epochs=epochs, batch_size=batch_size)
+    request = request_of(settings, seed)
+    found = None if run else unfinished_run(settings.runs, request)
+    begun = found if found and not found.trained else new_run(settings.runs, request, run)
+    train_run(begun, request, settings, sample_allowed=sample_allowed, gpu=gpu)
+    write_outputs(outputs, run=begun.name)
+    answer(begun.name)
+
+
+def export(run: RunFlag = None, outputs: OutputsFlag = None) -> None:
+    """Export a trained run to ONNX, and prove that it answers as the model does."""
+    from jobs.candidate import export_run
+
+    settings = load_settings()
+    found = find_run(settings.runs, run)
+    lineage = export_run(found, settings)
+    write_outputs(outputs, run=found.name, metrics=one_line(lineage.metrics))
+    answer(str(found.export_folder))
+
+
+def publish(run: RunFlag = None, store: StoreFlag = None, outputs: OutputsFlag = None) -> None:
+    """Publish an exported run as the next version; nobody is served by it yet."""
+    from jobs.candidate import publish_run
+
+    settings = load_settings(store=store)
+    manifest = publish_run(find_run(settings.runs, run), open_store(settings.store_url))
+    write_outputs(outputs, version=manifest.version, metrics=one_line(manifest.metrics))
+    answer(str(manifest.version))
+
+
+def retrain(
+    data: DataFlag = None,
+    recipe: RecipeFlag = None,
+    epochs: EpochsFlag = None,
+    batch_size: BatchFlag = None,
+    seed: SeedFlag = 0,
+    gpu: GpuFlag = False,
+    sample_allowed: SampleFlag = False,
+    promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Serve it if it passes.")] = True,
+    store: StoreFlag = None,
+    outputs: OutputsFlag = None,
+) -> None:
+    """Train, export, publish, judge, promote, verify: all steps in one process."""
+    from jobs.retrain import make_candidate
+
+    settings = load_settings(data=data, recipe=recipe, epochs=epochs, batch_size=batch_size, store=store)
+    opened = open_store(settings.store_url)
+    request = request_of(settings, seed)
+    manifest = make_candidate(settings, opened, request, sample_allowed=sample_allowed, gpu=gpu)
+    write_outputs(outputs, version=manifest.version, metrics=one_line(manifest.metrics))
+    if promote:
+        raise MistakeError("Promoting comes with the gate; use --no-promote, then `cnn-image promote`.")
+    answer(str(manifest.version))
+
+
+def request_of(settings: Settings, seed: int) -> Request:
+    """What the settings ask to be trained.
+
+    Raises:
+        MistakeError: There is no such recipe.
+    """
+    known = ("quick", "best")
+    if settings.recipe not in known:
+        raise MistakeError(f"There is no recipe {settings.recipe!r}; choose {' or '.join(known)}.")
+    return Request(settings.data, settings.recipe, settings.epochs, settings.batch_size, seed)
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (train, export, publish, retrain)

@@ -1,0 +1,36 @@
+"""What the command line prints: results on stdout, everything about the work on stderr."""
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def say(sentence: str) -> None:
+    """Tell the person who waits what happens; never part of a result."""
+    err.print(sentence, markup=False)
+
+
+def answer(text: str) -> None:
+    """Print a result exactly as it is."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
+    """Print a result as a table."""
+    grid = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
+    for row in rows:
+        grid.add_row(*row)
+    out.print(grid)
+
+
+def listing(pairs: Mapping[str, object]) -> None:
+    """Print a result as name and value, one pair a line."""
+    width = max((len(name) for name in pairs), default=0)
+    for name, value in pairs.items():
+        answer(f"{name:<{width}}  {value}")

@@ -1,0 +1,150 @@
+"""Training runs on disk: which one to go on with, and what a step leaves for the next.
+
+var/runs/20261122-184412-3f2a/
+    request.json        what was asked for
+    checkpoint.npz      while it trains
+    model.keras, run.json   once it is trained
+    export/             the graphs and their lineage, once parity is proven
+    version             the number, once it is published
+"""
+
+import fcntl
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jobs.errors import MistakeError
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run was asked for; an interrupted run goes on only for the same request.
+
+    Attributes:
+        data: As the user named it; None for whatever is found.
+        recipe: Its name.
+        epochs: In place of the recipe's.
+        batch_size: In place of the recipe's.
+        seed: Of everything random.
+    """
+
+    data: str | None
+    recipe: str
+    epochs: int | None
+    batch_size: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, and how far it came."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """What commands call it."""
+        return self.folder.name
+
+    @property
+    def trained(self) -> bool:
+        """Whether training has ended well."""
+        return (self.folder / "run.json").is_file()
+
+    @property
+    def export_folder(self) -> Path:
+        """Where the exported graphs are."""
+        return self.folder / "export"
+
+    @property
+    def exported(self) -> bool:
+        """Whether the graphs are there and parity is proven; the lineage is written last."""
+        return (self.export_folder / "lineage.json").is_file()
+
+    @property
+    def version(self) -> int | None:
+        """The version it was published as."""
+        try:
+            return int((self.folder / "version").read_text())
+        except FileNotFoundError:
+            return None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from training the same run.
+
+        Raises:
+            MistakeError: One does.
+        """
+        with (self.folder / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise MistakeError(
+                    f"Run {self.name} is being trained by another process; wait for it."
+                ) from None
+            yield
+
+    @property
+    def busy(self) -> bool:
+        """Whether another process trains it now."""
+        try:
+            with self.held():
+                return False
+        except MistakeError:
+            return True
+
+    def published_as(self, version: int) -> None:
+        """Note the version's number."""
+        (self.folder / "version").write_text(f"{version}\n")
+
+    def request(self) -> Request | None:
+        """What was asked for; None if the folder does not say."""
+        try:
+            return Request(**json.loads((self.folder / "request.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+def new_run(runs: Path, request: Request, name: str | None = None) -> Run:
+    """Make a run's folder; one of the same name and request is used again."""
+    name = name or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    run = Run(runs / name)
+    if run.folder.is_dir() and run.request() != request:
+        raise MistakeError(f"{run.folder} was made for something else; choose another name for this run.")
+    run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / "request.json").write_text(json.dumps(asdict(request), indent=1) + "\n")
+    return run
+
+
+def unfinished_run(runs: Path, request: Request) -> Run | None:
+    """The newest run of this request that has no version yet."""
+    for run in _newest_first(runs):
+        if run.request() == request and run.version is None and not run.busy:
+            return run
+    return None
+
+
+def find_run(runs: Path, name: str | None) -> Run:
+    """The run of that name, or the newest one.
+
+    Raises:
+        MistakeError: There is none.
+    """
+    if name is None:
+        for run in _newest_first(runs):
+            return run
+        raise MistakeError(f"There is no training run in {runs}; make one with `cnn-image train`.")
+    run = Run(runs / name)
+    if Path(name).name != name or not run.folder.is_dir():
+        raise MistakeError(f"There is no training run {name!r} in {runs}.")
+    return run
+
+
+def _newest_first(runs: Path) -> Iterator[Run]:
+    folders = [path for path in runs.iterdir() if path.is_dir()] if runs.is_dir() else []
+    yield from (Run(path) for path in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True))

@@ -1,0 +1,109 @@
+"""Settings of the command line: environment variables first, flags over them, defaults for a laptop."""
+
+import getpass
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from jobs.errors import MistakeError
+from model.contract import DEFAULT_HTTP_PORT
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """What every command may need to know.
+
+    EPOCHS, BATCH_SIZE, PORT, CIFAR10_DIR and MLFLOW_TRACKING_URI carry no prefix, because the original
+    service and MLflow named them so; all others start with CNN_IMAGE_.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CNN_IMAGE_", populate_by_name=True, env_ignore_empty=True)
+
+    state: Path = Field(Path("var"), description="folder for all that is made here")
+    store: str = Field("", description="a folder or s3://bucket/prefix; var/store unless set")
+
+    data: str | None = Field(None, validation_alias=AliasChoices("data", "CIFAR10_DIR"))
+    recipe: str = Field("quick", description="quick or best")
+    epochs: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None, validation_alias=AliasChoices("epochs", "EPOCHS")
+    )
+    batch_size: Annotated[int, Field(ge=1, le=8192)] | None = Field(
+        None, validation_alias=AliasChoices("batch_size", "BATCH_SIZE")
+    )
+    mlflow_tracking_uri: str | None = Field(
+        None, validation_alias=AliasChoices("mlflow_tracking_uri", "MLFLOW_TRACKING_URI")
+    )
+
+    user: str = Field("", description="who acts, for manifests and the ledger; the login name unless set")
+
+    port: Port = Field(DEFAULT_HTTP_PORT, validation_alias=AliasChoices("port", "PORT"))
+    grpc_port: Port | None = Field(None, description="the port after `port` unless set")
+    variant: str | None = Field(None, description="how Triton runs a version: cpu-1, cpu-2, cpu-4 or gpu")
+    start_seconds: Annotated[float, Field(gt=0)] = Field(120, description="deadline for each process")
+
+    @property
+    def who(self) -> str:
+        """Who acts; in a cluster the chart names the service account."""
+        if self.user:
+            return self.user
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):  # a user id without a name, as containers have
+            return f"uid {os.getuid()}"
+
+    @property
+    def store_url(self) -> str:
+        """The store's address."""
+        return self.store or str(self.state / "store")
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the training runs."""
+        return self.state / "runs"
+
+    @property
+    def serving(self) -> Path:
+        """Folder that the laptop's Triton reads."""
+        return self.state / "serving"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the child processes' logs."""
+        return self.state / "log"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's address; a local SQLite file unless set."""
+        return self.mlflow_tracking_uri or f"sqlite:///{self.state / 'mlflow.db'}"
+
+    @property
+    def url(self) -> str:
+        """Where the laptop's transformer listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def transformer_grpc_port(self) -> int:
+        """The transformer's gRPC port."""
+        return self.grpc_port or self.port + 1
+
+
+def load_settings(**flags: object) -> Settings:
+    """Read the environment; flags that were given win.
+
+    Raises:
+        MistakeError: A value cannot be used; the sentence names the variable.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]  # flags are checked by the model itself
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "a setting"
+        shown = name if name in os.environ or name.isupper() else f"--{name.replace('_', '-')}"
+        if f"CNN_IMAGE_{name.upper()}" in os.environ:
+            shown = f"CNN_IMAGE_{name.upper()}"
+        raise MistakeError(f"{shown} is {first['input']!r}: {first['msg'].lower()}.") from None
