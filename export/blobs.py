@@ -45,8 +45,8 @@ class Blobs(Protocol):
     def url(self) -> str:
         """The place's address, as a user would write it."""
 
-    def put_if_absent(self, key: str, data: bytes) -> None:
-        """Write an object whole or not at all.
+    def put_if_absent(self, key: str, data: bytes) -> str:
+        """Write an object whole or not at all, and return its tag.
 
         Raises:
             ExistsError: The key is taken, by someone else or by an earlier call.
@@ -108,7 +108,7 @@ class FolderBlobs:
         """The folder's absolute path."""
         return str(self._root)
 
-    def put_if_absent(self, key: str, data: bytes) -> None:
+    def put_if_absent(self, key: str, data: bytes) -> str:
         """See `Blobs.put_if_absent`."""
         path = self._path(key)
         with self._explained(key), self._scratch_file(data) as scratch:
@@ -118,6 +118,7 @@ class FolderBlobs:
             except FileExistsError:
                 raise ExistsError(f"{key} is already in {self.url} and is never overwritten.") from None
             _flush_folder(path.parent)
+        return hashlib.sha256(data).hexdigest()
 
     def read(self, key: str) -> Blob:
         """See `Blobs.read`."""

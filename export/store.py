@@ -17,7 +17,6 @@ import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from export.blobs import Blobs, FolderBlobs
 from export.errors import AbsentError, ExistsError, IntegrityError, StoreError
@@ -234,11 +233,18 @@ def open_store(url: str) -> Store:
     Nothing is asked of the place yet; a folder is made when something is written.
 
     Raises:
-        StoreError: The address is neither.
+        StoreError: The address is neither, or the environment's settings for S3 make no sense.
     """
-    parts = urlsplit(url)
-    if parts.scheme in {"", "file"}:
-        return Store(FolderBlobs(Path(parts.path or url)))
+    scheme, separator, rest = url.partition("://")
+    if not separator and url:
+        return Store(FolderBlobs(Path(url)))
+    if scheme == "file" and rest.startswith("/"):
+        return Store(FolderBlobs(Path(rest)))
+    bucket, _, prefix = rest.partition("/")
+    if scheme == "s3" and bucket:
+        from export.s3 import S3Blobs  # boto3 takes a while to import, and a folder does without
+
+        return Store(S3Blobs(bucket, prefix))
     raise StoreError(f"{url!r} is no store; give a folder's path or s3://BUCKET/PREFIX.")
 
 

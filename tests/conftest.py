@@ -21,6 +21,8 @@ from model import contract
 
 ROOT = Path(__file__).parent.parent
 
+pytest_plugins = ["minio_server"]
+
 
 def free_port() -> int:
     """A TCP port nobody listens on."""

@@ -1,5 +1,6 @@
 """What the tests of this room share: a version without a network, quick to build."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from export.artifact import assemble
+from export.blobs import Blobs
 from export.graph import Graphs
 from export.manifest import DataLineage, Lineage, Manifest, Parity
 from export.store import Store, open_store
@@ -51,7 +53,28 @@ def build_of(lineage: Lineage, tmp_path: Path) -> BuildOf:
     return build_of
 
 
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The power does not fail in these tests, and a busy disk would make them slow."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty place for objects, of each kind: a test that takes it holds on both."""
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    bucket: str = request.getfixturevalue("bucket")
+    return f"{bucket}/some/prefix"
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """An empty store in a folder."""
-    return open_store(str(tmp_path / "store"))
+def store(place: str) -> Store:
+    """An empty store."""
+    return open_store(place)
+
+
+@pytest.fixture
+def blobs(store: Store) -> Blobs:
+    """An empty place for objects."""
+    return store.blobs

@@ -2,18 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from export.blobs import FolderBlobs
+from export.blobs import Blobs
 from export.errors import IntegrityError, LostRaceError
 from export.ledger import Action, Entry, Ledger
-
-
-@pytest.fixture
-def blobs(tmp_path: Path) -> FolderBlobs:
-    return FolderBlobs(tmp_path)
 
 
 def write(ledger: Ledger, *decisions: tuple[Action, int | None]) -> None:
@@ -21,14 +15,14 @@ def write(ledger: Ledger, *decisions: tuple[Action, int | None]) -> None:
         ledger.record(action, version, by="ann", reason="because", after=len(ledger.entries()))
 
 
-def test_an_empty_ledger_serves_nothing(blobs: FolderBlobs) -> None:
+def test_an_empty_ledger_serves_nothing(blobs: Blobs) -> None:
     ledger = Ledger(blobs)
     assert ledger.entries() == []
     assert ledger.served() is None
     assert ledger.previous() is None
 
 
-def test_an_entry_is_read_as_it_was_written(blobs: FolderBlobs) -> None:
+def test_an_entry_is_read_as_it_was_written(blobs: Blobs) -> None:
     ledger = Ledger(blobs)
     entry = Entry(
         number=1,
@@ -44,7 +38,7 @@ def test_an_entry_is_read_as_it_was_written(blobs: FolderBlobs) -> None:
     assert Ledger(blobs).served() == 3
 
 
-def test_a_recorded_decision_knows_its_number_and_what_served_before(blobs: FolderBlobs) -> None:
+def test_a_recorded_decision_knows_its_number_and_what_served_before(blobs: Blobs) -> None:
     write(Ledger(blobs), ("promote", 3), ("promote", 5))
     first, second = Ledger(blobs).entries()
     assert (first.number, first.version, first.previous) == (1, 3, None)
@@ -66,13 +60,13 @@ def test_a_recorded_decision_knows_its_number_and_what_served_before(blobs: Fold
     ],
 )
 def test_served_and_what_last_served(
-    blobs: FolderBlobs, decisions: list[tuple[Action, int | None]], served: int | None, previous: int | None
+    blobs: Blobs, decisions: list[tuple[Action, int | None]], served: int | None, previous: int | None
 ) -> None:
     write(Ledger(blobs), *decisions)
     assert (Ledger(blobs).served(), Ledger(blobs).previous()) == (served, previous)
 
 
-def test_of_two_that_decide_on_the_same_entry_one_loses(blobs: FolderBlobs) -> None:
+def test_of_two_that_decide_on_the_same_entry_one_loses(blobs: Blobs) -> None:
     write(Ledger(blobs), ("promote", 1))
 
     def promote(version: int) -> int | None:
@@ -88,7 +82,7 @@ def test_of_two_that_decide_on_the_same_entry_one_loses(blobs: FolderBlobs) -> N
     assert [entry.version for entry in Ledger(blobs).entries()] == [1, *won]
 
 
-def test_a_decision_on_an_old_ledger_or_one_that_is_not_there_is_refused(blobs: FolderBlobs) -> None:
+def test_a_decision_on_an_old_ledger_or_one_that_is_not_there_is_refused(blobs: Blobs) -> None:
     write(Ledger(blobs), ("promote", 1), ("promote", 2))
     for after in (0, 1, 3):
         with pytest.raises(LostRaceError, match="Someone else promoted"):
@@ -96,7 +90,7 @@ def test_a_decision_on_an_old_ledger_or_one_that_is_not_there_is_refused(blobs: 
     assert Ledger(blobs).served() == 2
 
 
-def test_a_missing_entry_is_named(blobs: FolderBlobs) -> None:
+def test_a_missing_entry_is_named(blobs: Blobs) -> None:
     write(Ledger(blobs), ("promote", 1), ("promote", 2), ("promote", 3))
     blobs.delete("ledger/000002.json")
     with pytest.raises(IntegrityError, match=r"ledger/000002\.json is missing"):
@@ -104,13 +98,13 @@ def test_a_missing_entry_is_named(blobs: FolderBlobs) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\x80\x04pickle", b'{"number": 1}'])
-def test_a_broken_entry_is_named(blobs: FolderBlobs, content: bytes) -> None:
+def test_a_broken_entry_is_named(blobs: Blobs, content: bytes) -> None:
     blobs.put_if_absent("ledger/000001.json", content)
     with pytest.raises(IntegrityError, match=r"ledger/000001\.json in .* is no ledger entry"):
         Ledger(blobs).served()
 
 
-def test_a_follower_reads_each_entry_once(blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_follower_reads_each_entry_once(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = Ledger(blobs)
     write(ledger, ("promote", 1), ("promote", 2))
     read: list[str] = []

@@ -1,0 +1,171 @@
+"""What an S3 or the way to it may say, each fault as one sentence that says what to do."""
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from botocore import exceptions as boto
+from botocore.exceptions import ClientError
+
+from export.errors import (
+    AccessError,
+    BucketError,
+    ClockSkewError,
+    CredentialsError,
+    StoreError,
+    TlsError,
+    UnreachableError,
+)
+
+_UNKNOWN_KEY: Final = (
+    CredentialsError,
+    "The S3 at {endpoint} does not know the access key ({code}); check AWS_ACCESS_KEY_ID or the profile.",
+)
+_BAD_SIGNATURE: Final = (
+    CredentialsError,
+    "The S3 at {endpoint} refuses the signature ({code}); check AWS_SECRET_ACCESS_KEY and AWS_REGION.",
+)
+_FORBIDDEN: Final = (
+    AccessError,
+    "These credentials may not do {operation} on {what!r} in {url}; allow it in their policy at {endpoint}.",
+)
+_ELSEWHERE: Final = (
+    BucketError,
+    "The bucket of {url} is in another region than {endpoint} serves; set AWS_REGION.",
+)
+_FULL: Final = (
+    StoreError,
+    "The S3 at {endpoint} has no room left for {what!r} in {url}; make room or raise the quota.",
+)
+_BUSY: Final = (
+    UnreachableError,
+    "The S3 at {endpoint} cannot answer at present ({code}); try again later.",
+)
+
+_ANSWERS: Final[dict[str, tuple[type[StoreError], str]]] = {
+    "InvalidAccessKeyId": _UNKNOWN_KEY,
+    "InvalidToken": _UNKNOWN_KEY,
+    "ExpiredToken": _UNKNOWN_KEY,
+    "SignatureDoesNotMatch": _BAD_SIGNATURE,
+    "AuthorizationHeaderMalformed": _BAD_SIGNATURE,
+    "RequestTimeTooSkewed": (
+        ClockSkewError,
+        "This machine's clock is {skew} the one of the S3 at {endpoint}; set it by NTP.",
+    ),
+    "NoSuchBucket": (
+        BucketError,
+        "There is no bucket for {url} at {endpoint}; make it, or check its name and AWS_ENDPOINT_URL.",
+    ),
+    "AccessDenied": _FORBIDDEN,
+    "AllAccessDisabled": _FORBIDDEN,
+    "403": _FORBIDDEN,
+    "PermanentRedirect": _ELSEWHERE,
+    "301": _ELSEWHERE,
+    "XMinioStorageFull": _FULL,
+    "XMinioAdminBucketQuotaExceeded": _FULL,
+    "QuotaExceeded": _FULL,
+    "507": _FULL,
+    "NotImplemented": (
+        StoreError,
+        "The S3 at {endpoint} does not know conditional writes, which keep publishers apart; use another.",
+    ),
+    "SlowDown": _BUSY,
+    "ServiceUnavailable": _BUSY,
+    "InternalError": _BUSY,
+    "RequestTimeout": _BUSY,
+    "500": _BUSY,
+    "502": _BUSY,
+    "503": _BUSY,
+    "504": _BUSY,
+}
+
+_NO_CREDENTIALS: Final = (
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.CredentialRetrievalError,
+    boto.TokenRetrievalError,
+    boto.ProfileNotFound,
+)
+
+
+def code_of(error: ClientError) -> str:
+    """S3's error code; for an answer without a body (to HEAD) the HTTP status."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def explain(error: Exception, url: str, endpoint: str, what: str) -> StoreError:
+    """Make an error of ours of one of botocore's.
+
+    Args:
+        error: botocore's, or what it lets through of Python's.
+        url: The store, `s3://bucket/prefix`.
+        endpoint: Where requests went.
+        what: The object or prefix in question.
+    """
+    if isinstance(error, ClientError):
+        return _explain_answer(error, url, endpoint, what)
+    return _explain_silence(error, url, endpoint)
+
+
+def _explain_answer(error: ClientError, url: str, endpoint: str, what: str) -> StoreError:
+    code = code_of(error)
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    if "HTTP request to an HTTPS server" in message:
+        return TlsError(f"The S3 at {endpoint} speaks TLS; write https:// in AWS_ENDPOINT_URL.")
+    kind, sentence = _ANSWERS.get(
+        code,
+        (StoreError, "The S3 at {endpoint} refused {operation} on {what!r} in {url} ({code}: {message})."),
+    )
+    return kind(
+        sentence.format(
+            endpoint=endpoint,
+            url=url,
+            what=what,
+            code=code,
+            message=message,
+            operation=error.operation_name,
+            skew=_skew(error),
+        )
+    )
+
+
+def _explain_silence(error: Exception, url: str, endpoint: str) -> StoreError:
+    text = str(error).rstrip(".")
+    if isinstance(error, _NO_CREDENTIALS):
+        return CredentialsError(
+            f"There are no credentials for {url} ({text}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
+    if isinstance(error, boto.SSLError):
+        return _explain_tls(text, endpoint)
+    if isinstance(error, boto.HTTPClientError | boto.IncompleteReadError):
+        return UnreachableError(
+            f"The S3 at {endpoint} does not answer ({type(error).__name__}); check AWS_ENDPOINT_URL and the"
+            " network, then try again."
+        )
+    if isinstance(error, OSError):
+        return TlsError(
+            f"The file that AWS_CA_BUNDLE names cannot be read ({text}); give a certificate in PEM."
+        )
+    return StoreError(f"The settings for {url} make no sense ({text}); check the AWS_* variables.")
+
+
+def _explain_tls(text: str, endpoint: str) -> TlsError:
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        reason = text.rpartition("certificate verify failed: ")[2].partition(" (_ssl")[0]
+        return TlsError(
+            f"The certificate of the S3 at {endpoint} is refused ({reason}); put its authority's certificate"
+            " into a file and name that in AWS_CA_BUNDLE."
+        )
+    if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:
+        return TlsError(f"The S3 at {endpoint} does not speak TLS; write http:// in AWS_ENDPOINT_URL.")
+    return TlsError(
+        f"TLS with the S3 at {endpoint} failed ({text}); check AWS_ENDPOINT_URL and AWS_CA_BUNDLE."
+    )
+
+
+def _skew(error: ClientError) -> str:
+    date = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    if not date:
+        return "too far from"
+    seconds = (datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds()
+    return f"{abs(seconds) / 60:.0f} minutes {'ahead of' if seconds > 0 else 'behind'}"
