@@ -1,0 +1,237 @@
+{{/* Metadata of an object of the chart: dict "root" $ "name" NAME "component" COMPONENT. */}}
+{{- define "cnn-image.metadata" -}}
+name: {{ .name }}
+namespace: {{ .root.Release.Namespace }}
+labels:
+  {{- include "cnn-image.labels" . | nindent 2 }}
+{{- end }}
+
+{{- define "cnn-image.labels" -}}
+{{ include "cnn-image.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end }}
+
+{{/* What finds a component's pods. Nothing in it changes with a release, so that no upgrade restarts a pod for it. */}}
+{{- define "cnn-image.selector" -}}
+app.kubernetes.io/name: cnn-image
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{/* An image's full name: list $ IMAGE-VALUES. Those that we build take image.registry and image.tag. */}}
+{{- define "cnn-image.image" -}}
+{{- $root := index . 0 }}{{ $image := index . 1 }}
+{{- $ours := hasPrefix "cnn-image" $image.repository }}
+{{- $name := $image.repository }}
+{{- if and $ours $root.Values.image.registry }}{{ $name = printf "%s/%s" (trimSuffix "/" $root.Values.image.registry) $name }}{{ end }}
+{{- if $image.digest }}{{ $name }}@{{ $image.digest }}
+{{- else }}{{ $name }}:{{ $image.tag | default $root.Values.image.tag | default $root.Chart.AppVersion }}
+{{- end }}
+{{- end }}
+
+{{- define "cnn-image.pullSecrets" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Pod security as `restricted` asks for it; the seccomp profile at pod level also covers containers injected later. */}}
+{{- define "cnn-image.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 1000
+runAsGroup: 1000
+fsGroup: 1000
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "cnn-image.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- define "cnn-image.storeUrl" -}}
+{{- if .Values.store.url }}{{ trimSuffix "/" .Values.store.url }}
+{{- else if .Values.minio.enabled }}s3://cnn-image/store
+{{- else }}{{ fail "store.url is empty: name an s3://bucket/prefix, or set minio.enabled=true to try it out." }}
+{{- end }}
+{{- end }}
+
+{{- define "cnn-image.storeEndpoint" -}}
+{{- if .Values.store.endpoint }}{{ .Values.store.endpoint }}
+{{- else if .Values.minio.enabled }}http://cnn-image-minio:9000
+{{- end }}
+{{- end }}
+
+{{- define "cnn-image.storeSecret" -}}
+{{- if .Values.store.secret }}{{ .Values.store.secret }}{{ else if .Values.minio.enabled }}cnn-image-store{{ end }}
+{{- end }}
+
+{{- define "cnn-image.trackingUri" -}}
+{{- if .Values.mlflow.trackingUri }}{{ .Values.mlflow.trackingUri }}
+{{- else if .Values.mlflow.enabled }}http://cnn-image-mlflow:5000
+{{- end }}
+{{- end }}
+
+{{/* Environment that reaches the store and MLflow. */}}
+{{- define "cnn-image.storeEnv" -}}
+- {name: CNN_IMAGE_STORE, value: {{ include "cnn-image.storeUrl" . | quote }}}
+- {name: AWS_DEFAULT_REGION, value: {{ .Values.store.region | quote }}}
+{{- with include "cnn-image.storeEndpoint" . }}
+- {name: AWS_ENDPOINT_URL, value: {{ . | quote }}}
+{{- end }}
+{{- with include "cnn-image.storeSecret" . }}
+- {name: AWS_ACCESS_KEY_ID, valueFrom: {secretKeyRef: {name: {{ . }}, key: AWS_ACCESS_KEY_ID}}}
+- {name: AWS_SECRET_ACCESS_KEY, valueFrom: {secretKeyRef: {name: {{ . }}, key: AWS_SECRET_ACCESS_KEY}}}
+{{- end }}
+{{- with .Values.store.caBundle.configMap }}
+- {name: AWS_CA_BUNDLE, value: /etc/cnn-image/ca/{{ $.Values.store.caBundle.key }}}
+{{- end }}
+{{- with include "cnn-image.trackingUri" . }}
+- {name: MLFLOW_TRACKING_URI, value: {{ . | quote }}}
+{{- end }}
+{{- with .Values.mlflow.secret }}
+- {name: MLFLOW_TRACKING_USERNAME, valueFrom: {secretKeyRef: {name: {{ . }}, key: MLFLOW_TRACKING_USERNAME}}}
+- {name: MLFLOW_TRACKING_PASSWORD, valueFrom: {secretKeyRef: {name: {{ . }}, key: MLFLOW_TRACKING_PASSWORD}}}
+{{- end }}
+{{- end }}
+
+{{/* The configuration of a version that fits Triton's resources. */}}
+{{- define "cnn-image.variant" -}}
+{{- $limits := (.Values.serving.triton.resources).limits | default dict }}
+{{- $cpu := ($limits.cpu | default "4") | toString }}
+{{- $cores := hasSuffix "m" $cpu | ternary (divf (float64 (trimSuffix "m" $cpu)) 1000.0) (float64 $cpu) }}
+{{- if .Values.serving.triton.variant }}{{ .Values.serving.triton.variant }}
+{{- else if hasKey $limits "nvidia.com/gpu" }}gpu
+{{- else if ge $cores 4.0 }}cpu-4
+{{- else if ge $cores 2.0 }}cpu-2
+{{- else }}cpu-1
+{{- end }}
+{{- end }}
+
+{{/* The pod that every job of ours runs in: dict "root" $ "args" ARGS "gpu" BOOL "workspace" BOOL "data" BOOL "component" NAME. */}}
+{{- define "cnn-image.jobPod" -}}
+{{- $root := .root }}{{ $training := $root.Values.training }}
+metadata:
+  labels:
+    {{- include "cnn-image.selector" . | nindent 4 }}
+spec:
+  serviceAccountName: cnn-image-jobs
+  restartPolicy: Never
+  {{- include "cnn-image.pullSecrets" $root | nindent 2 }}
+  securityContext:
+    {{- include "cnn-image.podSecurity" $root | nindent 4 }}
+  {{- if .heavy }}
+  {{- with $training.nodeSelector }}
+  nodeSelector: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $training.tolerations }}
+  tolerations: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- end }}
+  {{- if and $root.Values.minio.enabled .heavy }}
+  initContainers:
+    - name: bucket # MinIO starts with the release: wait for it, and make the bucket when it is not there
+      {{- include "cnn-image.jobContainer" (dict "root" $root "command" (list "python" "-m" "jobs.bucket")) | nindent 6 }}
+      resources: {requests: {cpu: 50m, memory: 128Mi}, limits: {cpu: "1", memory: 256Mi}}
+  {{- end }}
+  containers:
+    - name: cnn-image
+      {{- include "cnn-image.jobContainer" . | nindent 6 }}
+      {{- if .heavy }}
+      {{- $resources := deepCopy $training.resources }}
+      {{- if gt (int $training.gpus) 0 }}{{ $_ := set $resources "limits" (merge (dict "nvidia.com/gpu" (int $training.gpus)) ($resources.limits | default dict)) }}{{ end }}
+      resources: {{- toYaml $resources | nindent 8 }}
+      {{- else }}
+      resources: {requests: {cpu: 50m, memory: 256Mi}, limits: {cpu: "1", memory: 1Gi}}
+      {{- end }}
+  volumes:
+    {{- if .heavy }}
+    {{- if $training.enabled }}
+    - {name: work, persistentVolumeClaim: {claimName: cnn-image-workspace}}
+    {{- else }}
+    - {name: work, emptyDir: {}}
+    {{- end }}
+    {{- with $training.data.volumeClaim }}
+    - {name: data, persistentVolumeClaim: {claimName: {{ . }}, readOnly: true}}
+    {{- end }}
+    {{- else }}
+    - {name: work, emptyDir: {}}
+    {{- end }}
+    - {name: tmp, emptyDir: {}}
+    {{- with $root.Values.store.caBundle.configMap }}
+    - {name: ca, configMap: {name: {{ . }}}}
+    {{- end }}
+{{- end }}
+
+{{/* A container of the train image; `args` go to cnn-image, `command` replaces it. */}}
+{{- define "cnn-image.jobContainer" -}}
+{{- $root := .root }}{{ $training := $root.Values.training -}}
+image: {{ include "cnn-image.image" (list $root $root.Values.image.train) }}
+imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+{{- with .command }}
+command: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .args }}
+args: {{- toYaml . | nindent 2 }}
+{{- end }}
+terminationMessagePolicy: FallbackToLogsOnError
+securityContext:
+  {{- include "cnn-image.containerSecurity" $root | nindent 2 }}
+env:
+  {{- include "cnn-image.storeEnv" $root | nindent 2 }}
+  - {name: CNN_IMAGE_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
+  - {name: CNN_IMAGE_USER, valueFrom: {fieldRef: {fieldPath: spec.serviceAccountName}}}
+  - {name: CNN_IMAGE_OUTCOME, value: /dev/termination-log}
+  - {name: CNN_IMAGE_VARIANT, value: {{ include "cnn-image.variant" $root }}}
+  - {name: CNN_IMAGE_ROLLOUT_SECONDS, value: {{ $root.Values.serving.rolloutTimeoutSeconds | quote }}}
+  - {name: HOME, value: /tmp}
+  {{- if .heavy }}
+  {{- with $training.data.url }}
+  - {name: CIFAR10_DIR, value: {{ . | quote }}}
+  {{- else }}
+  - {name: CIFAR10_DIR, value: {{ clean (printf "/data/%s" $training.data.path) | quote }}}
+  {{- end }}
+  - {name: CNN_IMAGE_RECIPE, value: {{ $training.recipe }}}
+  {{- with $training.epochs }}
+  - {name: EPOCHS, value: {{ int . | quote }}}
+  {{- end }}
+  {{- with $training.batchSize }}
+  - {name: BATCH_SIZE, value: {{ int . | quote }}}
+  {{- end }}
+  {{- range $name, $value := $training.env }}
+  - {name: {{ $name }}, value: {{ $value | quote }}}
+  {{- end }}
+  {{- end }}
+volumeMounts:
+  - {name: work, mountPath: /work}
+  - {name: tmp, mountPath: /tmp}
+  {{- if and .heavy $training.data.volumeClaim }}
+  - {name: data, mountPath: /data, readOnly: true}
+  {{- end }}
+  {{- if $root.Values.store.caBundle.configMap }}
+  - {name: ca, mountPath: /etc/cnn-image/ca, readOnly: true}
+  {{- end }}
+{{- end }}
+
+{{/* The specification of a Job that trains: dict "root" $ "args" ARGS. Faults are retried, mistakes are not. */}}
+{{- define "cnn-image.trainingJob" -}}
+{{- $training := .root.Values.training -}}
+backoffLimit: {{ $training.retries }}
+activeDeadlineSeconds: {{ $training.deadlineSeconds }}
+ttlSecondsAfterFinished: {{ $training.ttlSeconds }}
+podFailurePolicy:
+  rules:
+    # An evicted or preempted pod costs no retry; the next one goes on from its checkpoint.
+    - {action: Ignore, onPodConditions: [{type: DisruptionTarget}]}
+    # 2: wrong data, wrong settings, missing rights; 3 refused by the gate; 4 someone was first; 5 taken back.
+    - {action: FailJob, onExitCodes: {containerName: cnn-image, operator: In, values: [2, 3, 4, 5]}}
+template:
+  {{- include "cnn-image.jobPod" (merge (dict "heavy" true "component" "training") .) | nindent 2 }}
+{{- end }}

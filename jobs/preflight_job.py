@@ -1,0 +1,94 @@
+"""The pre-flight in the cluster: a short Job whose Triton, the one that would serve, loads a version.
+
+The Job's template lies in the chart's ConfigMap. Its pod fetches the version, starts Triton with the
+resources and configuration it would serve with, and asks it for known images (`jobs.preflight`).
+"""
+
+import time
+
+from jobs.cluster import ApiError, Json, Kubernetes
+from jobs.console import say
+from jobs.errors import FaultError, RefusedError
+from jobs.rollout import container_statuses, ending, last_word
+
+VERSION_VARIABLE = "CNN_IMAGE_PREFLIGHT_VERSION"
+DEADLINE_SECONDS = 600.0
+_POLL_SECONDS = 1.0
+_REFUSED = 3
+
+
+def run(kubernetes: Kubernetes, template: Json, version: int) -> None:
+    """Run the pre-flight of a version, and remove its Job.
+
+    Args:
+        kubernetes: The cluster and the Job's namespace.
+        template: The Job; the version is added to its name and its containers' environment.
+        version: To be tried.
+
+    Raises:
+        RefusedError: Triton cannot load it, or answers wrongly.
+        FaultError: The pod could not run, or not in time.
+    """
+    template["metadata"]["generateName"] = f"{template['metadata'].pop('name')}-{version}-"
+    pod = template["spec"]["template"]["spec"]
+    for container in [*pod["initContainers"], *pod["containers"]]:
+        container.setdefault("env", []).append({"name": VERSION_VARIABLE, "value": str(version)})
+    try:
+        name = str(kubernetes.create("jobs", template)["metadata"]["name"])
+    except ApiError as error:
+        raise error.explained("start the pre-flight") from error
+    say(f"Pre-flight: Job {kubernetes.namespace}/{name} …")
+    try:
+        _wait(kubernetes, name, version)
+    except ApiError as error:
+        raise error.explained("follow the pre-flight") from error
+    finally:
+        kubernetes.delete("jobs", name)
+
+
+def _wait(kubernetes: Kubernetes, name: str, version: int) -> None:
+    ends = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < ends:
+        status = kubernetes.get("jobs", name).get("status", {})
+        if status.get("succeeded"):
+            return
+        for pod in kubernetes.list("pods", f"job-name={name}"):
+            _judge(pod, version)
+        if status.get("failed"):
+            raise FaultError(
+                f"The pre-flight of version {version} failed; "
+                f"see `kubectl -n {kubernetes.namespace} get events`."
+            )
+        time.sleep(_POLL_SECONDS)
+    raise FaultError(
+        f"The pre-flight of version {version} did not end within {DEADLINE_SECONDS:g} s; "
+        "is there room for its pod?"
+    )
+
+
+def _judge(pod: Json, version: int) -> None:
+    """Raise when a pod has said that it will not pass."""
+    for container in container_statuses(pod):
+        ended, name = ending(container), container["name"]
+        code = ended["exitCode"] if ended else 0
+        said = str(ended.get("message", "")).strip() if ended else ""
+        if name == "triton":
+            # It runs until the pod ends, so an end before that is a model that it cannot load.
+            if code and container["restartCount"]:
+                raise RefusedError(f"Triton cannot load version {version}: {first_error(said)}")
+        elif code == _REFUSED:
+            raise RefusedError(f"The pre-flight refused version {version}: {said}")
+        elif code:
+            raise FaultError(f"The pre-flight's container {name} failed: {said or 'it said nothing'}")
+        if reason := last_word(container):
+            raise FaultError(f"The pre-flight's container {name} {reason}")
+
+
+def first_error(log: str) -> str:
+    """The line of Triton's log that says why; the last one where none does."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    for word in ("failed to load", "error:", "Internal:", "Invalid argument"):
+        for line in lines:
+            if word in line:
+                return line
+    return lines[-1] if lines else "it ended without a word"
