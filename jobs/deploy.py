@@ -159,6 +159,17 @@ def _verify_triton(url: str, known: KnownImages) -> None:
         raise RefusedError(str(error)) from error
 
 
-def open_deployer(settings: Settings, store: Store) -> Deployer:
-    """The place this process promotes to."""
+def open_deployer(settings: Settings, store: Store, *, force: bool = False) -> Deployer:
+    """The place this process promotes to: Kubernetes where a namespace is set, this machine elsewhere.
+
+    Args:
+        settings: Of the command line.
+        store: Where versions are.
+        force: On Kubernetes, take back what someone changed by hand.
+    """
+    if settings.namespace:
+        from jobs.cluster import Kubernetes
+        from jobs.inferenceservice import InferenceServiceDeployer
+
+        return InferenceServiceDeployer(settings, store, Kubernetes(settings.namespace), force=force)
     return LaptopDeployer(settings, store)

@@ -45,6 +45,12 @@ class Settings(BaseSettings):
     variant: str | None = Field(None, description="how Triton runs a version: cpu-1, cpu-2, cpu-4 or gpu")
     start_seconds: Annotated[float, Field(gt=0)] = Field(120, description="deadline for each process")
 
+    namespace: str | None = Field(
+        None, description="serve on Kubernetes, in this namespace"
+    )
+    service_url: str | None = Field(None, description="of the service there, from outside the cluster")
+    rollout_seconds: Annotated[float, Field(gt=0)] = Field(600, description="deadline for a rollout there")
+
     @property
     def who(self) -> str:
         """Who acts; in a cluster the chart names the service account."""

@@ -58,7 +58,12 @@ def rollback(
     answer(f"Rolled back to version {entry.version}, from {entry.previous}.")
 
 
-def deploy(store: StoreFlag = None) -> None:
+def deploy(
+    store: StoreFlag = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="On Kubernetes, take back what someone changed by hand.")
+    ] = False,
+) -> None:
     """Bring the service to the promoted version; does nothing where it is there already."""
     from jobs.deploy import open_deployer
 
@@ -68,7 +73,7 @@ def deploy(store: StoreFlag = None) -> None:
     if version is None:
         say(f"No version is promoted in {opened.url} yet; there is nothing to deploy.")
         return
-    deployer = open_deployer(settings, opened)
+    deployer = open_deployer(settings, opened, force=force)
     deployer.deploy(version)
     deployer.verify(version)
     answer(f"Version {version} is served.")

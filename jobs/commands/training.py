@@ -7,7 +7,7 @@ import typer
 
 from export.store import open_store
 from jobs.commands.options import DataFlag, OutputsFlag, StoreFlag, one_line, write_outputs
-from jobs.console import answer
+from jobs.console import answer, say
 from jobs.errors import MistakeError
 from jobs.runs import Request, find_run, new_run, unfinished_run
 from jobs.settings import Settings, load_settings
@@ -76,6 +76,9 @@ def retrain(
     gpu: GpuFlag = False,
     sample_allowed: SampleFlag = False,
     promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Serve it if it passes.")] = True,
+    unless_promoted: Annotated[
+        bool, typer.Option("--unless-promoted", help="Do nothing where a version is promoted already.")
+    ] = False,
     store: StoreFlag = None,
     outputs: OutputsFlag = None,
 ) -> None:
@@ -84,6 +87,9 @@ def retrain(
 
     settings = load_settings(data=data, recipe=recipe, epochs=epochs, batch_size=batch_size, store=store)
     opened = open_store(settings.store_url)
+    if unless_promoted and (served := opened.ledger.served()) is not None:
+        say(f"Version {served} is promoted in {opened.url}; there is nothing to do.")
+        return
     request = request_of(settings, seed)
     manifest = make_candidate(settings, opened, request, sample_allowed=sample_allowed, gpu=gpu)
     write_outputs(outputs, version=manifest.version, metrics=one_line(manifest.metrics))
