@@ -12,6 +12,7 @@ from model.contract import CLASSES, FILTER_BANK
 from model.data import Split
 from model.evaluate import CalibrationBin, Evaluation
 from model.filters import KERNELS
+from model.robustness import Robustness
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,6 +64,21 @@ def reliability(bins: Sequence[CalibrationBin], ece: float) -> "Figure":
     top.legend(frameon=False, fontsize=8)
     bottom.bar(middles, [each.count for each in bins], width * 0.95, color=_GREY)
     bottom.set(xlabel="confidence", ylabel="images")
+    return figure
+
+
+def robustness(measured: Robustness) -> "Figure":
+    """Accuracy by strength, one small plot a degradation."""
+    figure = _figure(9, 2.6)
+    grid = figure.subplots(1, len(measured.degraded), sharey=True)
+    for axes, (name, by_strength) in zip(grid, measured.degraded.items(), strict=True):
+        labels = [f"{strength:g}" for strength in by_strength] if len(by_strength) > 1 else [""]
+        axes.bar(labels, list(by_strength.values()), color=_BLUE)
+        axes.axhline(measured.plain, color=_ORANGE, lw=1)
+        axes.set_title(name, fontsize=9)
+        axes.tick_params(labelsize=7)
+        axes.set_ylim(0, 1)
+    grid[0].set_ylabel("accuracy")
     return figure
 
 
