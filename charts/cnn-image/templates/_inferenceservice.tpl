@@ -15,7 +15,7 @@ metadata:
 spec:
   predictor:
     {{- include "cnn-image.component" (dict "root" $ "values" $serving.triton "component" ($collocated | ternary "transformer" "predictor") "metricsPort" ($collocated | ternary 8080 8002)) | nindent 4 }}
-    serviceAccountName: {{ and $collocated $serving.trainApi.enabled | ternary "cnn-image-transformer" "cnn-image-predictor" }}
+    serviceAccountName: cnn-image-predictor
     automountServiceAccountToken: {{ and $collocated $serving.trainApi.enabled }}
     model:
       modelFormat: {name: triton}

@@ -1,0 +1,105 @@
+"""Training Jobs on Kubernetes: `jobs run`, `jobs list`, `jobs logs`, `jobs wait`."""
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobs.commands.options import JsonFlag, one_line
+from jobs.console import answer, say, table
+from jobs.errors import FaultError
+
+if TYPE_CHECKING:
+    from jobs.cluster import Kubernetes
+
+app = typer.Typer(help="Training Jobs on Kubernetes.", no_args_is_help=True)
+
+NamespaceFlag = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", help="Of the release. [CNN_IMAGE_NAMESPACE, the kubeconfig's]"),
+]
+NameArgument = Annotated[
+    str, typer.Argument(help="The Job's name, as `jobs run` prints it.", show_default=False)
+]
+TimeoutFlag = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait at most.")]
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(
+    context: typer.Context,
+    namespace: NamespaceFlag = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="In place of the release's.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="In place of the release's.")
+    ] = None,
+) -> None:
+    """Start a Job like the scheduled one; further words are the command it runs: `jobs run rollback`."""
+    from jobs import launch
+
+    env = {"EPOCHS": epochs, "BATCH_SIZE": batch_size}
+    given = {name: str(value) for name, value in env.items() if value is not None}
+    answer(launch.start(_kubernetes(namespace), args=context.args, env=given))
+
+
+@app.command("list")
+def list_jobs(namespace: NamespaceFlag = None, as_json: JsonFlag = False) -> None:
+    """List the training Jobs, the newest first."""
+    from jobs import launch
+
+    states = launch.list_jobs(_kubernetes(namespace))
+    if as_json:
+        answer(json.dumps([asdict(state) for state in states], indent=1, default=str))
+        return
+    if not states:
+        say("There is no training Job; start one with `cnn-image jobs run`.")
+        return
+    rows = [
+        (
+            state.name,
+            state.state,
+            f"{state.started.astimezone():%Y-%m-%d %H:%M}",
+            str(state.outcome.version) if state.outcome else "",
+            one_line(state.outcome.metrics) if state.outcome else state.reason,
+        )
+        for state in states
+    ]
+    table(("job", "state", "started", "version", "metrics or reason"), rows)
+
+
+@app.command()
+def logs(
+    name: NameArgument,
+    namespace: NamespaceFlag = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the Job ends.")] = False,
+) -> None:
+    """Print a Job's log."""
+    from jobs import launch
+
+    for part in launch.logs(_kubernetes(namespace), name, follow=follow):
+        sys.stdout.buffer.write(part)
+        sys.stdout.buffer.flush()
+
+
+@app.command()
+def wait(name: NameArgument, namespace: NamespaceFlag = None, timeout: TimeoutFlag = 21_600) -> None:
+    """Wait until a Job has ended; print the version it made."""
+    from jobs import launch
+
+    state = launch.wait(_kubernetes(namespace), name, timeout)
+    if state.state == "failed":
+        raise FaultError(
+            f"The Job {name} failed: {state.reason or 'see its log with `cnn-image jobs logs`.'}"
+        )
+    if state.outcome is None:
+        say(f"The Job {name} ended well and left no version.")
+        return
+    say(f"{one_line(state.outcome.metrics)}; {state.outcome.model_path}")
+    answer(str(state.outcome.version))
+
+
+def _kubernetes(namespace: str | None) -> "Kubernetes":
+    from jobs.cluster import Kubernetes, current_namespace
+
+    return Kubernetes(namespace or current_namespace())
