@@ -34,7 +34,7 @@ def save_checkpoint(run_dir: Path, checkpoint: Checkpoint) -> None:
     """Write it beside the earlier one, then replace that: a kill leaves one of the two whole."""
     about = {"fingerprint": checkpoint.fingerprint, "epoch": checkpoint.epoch, "history": checkpoint.history}
     head = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    named = {f"array{number:03}": array for number, array in enumerate(checkpoint.arrays)}
+    named = {f"array{number}": array for number, array in enumerate(checkpoint.arrays)}
     part = run_dir / f"{CHECKPOINT}.part"
     with part.open("wb") as file:
         np.savez(file, allow_pickle=False, head=head, **named)
@@ -55,7 +55,7 @@ def load_checkpoint(run_dir: Path) -> Checkpoint | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             head = json.loads(file["head"].tobytes())
-            arrays = [file[name] for name in sorted(file.files) if name != "head"]
+            arrays = [file[f"array{number}"] for number in range(len(file.files) - 1)]
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
         raise ValueError(f"{path} is damaged ({error}); delete it to train from the start.") from error
     return Checkpoint(head["fingerprint"], head["epoch"], head["history"], arrays)

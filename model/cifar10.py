@@ -139,6 +139,8 @@ def _from_jpegs(members: Mapping[str, bytes], split: str, path: Path) -> Labelle
     for row, name in enumerate(names):
         try:
             with Image.open(io.BytesIO(members[name])) as image:
+                if image.size != (IMAGE_SIZE, IMAGE_SIZE):
+                    raise ValueError(f"it has {image.width} × {image.height} pixels")
                 images[row] = np.asarray(image.convert("RGB"))
         except (UnidentifiedImageError, OSError, ValueError) as error:
             raise DataError(
