@@ -1,0 +1,31 @@
+"""`python -m image_transformer`: the transformer, in a pod or on a laptop."""
+
+import sys
+
+from pydantic import ValidationError
+
+from image_transformer.settings import Settings
+
+
+def main() -> None:
+    """Reads the settings and serves; a problem ends in one sentence on stderr."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        sys.exit(
+            f"--{'.'.join(map(str, first['loc']))}: {first['msg']}. See `python -m image_transformer --help`."
+        )
+    # kserve reads the command line when it is imported, and skips what it does not know: ours has been read.
+    del sys.argv[1:]
+    from image_transformer import logs, server
+
+    logs.configure()
+    try:
+        server.ImageServer(settings).start()
+    except server.PortTakenError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

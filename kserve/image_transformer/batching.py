@@ -1,0 +1,116 @@
+"""Load makes the batches: a few calls are under way, and what arrives meanwhile goes out together in the next.
+
+No timer: an idle service sends an image at once, and a busy one joins the images that wait anyway.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from image_transformer.errors import ServiceError
+from image_transformer.metrics import Metrics
+from image_transformer.tensors import Pixels, Probabilities
+from image_transformer.triton import Triton
+
+Alive = Callable[[], bool]
+"""Tells whether somebody still waits for an answer."""
+
+
+class Piece:
+    """Images of one request that go to Triton together."""
+
+    __slots__ = ("alive", "count", "future", "pixels")
+
+    def __init__(self, pixels: Sequence[Pixels], alive: Alive) -> None:
+        self.pixels = pixels
+        self.count = len(pixels)
+        self.alive = alive
+        self.future: asyncio.Future[Probabilities] = asyncio.get_running_loop().create_future()
+
+
+class Batcher:
+    """The queue in front of Triton."""
+
+    def __init__(
+        self, triton: Triton, *, images_per_call: int, calls_in_flight: int, max_queued: int, metrics: Metrics
+    ) -> None:
+        self.images_per_call = images_per_call
+        self._triton = triton
+        self._calls_per_endpoint = calls_in_flight
+        self._max_queued = max_queued
+        self._queue: deque[Piece] = deque()
+        self._queued = 0
+        self._under_way = 0
+        metrics.queued_images = lambda: self._queued
+        triton.on_change = self._changed
+
+    def check(self, count: int) -> None:
+        """Raises ServiceError when there is no room for more images, or nobody to answer them."""
+        if self._queued + count > self._max_queued:
+            raise ServiceError("overloaded", "Too many images are waiting; try again in a second.")
+        if not self._triton.ready:
+            raise self._triton.unavailable()
+
+    def submit(self, pixels: Sequence[Pixels], alive: Alive) -> asyncio.Future[Probabilities]:
+        """Queues images.
+
+        Args:
+            pixels: At most `images_per_call` contiguous images, `[32, 32, 3]` each.
+            alive: Asked before they are sent.
+
+        Returns:
+            Their probabilities, or a ServiceError.
+        """
+        piece = Piece(pixels, alive)
+        self._queue.append(piece)
+        self._queued += piece.count
+        self._pump()
+        return piece.future
+
+    def _changed(self) -> None:
+        """Triton came or went: send what waits, or say at once that nobody will answer."""
+        if self._triton.ready:
+            self._pump()
+            return
+        while self._queue:
+            piece = self._queue.popleft()
+            self._queued -= piece.count
+            if not piece.future.done():
+                piece.future.set_exception(self._triton.unavailable())
+
+    def _pump(self) -> None:
+        limit = self._calls_per_endpoint * max(1, self._triton.healthy_endpoints)
+        while self._queue and self._under_way < limit:
+            if pieces := self._next():
+                self._under_way += 1
+                pixels = b"".join(image for piece in pieces for image in piece.pixels)
+                count = sum(piece.count for piece in pieces)
+                self._triton.infer(pixels, count, partial(self._answered, pieces))
+
+    def _next(self) -> list[Piece]:
+        pieces: list[Piece] = []
+        room = self.images_per_call
+        while self._queue and self._queue[0].count <= room:
+            piece = self._queue.popleft()
+            self._queued -= piece.count
+            # Whoever hung up gets no work done for them.
+            if not piece.future.done() and piece.alive():
+                pieces.append(piece)
+                room -= piece.count
+            elif not piece.future.done():
+                piece.future.cancel()
+        return pieces
+
+    def _answered(self, pieces: list[Piece], result: Probabilities | ServiceError) -> None:
+        self._under_way -= 1
+        start = 0
+        for piece in pieces:
+            end = start + piece.count
+            if not piece.future.done():
+                if isinstance(result, ServiceError):
+                    piece.future.set_exception(ServiceError(result.code, result.sentence))
+                else:
+                    piece.future.set_result(Probabilities(result.probs[start:end], result.version))
+            start = end
+        self._pump()

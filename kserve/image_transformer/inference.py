@@ -1,0 +1,151 @@
+"""One request's images: decoded, batched, answered. Every route and protocol ends here."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from image_transformer.batching import Alive, Batcher
+from image_transformer.errors import ServiceError
+from image_transformer.metrics import Metrics
+from image_transformer.settings import Settings
+from image_transformer.tensors import Images, Pixels, Probabilities
+from image_transformer.triton import Triton
+from model.decode import ImageError, decode_image, is_cheap
+
+
+class Inference:
+    """From images to probabilities."""
+
+    def __init__(self, settings: Settings, triton: Triton, metrics: Metrics) -> None:
+        self.settings = settings
+        self.triton = triton
+        self.metrics = metrics
+        self._batcher = Batcher(
+            triton,
+            images_per_call=settings.images_per_call,
+            calls_in_flight=settings.calls_in_flight,
+            max_queued=settings.max_queued_images,
+            metrics=metrics,
+        )
+        self._threads = ThreadPoolExecutor(settings.decode_threads, "decode")
+        self._decoding = 0
+        self.closing = False
+
+    async def classify(self, images: Images, alive: Alive = lambda: True) -> Probabilities:
+        """Answers a request.
+
+        Args:
+            images: At least one.
+            alive: Tells whether the client still waits.
+
+        Returns:
+            The probabilities of every image, all by one version.
+
+        Raises:
+            ServiceError: an image cannot be taken (its index is named), the model is away, slow, or of another
+                version than asked for, or there is too much to do.
+        """
+        if len(images) > self.settings.max_images:
+            raise ServiceError(
+                "too_many_images",
+                f"The request has {len(images)} images; send at most {self.settings.max_images} at once.",
+            )
+        self._batcher.check(len(images))
+        self._check_version(images.version, self.triton.version)
+        if images.pixels is None:
+            pixels, answers = await self._decode_and_send(images.encoded, alive)
+        else:
+            pixels, answers = list(images.pixels), []
+        answer = answers[0] if len(answers) == 1 else await self._together(pixels, answers, alive)
+        self._check_version(images.version, answer.version)
+        self.metrics.versions[answer.version] += len(images)
+        return answer
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered."""
+        return self.triton.ready and not self.closing
+
+    def check_version(self, asked: str | None) -> None:
+        """Raises ServiceError when another version is asked for than the one that is served."""
+        self._check_version(asked, self.triton.version)
+
+    def close(self) -> None:
+        """Ends the threads; what they decode is given up."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _decode_and_send(
+        self, encoded: Sequence[bytes], alive: Alive
+    ) -> tuple[list[Pixels], list[Probabilities]]:
+        """Decodes, and sends every full call's worth while the rest is decoded; one image makes no detour."""
+        if len(encoded) == 1:
+            pixels = [await self._decode(encoded[0], None)]
+            return pixels, [await self._batcher.submit(pixels, alive)]
+        size = self._batcher.images_per_call
+        pixels = []
+        sent: list[asyncio.Future[Probabilities]] = []
+        try:
+            for start in range(0, len(encoded), size):
+                part = [
+                    await self._decode(data, start + index)
+                    for index, data in enumerate(encoded[start : start + size])
+                ]
+                pixels += part
+                sent.append(self._batcher.submit(part, alive))
+                await asyncio.sleep(0)
+            return pixels, list(await asyncio.gather(*sent))
+        finally:
+            for future in sent:
+                future.cancel()
+                # One that failed beside the one that was raised has nobody left to hear of it.
+                if not future.cancelled():
+                    future.exception()
+
+    async def _together(
+        self, pixels: Sequence[Pixels], answers: Sequence[Probabilities], alive: Alive
+    ) -> Probabilities:
+        """Joins the calls of one request; asks again where a new version came between two of them."""
+        size = self._batcher.images_per_call
+        for _ in range(3):
+            if answers and len({answer.version for answer in answers}) == 1:
+                return Probabilities(np.concatenate([answer.probs for answer in answers]), answers[0].version)
+            sent = [
+                self._batcher.submit(pixels[start : start + size], alive)
+                for start in range(0, len(pixels), size)
+            ]
+            settled = await asyncio.gather(*sent, return_exceptions=True)
+            failures = [result for result in settled if isinstance(result, BaseException)]
+            if failures:
+                raise failures[0]
+            answers = [result for result in settled if not isinstance(result, BaseException)]
+        raise ServiceError("model_unavailable", "The model is being replaced; try again in a moment.")
+
+    async def _decode(self, data: bytes, index: int | None) -> Pixels:
+        started = time.perf_counter()
+        limits = {"max_pixels": self.settings.max_pixels, "max_bytes": self.settings.max_image_bytes}
+        try:
+            if is_cheap(data):
+                return decode_image(data, **limits)
+            if self._decoding >= self.settings.decode_threads * 16:
+                raise ServiceError("overloaded", "Too many large images are waiting; try again in a second.")
+            self._decoding += 1
+            try:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._threads, lambda: decode_image(data, **limits))
+            finally:
+                self._decoding -= 1
+        except ImageError as error:
+            raise ServiceError(error.code, str(error), index) from None
+        finally:
+            self.metrics.decode_seconds.add(time.perf_counter() - started)
+
+    @staticmethod
+    def _check_version(asked: str | None, served: str | None) -> None:
+        if asked is not None and served is not None and asked != served:
+            raise ServiceError(
+                "unknown_version",
+                f"Version {asked} is not served; version {served} is. Ask for it, or for none.",
+            )

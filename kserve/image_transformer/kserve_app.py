@@ -1,0 +1,64 @@
+"""kserve's FastAPI application, behind our routes: its errors in our words."""
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady
+from starlette.exceptions import HTTPException
+
+from image_transformer.errors import ServiceError
+from image_transformer.observe import Observer
+from image_transformer.request import request_id
+
+_BY_STATUS = {
+    404: ("unknown_route", "There is no such route; /info and the README list them."),
+    405: ("method_not_allowed", "This route does not take that method; see the README."),
+}
+
+
+def _translate(error: Exception) -> ServiceError:
+    match error:
+        case ServiceError():
+            return error
+        case HTTPException():
+            return ServiceError(*_BY_STATUS.get(error.status_code, ("invalid_request", str(error.detail))))
+        case RequestValidationError():
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            return ServiceError(
+                "invalid_request", f"The request is not of the route's form ({where}: {first['msg']})."
+            )
+        case InvalidInput():
+            return ServiceError("invalid_request", error.reason)
+        case ModelNotFound():
+            return ServiceError("unknown_model", error.reason)
+        case ModelNotReady():
+            return ServiceError("model_unavailable", "The model is not ready; try again in a moment.")
+        case NotImplementedError():
+            return ServiceError("unknown_route", "There is no such route; /info and the README list them.")
+    return ServiceError("internal", "The service failed; its log has the reason by the request's id.")
+
+
+def use_our_errors(app: FastAPI, observer: Observer) -> None:
+    """Makes kserve's routes answer errors as ours do: one sentence, a code, the request's id."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        identity = request_id(request.headers.get("x-request-id", "").encode() or None)
+        translated = _translate(error)
+        with observer.request("kserve", identity) as observation:
+            observation.failed(translated)
+        headers = {"x-request-id": identity}
+        if translated.failure.retry_after is not None:
+            headers["retry-after"] = str(translated.failure.retry_after)
+        return Response(translated.body(identity), translated.failure.http, headers, "application/json")
+
+    for kind in (
+        ServiceError,
+        HTTPException,
+        RequestValidationError,
+        InvalidInput,
+        ModelNotFound,
+        ModelNotReady,
+        NotImplementedError,
+        Exception,
+    ):
+        app.add_exception_handler(kind, handle)

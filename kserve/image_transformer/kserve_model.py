@@ -1,0 +1,96 @@
+"""kserve's view of the service: the model its own routes call, and what they tell about it."""
+
+from typing import Any
+
+from kserve.errors import ModelNotFound
+from kserve.model import Model
+from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.infer_type import InferOutput, InferRequest, InferResponse
+from kserve.utils.utils import generate_uuid
+
+from image_transformer.codec_predict import v1_images
+from image_transformer.codec_v2 import check_output, check_shape, invalid, json_images, metadata
+from image_transformer.inference import Inference
+from image_transformer.tensors import Images
+from model.contract import CLASSES, INPUT_NAME, OUTPUT_NAME
+
+
+class ImageModel(Model):  # type: ignore[misc] - kserve ships no types
+    """The model behind kserve's ordinary REST routes: v1 bodies, and v2 bodies that kserve has parsed."""
+
+    def __init__(self, inference: Inference) -> None:
+        super().__init__(inference.settings.model_name, return_response_headers=True)
+        self._inference = inference
+        self.ready = True
+
+    async def predict(
+        self,
+        payload: dict[str, Any] | InferRequest,
+        headers: dict[str, str] | None = None,
+        response_headers: dict[str, str] | None = None,
+    ) -> dict[str, Any] | InferResponse:
+        """Answers a request that came by kserve's own routing."""
+        v1 = isinstance(payload, dict)
+        images = self._v1(payload) if v1 else self._v2(payload)
+        result = await self._inference.classify(images)
+        if response_headers is not None:
+            response_headers["x-model-version"] = result.version
+        if v1:
+            return {"predictions": result.probs.tolist()}
+        output = InferOutput(OUTPUT_NAME, [len(result.probs), len(CLASSES)], "FP32")
+        output.set_data_from_numpy(result.probs, binary_data=bool(payload.use_binary_outputs))
+        return InferResponse(
+            response_id=payload.id or generate_uuid(),  # kserve answers 500 without one
+            model_name=self.name,
+            model_version=result.version,
+            infer_outputs=[output],
+            use_binary_outputs=payload.use_binary_outputs,
+            requested_outputs=payload.request_outputs,
+        )
+
+    def _v1(self, payload: dict[str, Any]) -> Images:
+        return Images(v1_images(payload, self._inference.settings.max_images))
+
+    def _v2(self, payload: InferRequest) -> Images:
+        if len(payload.inputs) != 1 or payload.inputs[0].name != INPUT_NAME:
+            raise invalid(f"`inputs` has to be a list of one tensor named {INPUT_NAME!r}.")
+        for output in payload.request_outputs or ():
+            check_output(output.name)
+        tensor = payload.inputs[0]
+        check_shape(tensor.datatype, tensor.shape, self._inference.settings.max_images)
+        return json_images(tensor.datatype, tensor.data, tensor.shape, None)
+
+
+class ImageDataPlane(DataPlane):  # type: ignore[misc] - kserve ships no types
+    """What kserve's routes and its gRPC service say about the server and the model."""
+
+    def __init__(self, model: ImageModel, inference: Inference, server_version: str, **registry: Any) -> None:
+        super().__init__(**registry)
+        self._model = model
+        self._inference = inference
+        self._server_name = "cnn-image-transformer"
+        self._server_version = server_version
+
+    def metadata(self) -> dict[str, Any]:
+        """Describes the server."""
+        return {
+            "name": self._server_name,
+            "version": self._server_version,
+            "extensions": ["binary_tensor_data"],
+        }
+
+    async def model_metadata(self, model_name: str) -> dict[str, Any]:
+        """Describes the model, with the version that is served."""
+        if model_name != self._model.name:
+            raise ModelNotFound(model_name)
+        return metadata(model_name, self._inference.triton.version)
+
+    async def ready(self) -> bool:
+        """Tells whether the model answers: a transformer without one is not ready."""
+        return self._inference.ready
+
+    async def model_ready(self, model_name: str, disable_predictor_health_check: bool = False) -> bool:
+        """Tells whether the model answers; requests themselves are not held up by it."""
+        if model_name != self._model.name:
+            raise ModelNotFound(model_name)
+        return disable_predictor_health_check or self._inference.ready

@@ -1,0 +1,66 @@
+"""What is noted about each request: numbers for Prometheus, a line in the log where it failed."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from image_transformer.errors import ServiceError
+from image_transformer.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class Observation:
+    """One request while it is answered."""
+
+    __slots__ = ("error", "status")
+
+    def __init__(self) -> None:
+        self.status = 499  # what the log says of a client that hung up
+        self.error: ServiceError | None = None
+
+    def failed(self, error: ServiceError) -> None:
+        """Notes what the client was told."""
+        self.status = error.failure.http
+        self.error = error
+
+
+class Observer:
+    """Counts requests and logs them."""
+
+    def __init__(self, metrics: Metrics, *, log_all: bool) -> None:
+        self._metrics = metrics
+        self._log_all = log_all
+
+    @property
+    def under_way(self) -> int:
+        """Requests that are being answered."""
+        return self._metrics.under_way
+
+    @contextmanager
+    def request(self, route: str, identity: str) -> Iterator[Observation]:
+        """Wraps the answering of one request."""
+        started = time.perf_counter()
+        observation = Observation()
+        self._metrics.under_way += 1
+        try:
+            yield observation
+        finally:
+            self._metrics.under_way -= 1
+            seconds = time.perf_counter() - started
+            self._metrics.answered(route, observation.status, seconds)
+            error = observation.error
+            if error is not None:
+                self._metrics.errors[error.code] += 1
+            if error is not None or self._log_all or observation.status >= 500:
+                fields: dict[str, object] = {
+                    "request_id": identity,
+                    "route": route,
+                    "status": observation.status,
+                    "milliseconds": round(seconds * 1000, 2),
+                }
+                if error is not None:
+                    fields["code"] = error.code
+                message = error.sentence if error is not None else "answered"
+                log.log(logging.ERROR if observation.status == 500 else logging.INFO, message, extra=fields)

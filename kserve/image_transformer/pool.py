@@ -1,0 +1,135 @@
+"""Connections to Triton's pods: one pool an address, addresses resolved again and again."""
+
+import asyncio
+import logging
+import socket
+from functools import partial
+from typing import Final
+
+from image_transformer.connection import Answer, Connection, Done
+
+_CONNECT_SECONDS: Final = 1.0
+_CONNECTION_AGE_SECONDS: Final = 30.0
+_RESOLVE_SECONDS: Final = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class Endpoint:
+    """One address of Triton.
+
+    Attributes:
+        address: Host and port.
+        busy: Requests under way.
+        healthy: Whether it last said that the model is ready.
+    """
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.address = address
+        self.busy = 0
+        self.healthy = False
+        self._idle: list[Connection] = []
+        self._all: set[Connection] = set()
+        self._closed = False
+
+    def ask(self, request: bytes, seconds: float, done: Done) -> None:
+        """Sends a request over an idle connection, or a new one."""
+        self.busy += 1
+        answered = partial(self._answered, done)
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            connection = self._idle.pop()
+            # Behind a Service's one address, connections that end give a new pod its share.
+            if now - connection.opened > _CONNECTION_AGE_SECONDS:
+                connection.close()
+                continue
+            connection.ask(request, seconds, answered)
+            return
+        task = asyncio.get_running_loop().create_task(self._connect())
+        task.add_done_callback(partial(self._connected, request, seconds, answered))
+
+    def close(self) -> None:
+        """Closes idle connections now, others when they are done."""
+        self._closed = True
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    def drop(self) -> None:
+        """Breaks off all connections: the server behind them does not answer."""
+        for connection in list(self._all):
+            connection.close()
+
+    def _answered(self, done: Done, result: Answer | OSError) -> None:
+        self.busy -= 1
+        done(result)
+
+    async def _connect(self) -> Connection:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: Connection(self._is_idle, self._is_lost), *self.address
+            )
+        self._all.add(connection)
+        return connection
+
+    def _connected(self, request: bytes, seconds: float, done: Done, task: asyncio.Task[Connection]) -> None:
+        if task.cancelled():
+            done(ConnectionError("the transformer is shutting down"))
+        elif (error := task.exception()) is None:
+            task.result().ask(request, seconds, done)
+        else:  # a refused connection as much as one that is not accepted in time: nothing was sent
+            done(ConnectionError(f"{self.address[0]}:{self.address[1]}: {error or 'no connection in time'}"))
+
+    def _is_idle(self, connection: Connection) -> None:
+        if self._closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def _is_lost(self, connection: Connection) -> None:
+        self._all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+
+class Endpoints:
+    """All addresses behind Triton's name."""
+
+    def __init__(self, host: str) -> None:
+        name, _, port = host.rpartition(":") if host.rpartition(":")[2].isdigit() else (host, "", "80")
+        self._name, self._port = name.strip("[]"), int(port)
+        self._endpoints: dict[tuple[str, int], Endpoint] = {}
+        self._resolved_at = 0.0
+
+    @property
+    def all(self) -> list[Endpoint]:
+        """Every address, healthy or not."""
+        return list(self._endpoints.values())
+
+    def pick(self, besides: Endpoint | None = None) -> Endpoint | None:
+        """Returns the healthy address with the fewest requests under way; another one than `besides` if it can."""
+        candidates = [endpoint for endpoint in self._endpoints.values() if endpoint.healthy]
+        others = [endpoint for endpoint in candidates if endpoint is not besides]
+        return min(others or candidates, key=lambda endpoint: endpoint.busy, default=None)
+
+    async def resolve(self) -> None:
+        """Looks the name up, unless that was done a moment ago: new addresses join, vanished ones leave."""
+        loop = asyncio.get_running_loop()
+        if self._endpoints and loop.time() - self._resolved_at < _RESOLVE_SECONDS:
+            return
+        self._resolved_at = loop.time()
+        try:
+            found = await loop.getaddrinfo(self._name, self._port, type=socket.SOCK_STREAM)
+        except OSError as error:  # keep what is known: a name server that is away is no reason to stop
+            log.warning("Triton's name does not resolve", extra={"host": self._name, "reason": str(error)})
+            return
+        addresses = {(str(address[0]), int(address[1])) for *_, address in found}
+        for address in addresses - self._endpoints.keys():
+            self._endpoints[address] = Endpoint(address)
+        for address in self._endpoints.keys() - addresses:
+            self._endpoints.pop(address).close()
+
+    def close(self) -> None:
+        """Closes every connection."""
+        for endpoint in self._endpoints.values():
+            endpoint.close()

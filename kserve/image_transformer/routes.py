@@ -1,0 +1,256 @@
+"""The transformer's own routes, answered ahead of kserve's routing.
+
+FastAPI and kserve's middlewares cost more than all of a request's other work here. What is not listed below goes on
+to kserve's own application: `/metrics`, health, metadata, v1's lists.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, ParamSpec, TypeVar
+
+import orjson
+
+from image_transformer.codec_predict import prediction, uploaded, v1_images, v1_predictions
+from image_transformer.codec_v2 import answer, metadata, parse_json, parse_request
+from image_transformer.errors import ServiceError
+from image_transformer.inference import Inference
+from image_transformer.observe import Observer
+from image_transformer.request import ClientGone, Held, Receive, Request, Response, Scope, Send
+from image_transformer.tensors import Images, Probabilities
+from model.contract import CLASSES, FILTER_NAMES, IMAGE_SHAPE
+from model.decode import DECODER_VERSION
+
+P = ParamSpec("P")
+T = TypeVar("T")
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Handler = Callable[[Request], Awaitable[Response]]
+
+# From here on, taking a body apart is left to a thread: the event loop has other clients.
+_LARGE_BODY: Final = 256 * 1024
+_JSON_TYPES: Final = {"", "application/json", "application/octet-stream", "application/vnd.api+json"}
+
+ARCHITECTURE: Final = (
+    "frozen 3x3 filters (smoothing, edge detection, sharpness) beside the image; 3 x [Conv 32/64/128, BatchNorm, "
+    "ReLU, MaxPool, Dropout 0.3]; Dense 512, ReLU, Dropout 0.5; Dense 5, softmax"
+)
+
+log = logging.getLogger(__name__)
+
+
+class Routes:
+    """An ASGI application in front of another one."""
+
+    def __init__(self, inference: Inference, observer: Observer, behind: ASGIApp) -> None:
+        self._inference = inference
+        self._settings = inference.settings
+        self._observer = observer
+        self._behind = behind
+        self._held = Held()
+        model = self._settings.model_name
+        self._infer_path = f"/v2/models/{model}/infer"
+        self._handlers: dict[str, tuple[str, Handler]] = {
+            "/predict": ("POST", self._predict),
+            "/health": ("GET", self._health),
+            "/info": ("GET", self._info),
+        }
+        if self._settings.fast_routes:
+            self._handlers[self._infer_path] = ("POST", self._infer)
+            self._handlers[f"/v1/models/{model}:predict"] = ("POST", self._v1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request, or passes it on."""
+        if scope["type"] != "http":
+            await self._behind(scope, receive, send)
+            return
+        path: str = scope["path"]
+        found = self._handlers.get(path)
+        if found is not None:
+            await self._answer(path, found, Request(scope, receive, self._settings, self._held), send)
+        elif path.startswith("/v2/models/") and "/versions/" in path:
+            request = Request(scope, receive, self._settings, self._held)
+            await self._answer("/v2/models/versions", (request.method, self._versioned), request, send)
+        elif path.startswith("/v2/repository"):
+            request = Request(scope, receive, self._settings, self._held)
+            await self._answer("/v2/repository", (request.method, self._repository), request, send)
+        else:
+            await self._behind(scope, receive, send)
+
+    async def _answer(self, route: str, found: tuple[str, Handler], request: Request, send: Send) -> None:
+        method, handler = found
+        with self._observer.request(route, request.id) as observation:
+            try:
+                if request.method != method and not (method == "GET" and request.method == "HEAD"):
+                    raise ServiceError("method_not_allowed", f"{route} takes {method} alone; use that.")
+                if self._observer.under_way > self._settings.max_requests:
+                    raise ServiceError(
+                        "overloaded", "Too many requests are under way; try again in a second."
+                    )
+                response = await handler(request)
+            except ServiceError as error:
+                observation.failed(error)
+                response = _failed(error, request, method)
+            except ClientGone:
+                return
+            except asyncio.CancelledError:
+                # Nobody waits any more, or the process ends: only the latter is worth an answer.
+                if not self._inference.closing:
+                    raise
+                error = ServiceError("shutting_down", "The service is shutting down; try again.")
+                observation.failed(error)
+                response = _failed(error, request, method)
+            except Exception:
+                log.exception("a request failed for a reason of ours", extra={"request_id": request.id})
+                error = ServiceError(
+                    "internal", "The service failed; its log has the reason by the request's id."
+                )
+                observation.failed(error)
+                response = _failed(error, request, method)
+            observation.status = response.status
+            await _send(response, request, send)
+
+    # The routes, in DESIGN's order
+    async def _predict(self, request: Request) -> Response:
+        body = await request.body()
+        content_type = request.header(b"content-type")
+        encoded, many = await _apart(body, uploaded, content_type, body, self._settings.max_images)
+        result = await self._inference.classify(Images(encoded), request.alive)
+        return _answered(result, prediction(result, many=many))
+
+    async def _infer(self, request: Request, version: str | None = None) -> Response:
+        _check_json(request)
+        body = await request.body()
+        length = request.header(b"inference-header-content-length") or None
+        parsed = await _apart(body, parse_request, body, length, version, self._settings.max_images)
+        result = await self._inference.classify(parsed.images, request.alive)
+        content, json_length = answer(self._settings.model_name, parsed, result)
+        if json_length is None:
+            return _answered(result, content)
+        return _answered(
+            result,
+            content,
+            (b"inference-header-content-length", str(json_length).encode()),
+            content_type=b"application/octet-stream",
+        )
+
+    async def _v1(self, request: Request) -> Response:
+        _check_json(request)
+        body = await request.body()
+        encoded = await _apart(body, lambda: v1_images(parse_json(body), self._settings.max_images))
+        result = await self._inference.classify(Images(encoded), request.alive)
+        return _answered(result, v1_predictions(result))
+
+    async def _health(self, request: Request) -> Response:
+        if self._inference.closing:
+            raise ServiceError("shutting_down", "The service is shutting down; try again elsewhere.")
+        if not self._inference.ready:
+            raise self._inference.triton.unavailable()
+        return _json({"status": "healthy", "model": self._settings.model_name, "version": self._version})
+
+    async def _info(self, request: Request) -> Response:
+        if not self._inference.triton.ready:
+            raise self._inference.triton.unavailable()
+        lineage = {
+            name: text
+            for name, text in self._inference.triton.parameters.items()
+            if not name.endswith("_thread_count") and not name.startswith("session.")
+        }
+        if "metrics" in lineage:
+            lineage["metrics"] = orjson.loads(lineage["metrics"])
+        limits = ("max_images", "max_image_bytes", "max_pixels", "max_body_bytes")
+        return _json(
+            {
+                "model": self._settings.model_name,
+                "version": self._version,
+                "lineage": lineage,
+                "classes": CLASSES,
+                "filters": FILTER_NAMES,
+                "architecture": ARCHITECTURE,
+                "input_shape": IMAGE_SHAPE,
+                "decoder_version": DECODER_VERSION,
+                "formats": ("JPEG", "PNG", "WebP", "GIF", "BMP"),
+                "limits": {name: getattr(self._settings, name) for name in limits},
+            }
+        )
+
+    async def _versioned(self, request: Request) -> Response:
+        """v2's routes that name a version, which kserve does not offer."""
+        name, _, rest = request.path.removeprefix("/v2/models/").partition("/versions/")
+        version, _, verb = rest.partition("/")
+        method = "POST" if verb == "infer" else "GET"
+        if name != self._settings.model_name:
+            raise ServiceError(
+                "unknown_model", f"There is no model {name[:80]!r}; ask for {self._settings.model_name!r}."
+            )
+        if verb not in {"", "ready", "infer"}:
+            raise ServiceError("unknown_route", "There is no such route; /info and the README list them.")
+        if request.method != method:
+            raise ServiceError("method_not_allowed", f"This route takes {method} alone; use that.")
+        if verb == "infer":
+            return await self._infer(request, version)
+        self._inference.check_version(version)
+        if verb == "ready":
+            if not self._inference.ready:
+                raise self._inference.triton.unavailable()
+            return _json({"name": name, "ready": True})
+        return _json(metadata(name, self._version))
+
+    async def _repository(self, request: Request) -> Response:
+        raise ServiceError("unknown_route", "Models are not loaded or unloaded here; promote a version.")
+
+    @property
+    def _version(self) -> str | None:
+        return self._inference.triton.version
+
+
+async def _apart(body: bytes, parse: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Takes a body apart, in a thread when it is large."""
+    if len(body) < _LARGE_BODY:
+        return parse(*args, **kwargs)
+    return await asyncio.to_thread(parse, *args, **kwargs)
+
+
+def _check_json(request: Request) -> None:
+    kind = request.header(b"content-type").partition(";")[0].strip().lower()
+    if kind not in _JSON_TYPES:
+        raise ServiceError(
+            "unsupported_media_type", f"The content type is {kind[:80]!r}; send application/json."
+        )
+
+
+def _json(content: object) -> Response:
+    return Response(200, orjson.dumps(content))
+
+
+def _answered(
+    result: Probabilities,
+    body: bytes,
+    *headers: tuple[bytes, bytes],
+    content_type: bytes = b"application/json",
+) -> Response:
+    return Response(200, body, ((b"x-model-version", result.version.encode()), *headers), content_type)
+
+
+def _failed(error: ServiceError, request: Request, method: str) -> Response:
+    headers: list[tuple[bytes, bytes]] = []
+    if error.failure.retry_after is not None:
+        headers.append((b"retry-after", str(error.failure.retry_after).encode()))
+    if error.code == "method_not_allowed":
+        headers.append((b"allow", method.encode()))
+    return Response(error.failure.http, error.body(request.id), tuple(headers))
+
+
+async def _send(response: Response, request: Request, send: Send) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": response.status,
+            "headers": [
+                (b"content-type", response.content_type),
+                (b"content-length", str(len(response.body)).encode()),
+                (b"x-request-id", request.id.encode()),
+                *response.headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": response.body})

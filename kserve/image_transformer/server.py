@@ -1,0 +1,130 @@
+"""kserve's model server with our routes in front, our service in gRPC, and an end that loses no request."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from importlib import metadata
+
+import uvicorn
+import uvloop
+from grpc import aio
+from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc
+from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
+from kserve.protocol.rest.server import RESTServer
+from prometheus_client import REGISTRY
+
+from image_transformer.grpc_service import ImageServicer
+from image_transformer.inference import Inference
+from image_transformer.kserve_app import use_our_errors
+from image_transformer.kserve_model import ImageDataPlane, ImageModel
+from image_transformer.metrics import Metrics
+from image_transformer.observe import Observer
+from image_transformer.routes import Routes
+from image_transformer.settings import Settings
+from image_transformer.triton import Triton
+from kserve import model_server
+
+log = logging.getLogger(__name__)
+
+
+class PortTakenError(RuntimeError):
+    """Somebody else listens there; the message says what to do."""
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn without signal handlers of its own: HTTP and gRPC end together."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class ImageServer(model_server.ModelServer):  # type: ignore[misc] - kserve ships no types
+    """The transformer's two servers."""
+
+    def __init__(self, settings: Settings) -> None:
+        model_server.args.configure_logging = False  # ours is configured
+        super().__init__(http_port=settings.http_port, grpc_port=settings.grpc_port)
+        self._settings = settings
+
+    def start(self) -> None:
+        """Serves until SIGTERM or SIGINT, and then until requests under way are answered.
+
+        Raises:
+            PortTakenError: a port is in use.
+        """
+        listener = _listen(self._settings.host, self._settings.http_port, "PORT")
+        # gRPC's own attempt would say less, and by default shares the port with whoever has it.
+        _listen(self._settings.host, self._settings.grpc_port, "GRPC_PORT").close()
+        uvloop.run(self._serve(listener))
+
+    async def _serve(self, listener: socket.socket) -> None:
+        settings = self._settings
+        metrics = Metrics()
+        REGISTRY.register(metrics)
+        observer = Observer(metrics, log_all=settings.log_requests)
+        triton = Triton(settings.predictor_host, settings.model_name, settings.triton_seconds, metrics)
+        inference = Inference(settings, triton, metrics)
+        model = ImageModel(inference)
+        self.register_model(model)
+        self.dataplane = ImageDataPlane(
+            model, inference, metadata.version("cnn-image"), model_registry=self.registered_models
+        )
+        http = self._http(inference, observer)
+        grpc = self._grpc(inference, observer)
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        watch = asyncio.create_task(triton.watch(settings.health_seconds))
+        await grpc.start()
+        serving = asyncio.create_task(http.serve(sockets=[listener]))
+        log.info("serving", extra={"http_port": settings.http_port, "grpc_port": settings.grpc_port})
+        await stop.wait()
+        log.info("ending once requests under way are answered")
+        inference.closing = True
+        http.should_exit = True
+        await asyncio.gather(serving, grpc.stop(settings.grace_seconds))
+        watch.cancel()
+        inference.close()
+        triton.endpoints.close()
+
+    def _http(self, inference: Inference, observer: Observer) -> uvicorn.Server:
+        rest = RESTServer(
+            Routes(inference, observer, model_server.app),
+            self.dataplane,
+            self.model_repository_extension,
+            self._settings.http_port,
+            grace_period=int(self._settings.grace_seconds),
+        )
+        rest.create_application()
+        use_our_errors(model_server.app, observer)
+        return _HttpServer(rest.config)
+
+    def _grpc(self, inference: Inference, observer: Observer) -> aio.Server:
+        settings = self._settings
+        server = aio.server(
+            interceptors=(ExceptionToStatusInterceptor(),),
+            options=(
+                ("grpc.max_receive_message_length", settings.max_body_bytes),
+                ("grpc.so_reuseport", 0),
+            ),
+            maximum_concurrent_rpcs=settings.max_requests,
+        )
+        grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
+            ImageServicer(self.dataplane, self.model_repository_extension, inference, observer), server
+        )
+        server.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
+        return server
+
+
+def _listen(host: str, port: int, variable: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise PortTakenError(
+            f"Port {port} cannot be listened on ({error.strerror}): end what uses it, or set {variable} to another."
+        ) from None

@@ -1,0 +1,58 @@
+"""What the transformer can be told: flags as KServe passes them, and environment variables."""
+
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from model.contract import MODEL_NAME
+from model.decode import MAX_BYTES, MAX_PIXELS
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """The KServe transformer: decodes images, batches them, asks Triton.
+
+    Environment variables are the names below with CNN_IMAGE_ in front; PORT and GRPC_PORT work too.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="CNN_IMAGE_",
+        env_ignore_empty=True,
+        populate_by_name=True,
+        cli_prog_name="python -m image_transformer",
+        cli_parse_args=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+    )
+
+    model_name: str = Field(MODEL_NAME, description="model in Triton, and its name in the routes")
+    predictor_host: str = Field("127.0.0.1:8000", description="Triton's HTTP address, host[:port]")
+    predictor_protocol: str = Field("v2", description="KServe passes it; Triton is always asked by v2")
+    host: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104 - a pod's own
+    http_port: Port = Field(8080, validation_alias=AliasChoices("http_port", "PORT", "CNN_IMAGE_HTTP_PORT"))
+    grpc_port: Port = Field(
+        8081, validation_alias=AliasChoices("grpc_port", "GRPC_PORT", "CNN_IMAGE_GRPC_PORT")
+    )
+
+    calls_in_flight: PositiveInt = Field(4, description="calls under way to one Triton")
+    images_per_call: PositiveInt = Field(8, description="images that go to Triton together")
+    max_images: PositiveInt = Field(256, description="images in one request")
+    max_queued_images: PositiveInt = Field(1024, description="images that may wait for Triton")
+    max_image_bytes: PositiveInt = Field(MAX_BYTES, description="bytes of one encoded image")
+    max_pixels: PositiveInt = Field(MAX_PIXELS, description="width times height of one image")
+    max_body_bytes: PositiveInt = Field(32_000_000, description="bytes of one request")
+    max_held_bytes: PositiveInt = Field(128_000_000, description="bytes of all requests being read")
+    max_requests: PositiveInt = Field(2048, description="requests under way")
+    decode_threads: PositiveInt = Field(2, description="threads for large images")
+
+    body_seconds: PositiveFloat = Field(20, description="until a request has to be there")
+    triton_seconds: PositiveFloat = Field(3, description="until Triton has to answer a call")
+    health_seconds: PositiveFloat = Field(1, description="between looks at Triton")
+    grace_seconds: PositiveFloat = Field(20, description="for requests under way when told to end")
+
+    fast_routes: bool = Field(
+        True, description="answer v1 and v2 inference ahead of kserve's own routing, which is slower"
+    )
+    log_requests: bool = Field(False, description="log a line for every request, not for failed ones alone")
