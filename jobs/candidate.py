@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from export.errors import IntegrityError
 from export.manifest import DataLineage, Lineage, Manifest
 from export.store import Store
-from jobs.console import err, say
+from jobs.console import say
 from jobs.errors import MistakeError
+from jobs.progress import ProgressBar
 from jobs.runs import Request, Run
 from jobs.settings import Settings
 
@@ -40,32 +41,36 @@ def load_data(request: Request, *, sample_allowed: bool) -> "Dataset":
     return dataset
 
 
-def train_run(
-    run: Run, request: Request, settings: Settings, *, sample_allowed: bool, gpu: bool = False
-) -> None:
-    """Train a run, or go on where it was interrupted, and save it in its folder.
+def train_run(run: Run, dataset: "Dataset", settings: Settings, *, gpu: bool) -> None:
+    """Train a run, or go on where it was interrupted; save it and its report in its folder.
 
     Raises:
-        DataError: The data cannot be used.
         TrainingError: Training cannot start: no GPU where one is required.
         KeyboardInterrupt: Ctrl-C; the checkpoint of the last whole epoch is kept.
     """
-    dataset = load_data(request, sample_allowed=sample_allowed)
-    with run.held():
-        from model.progress import ProgressPrinter
-        from model.runs import save_run
-        from model.train import RECIPES, train
+    from model.report import write_report
+    from model.runs import save_run
+    from model.tracking import Tracking
+    from model.train import RECIPES, train
 
-        recipe = RECIPES[request.recipe].override(epochs=request.epochs, batch_size=request.batch_size)
+    request = run.request()
+    recipe = RECIPES[request.recipe].override(epochs=request.epochs, batch_size=request.batch_size)
+    tracking = Tracking(run.folder, settings.mlflow_tracking_uri, var=settings.state)
+    with run.held():
         trained = train(
             dataset,
             recipe,
             run_dir=run.folder,
             seed=request.seed,
-            observers=(ProgressPrinter(err),),
+            observers=(ProgressBar(), tracking),
             require_gpu=gpu,
         )
-        save_run(run.folder, trained, dataset)
+        saved = save_run(run.folder, trained, dataset, mlflow_run=tracking.run_id)
+        report = write_report(saved, dataset, trained.network)
+        tracking.record_files(report.page)
+        tracking.record_files(report.pictures, "pictures")
+        tracking.close()
+    say(f"Report: {report.page}")
 
 
 def export_run(run: Run, settings: Settings) -> Lineage:
@@ -121,16 +126,20 @@ def publish_run(run: Run, store: Store) -> Manifest:
         raise MistakeError(
             f"Run {run.name} is not exported yet; do it with `cnn-image export --run {run.name}`."
         )
-    if run.version is not None and run.version in store.numbers():
-        say(f"Run {run.name} is published already, as version {run.version}.")
-        return store.manifest(run.version)
+    version = run.version(store)
+    if version is not None and version in store.numbers():
+        say(f"Run {run.name} is published already, as version {version}.")
+        return store.manifest(version)
     from export.artifact import assemble
     from export.graph import Graphs
 
     lineage = _lineage(run.export_folder / "lineage.json")
     graphs = Graphs(run.export_folder / "cnn-image.onnx", run.export_folder / "cnn-image-filters.onnx")
-    manifest = store.publish(lambda version, folder: assemble(graphs, lineage, version, folder))
-    run.published_as(manifest.version)
+    manifest = store.publish(lambda number, folder: assemble(graphs, lineage, number, folder))
+    run.published_as(store, manifest.version)
+    report = run.folder / "report.html"
+    if report.is_file():
+        store.attach(manifest.version, "report.html", report.read_bytes())
     say(f"Published as version {manifest.version} in {store.url}.")
     return manifest
 

@@ -18,7 +18,7 @@ from export.errors import (
     ParityError,
     UnreachableError,
 )
-from jobs.commands import inspecting, predicting, promoting, serving, training
+from jobs.commands import cluster_jobs, inspecting, keeping, predicting, promoting, serving, training
 from jobs.console import say
 from jobs.errors import Exit, JobError
 
@@ -84,16 +84,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (training, promoting, inspecting, serving, predicting):
+for group in (training, promoting, inspecting, keeping, serving, predicting):
     for command in group.COMMANDS:
         app.command()(command)
+app.add_typer(cluster_jobs.app, name="jobs")
 
 
 def main() -> None:
     """Run the command line."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
-    for room in ("model", "export", "jobs"):
-        logging.getLogger(room).setLevel(logging.INFO)
+    logging.getLogger("model").setLevel(logging.INFO)
+    # TensorFlow's own notes on processors and sessions help nobody here; its warnings still show.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     signal.signal(signal.SIGTERM, _terminated)
     app()
 

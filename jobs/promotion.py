@@ -4,10 +4,10 @@ The ledger's entry is written before the service changes. Whoever dies in betwee
 what should be served, and `cnn-image deploy` brings the service there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from export.errors import ExportError
-from export.ledger import Action, Entry
+from export.ledger import Entry
 from export.store import Store
 from jobs.console import say
 from jobs.deploy import Deployer
@@ -20,20 +20,20 @@ def promote(
     version: int,
     *,
     judged_against: int | None,
+    decoder: str,
     by: str,
     reason: str,
-    action: Action = "promote",
 ) -> Entry:
-    """Make a version the served one.
+    """Make a version the served one; done again after a kill, it finishes what was begun.
 
     Args:
         store: Where versions and ledger are.
         deployer: The place that serves.
         version: To be served.
         judged_against: What was served when the decision was made; None for nothing.
+        decoder: Version of the decoder it was judged with.
         by: Who decides.
         reason: In words, for the ledger.
-        action: `promote`, or `rollback`.
 
     Returns:
         The ledger's entry.
@@ -41,35 +41,84 @@ def promote(
     Raises:
         LostError: Something else is served by now, by the ledger or by hand.
         LostRaceError: Someone else promoted at the same moment.
-        MistakeError: There is nothing to change, or another decoder serves than the version was judged with.
+        MistakeError: Another decoder serves than the version was judged with.
         RefusedError: The pre-flight failed; nothing has changed.
         ReturnedError: The service failed with it, and serves again what it served before.
     """
-    manifest = store.verify(version)
+    store.verify(version)
     entries = store.ledger.entries()
     served = entries[-1].version if entries else None
     if served == version:
-        raise MistakeError(f"Version {version} is served already.")
+        say(f"The ledger says that version {version} is served; making sure that it is.")
+        bring_or_return(store, deployer, entries[-1])
+        return entries[-1]
     if served != judged_against:
         raise LostError(
             f"Version {served or 'none'} is served by now, and version {version} was judged against "
             f"{judged_against or 'none'}: judge it again with `cnn-image judge {version}`."
         )
-    check_in_step(deployer, served)
-    decoder = deployer.decoder()
-    if decoder is not None and decoder != manifest.decoder_version:
+    _require_in_step(deployer, served)
+    live = deployer.decoder()
+    if live is not None and live != decoder:
         raise MistakeError(
-            f"Version {version} was judged with decoder {manifest.decoder_version} and the live transformer "
-            f"has decoder {decoder}: upgrade the service first, or retrain with this release."
+            f"Version {version} was judged with decoder {decoder} and the live transformer has {live}: "
+            f"upgrade the older of the two, then `cnn-image judge {version}` again."
         )
     say(f"Pre-flight: a real Triton loads version {version} …")
     deployer.preflight(version)
-    entry = store.ledger.record(action, version, by=by, reason=reason, after=len(entries))
+    entry = store.ledger.record("promote", version, by=by, reason=reason, after=len(entries))
     bring_or_return(store, deployer, entry)
     return entry
 
 
-def check_in_step(deployer: Deployer, served: int | None) -> None:
+def roll_back(store: Store, deployer: Deployer, version: int | None, *, by: str, reason: str) -> Entry:
+    """Serve again a version that served before.
+
+    There is no gate and no pre-flight: it has served, and someone is in a hurry. A decoder that has changed
+    meanwhile is said, not refused.
+
+    Args:
+        store: Where versions and ledger are.
+        deployer: The place that serves.
+        version: Where to; None for what last served.
+        by: Who decides.
+        reason: In words, for the ledger.
+
+    Raises:
+        MistakeError: Nothing served before, the version never did, or is served now.
+        LostRaceError: Someone else promoted at the same moment.
+        ReturnedError: The service failed with it, and serves again what it served before.
+    """
+    entries = store.ledger.entries()
+    served = entries[-1].version if entries else None
+    target = version or store.ledger.previous()
+    if target is None:
+        raise MistakeError("Nothing was served before the present version, so there is no way back.")
+    if target == served:
+        raise MistakeError(f"Version {target} is served already.")
+    if target not in champions(entries):
+        raise MistakeError(f"Version {target} never served; `cnn-image promote {target}` makes it serve.")
+    manifest = store.verify(target)
+    live = deployer.decoder()
+    if live is not None and live != manifest.decoder_version:
+        say(f"Version {target} was made with decoder {manifest.decoder_version}; the live one is {live}.")
+    entry = store.ledger.record("rollback", target, by=by, reason=reason, after=len(entries))
+    bring_or_return(store, deployer, entry)
+    return entry
+
+
+def champions(entries: Sequence[Entry]) -> list[int]:
+    """The versions that ever served, the oldest first; a promotion that was taken back at once never did."""
+    served: list[int] = []
+    for entry in entries:
+        if entry.action == "return" and served:
+            served.pop()
+        elif entry.version is not None:
+            served.append(entry.version)
+    return list(dict.fromkeys(served))
+
+
+def _require_in_step(deployer: Deployer, served: int | None) -> None:
     """Require that the place serves what the ledger says.
 
     Raises:
@@ -79,7 +128,7 @@ def check_in_step(deployer: Deployer, served: int | None) -> None:
     if live is not None and live != served:
         raise LostError(
             f"The service runs version {live} and the ledger says {served or 'none'}, so someone changed it "
-            "by hand: bring it back with `cnn-image deploy` first."
+            "by hand: bring it back with `cnn-image deploy --force` first."
         )
 
 
@@ -104,18 +153,6 @@ def bring_or_return(store: Store, deployer: Deployer, entry: Entry) -> None:
         say(f"Version {version} failed in service: {error} Going back to version {before}.")
         _attempt(lambda: _bring(deployer, before), error, before)
         raise ReturnedError(f"Version {version} failed; version {before} serves again: {error}") from error
-
-
-def previous_version(store: Store) -> int:
-    """What last served before the present version: where a rollback without a number goes.
-
-    Raises:
-        MistakeError: Nothing did.
-    """
-    version = store.ledger.previous()
-    if version is None:
-        raise MistakeError("Nothing was served before the present version; name a version to go to.")
-    return version
 
 
 def _bring(deployer: Deployer, version: int) -> None:

@@ -60,6 +60,7 @@ def _first_version(settings: Settings, store: Store) -> None:
         open_deployer(settings, store),
         published[-1],
         judged_against=None,
+        decoder=store.manifest(published[-1]).decoder_version,
         by=settings.who,
         reason="the first version on this machine, not judged",
     )

@@ -17,7 +17,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from export.store import Store
 from jobs.errors import MistakeError
+from jobs.verdict import last_verdict
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,16 @@ class Run:
         """Whether the graphs are there and parity is proven; the lineage is written last."""
         return (self.export_folder / "lineage.json").is_file()
 
-    @property
-    def version(self) -> int | None:
-        """The version it was published as."""
+    def version(self, store: Store) -> int | None:
+        """The version it was published as in a store."""
         try:
-            return int((self.folder / "version").read_text())
-        except FileNotFoundError:
+            return int(json.loads((self.folder / "published.json").read_text())[store.url])
+        except (FileNotFoundError, KeyError):
             return None
+
+    def published_as(self, store: Store, version: int) -> None:
+        """Note the version's number."""
+        (self.folder / "published.json").write_text(json.dumps({store.url: version}) + "\n")
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -98,16 +103,18 @@ class Run:
         except MistakeError:
             return True
 
-    def published_as(self, version: int) -> None:
-        """Note the version's number."""
-        (self.folder / "version").write_text(f"{version}\n")
+    def request(self) -> Request:
+        """What was asked for.
 
-    def request(self) -> Request | None:
-        """What was asked for; None if the folder does not say."""
+        Raises:
+            MistakeError: The folder does not say.
+        """
         try:
             return Request(**json.loads((self.folder / "request.json").read_text()))
-        except (OSError, ValueError, TypeError):
-            return None
+        except (OSError, ValueError, TypeError) as error:
+            raise MistakeError(
+                f"{self.folder} is no training run, or its request.json is damaged ({error}); remove it."
+            ) from None
 
 
 def new_run(runs: Path, request: Request, name: str | None = None) -> Run:
@@ -121,10 +128,21 @@ def new_run(runs: Path, request: Request, name: str | None = None) -> Run:
     return run
 
 
-def unfinished_run(runs: Path, request: Request) -> Run | None:
-    """The newest run of this request that has no version yet."""
+def unfinished_run(runs: Path, request: Request, store: Store) -> Run | None:
+    """The newest run of this request on which the gate has said nothing yet."""
     for run in _newest_first(runs):
-        if run.request() == request and run.version is None and not run.busy:
+        if run.request() != request or run.busy:
+            continue
+        version = run.version(store)
+        if version is None or (version in store.numbers() and last_verdict(store, version) is None):
+            return run
+    return None
+
+
+def interrupted_run(runs: Path, request: Request) -> Run | None:
+    """The newest run of this request whose training was interrupted."""
+    for run in _newest_first(runs):
+        if run.request() == request and not run.trained and not run.busy:
             return run
     return None
 
@@ -146,5 +164,5 @@ def find_run(runs: Path, name: str | None) -> Run:
 
 
 def _newest_first(runs: Path) -> Iterator[Run]:
-    folders = [path for path in runs.iterdir() if path.is_dir()] if runs.is_dir() else []
+    folders = [path.parent for path in runs.glob("*/request.json")]
     yield from (Run(path) for path in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True))

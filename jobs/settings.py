@@ -45,9 +45,11 @@ class Settings(BaseSettings):
     variant: str | None = Field(None, description="how Triton runs a version: cpu-1, cpu-2, cpu-4 or gpu")
     start_seconds: Annotated[float, Field(gt=0)] = Field(120, description="deadline for each process")
 
-    namespace: str | None = Field(
-        None, description="serve on Kubernetes, in this namespace"
+    gate_floor: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.7, description="accuracy that the first version of all must reach"
     )
+
+    namespace: str | None = Field(None, description="serve on Kubernetes, in this namespace")
     service_url: str | None = Field(None, description="of the service there, from outside the cluster")
     rollout_seconds: Annotated[float, Field(gt=0)] = Field(600, description="deadline for a rollout there")
 

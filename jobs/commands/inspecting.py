@@ -1,4 +1,4 @@
-"""Looking at versions: `versions`, `history`, `info`, `verify`."""
+"""Looking at versions: `versions`, `history`, `info`."""
 
 import json
 from collections.abc import Callable
@@ -95,14 +95,6 @@ def info(version: VersionArgument, store: StoreFlag = None, as_json: JsonFlag = 
     )
 
 
-def verify(version: VersionArgument, store: StoreFlag = None) -> None:
-    """Read every file of a version in the store and check it against the manifest."""
-    opened = open_store(load_settings(store=store).store_url)
-    manifest = opened.verify(version)
-    size = sum(file.size for file in manifest.files.values())
-    answer(f"Version {version} is whole: {len(manifest.files)} files, {size / 1e6:.1f} MB, as published.")
-
-
 def _summary(manifest: Manifest, served: int | None, before: int | None) -> dict[str, object]:
     return {
         "version": manifest.version,
@@ -125,4 +117,4 @@ def _age(since: datetime) -> str:
     return f"{seconds:.0f} s"
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (versions, history, info, verify)
+COMMANDS: tuple[Callable[..., None], ...] = (versions, history, info)

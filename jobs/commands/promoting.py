@@ -1,4 +1,4 @@
-"""Changing what is served: `promote`, `rollback`, `deploy`."""
+"""Changing what is served: `judge`, `preflight`, `promote`, `rollback`, `deploy`."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -6,55 +6,119 @@ from typing import Annotated
 import typer
 
 from export.store import open_store
-from jobs.commands.options import StoreFlag, VersionArgument
-from jobs.console import answer, say
+from jobs.commands.options import (
+    DataFlag,
+    JsonFlag,
+    OutputsFlag,
+    StoreFlag,
+    VersionArgument,
+    WeakFlag,
+    write_outputs,
+)
+from jobs.console import answer, say, table
+from jobs.errors import MistakeError, RefusedError
 from jobs.settings import load_settings
 
 ReasonFlag = Annotated[str, typer.Option("--reason", help="Why, for the ledger.")]
 
 
-def promote(version: VersionArgument, reason: ReasonFlag = "by hand", store: StoreFlag = None) -> None:
-    """Serve a version from now on."""
+def judge(
+    version: VersionArgument,
+    data: DataFlag = None,
+    store: StoreFlag = None,
+    as_json: JsonFlag = False,
+    outputs: OutputsFlag = None,
+) -> None:
+    """Judge a version on the test images, against what is served; exit code 3 if it is refused."""
+    from jobs import champion
+    from jobs.judge import judge as carry_out
+    from model.data import load_dataset
+
+    settings = load_settings(data=data, store=store)
+    opened = open_store(settings.store_url)
+    opened.manifest(version)
+    dataset = load_dataset(settings.data, allow_sample=False)
+    verdict = carry_out(opened, version, dataset.test, settings)
+    champion.record_verdict(settings, opened, verdict)
+    write_outputs(
+        outputs, verdict=verdict.word, accuracy=verdict.candidate.accuracy, sentence=verdict.sentence
+    )
+    if as_json:
+        answer(verdict.model_dump_json(indent=1))
+    else:
+        table(("check", "value", "limit", "", "meaning"), verdict.rows(), title=verdict.sentence)
+    if not verdict.passed:
+        raise RefusedError(f"Version {version} must not be promoted.")
+
+
+def preflight(version: VersionArgument, store: StoreFlag = None) -> None:
+    """Let a real Triton load a version as it would serve it, out of users' sight, and answer known images."""
     from jobs.deploy import open_deployer
-    from jobs.promotion import promote as carry_out
 
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)
+    open_deployer(settings, opened).preflight(version)
+    answer(f"Version {version} loads and answers as it should.")
+
+
+def promote(
+    version: VersionArgument,
+    accept_weak: WeakFlag = False,
+    override: Annotated[
+        str | None, typer.Option("--override-gate", help="Promote against the gate; say why, for the ledger.")
+    ] = None,
+    reason: ReasonFlag = "by hand",
+    store: StoreFlag = None,
+    outputs: OutputsFlag = None,
+) -> None:
+    """Serve a judged version from now on, and go back by itself if the service fails with it."""
+    from jobs import champion
+    from jobs.deploy import open_deployer
+    from jobs.promotion import promote as carry_out
+    from jobs.verdict import last_verdict, require_passed
+
+    settings = load_settings(store=store)
+    opened = open_store(settings.store_url)
+    manifest = opened.manifest(version)
+    verdict = last_verdict(opened, version)
+    if override is not None:
+        judged_against, decoder = opened.ledger.served(), manifest.decoder_version
+        reason = f"against the gate: {override}"
+    elif verdict is None:
+        raise MistakeError(f"Version {version} was never judged; do it with `cnn-image judge {version}`.")
+    else:
+        require_passed(verdict, weak_accepted=accept_weak)
+        judged_against, decoder = verdict.judged_against, verdict.decoder_version
+        reason = f"{reason}: {verdict.sentence}"
     entry = carry_out(
         opened,
         open_deployer(settings, opened),
         version,
-        judged_against=opened.ledger.served(),
+        judged_against=judged_against,
+        decoder=decoder,
         by=settings.who,
         reason=reason,
     )
-    answer(f"Version {entry.version} is promoted, in place of {entry.previous or 'none'}.")
+    champion.follow(settings, version)
+    write_outputs(outputs, entry=entry.number, version=version)
+    answer(f"Version {version} is promoted, in place of {entry.previous or 'none'}.")
 
 
 def rollback(
-    version: Annotated[
-        int | None, typer.Argument(min=1, help="Where to; what last served unless given.")
-    ] = None,
+    version: Annotated[int | None, typer.Argument(min=1, help="Where to. [what last served]")] = None,
     reason: ReasonFlag = "by hand",
     store: StoreFlag = None,
 ) -> None:
-    """Serve again what last served, or a version that did."""
+    """Serve again what last served, or another version that served before."""
+    from jobs import champion
     from jobs.deploy import open_deployer
-    from jobs.promotion import previous_version
-    from jobs.promotion import promote as carry_out
+    from jobs.promotion import roll_back
 
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)
-    target = version or previous_version(opened)
-    entry = carry_out(
-        opened,
-        open_deployer(settings, opened),
-        target,
-        judged_against=opened.ledger.served(),
-        by=settings.who,
-        reason=reason,
-        action="rollback",
-    )
+    deployer = open_deployer(settings, opened)
+    entry = roll_back(opened, deployer, version, by=settings.who, reason=reason)
+    champion.follow(settings, entry.version)
     answer(f"Rolled back to version {entry.version}, from {entry.previous}.")
 
 
@@ -79,4 +143,4 @@ def deploy(
     answer(f"Version {version} is served.")
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (promote, rollback, deploy)
+COMMANDS: tuple[Callable[..., None], ...] = (judge, preflight, promote, rollback, deploy)

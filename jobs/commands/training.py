@@ -1,4 +1,4 @@
-"""Making versions: `train`, `export`, `publish`, `retrain`."""
+"""Making versions: `data`, `train`, `export`, `publish`, `retrain`."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from export.store import open_store
-from jobs.commands.options import DataFlag, OutputsFlag, StoreFlag, one_line, write_outputs
+from jobs.commands.options import DataFlag, OutputsFlag, StoreFlag, WeakFlag, one_line, write_outputs
 from jobs.console import answer, say
 from jobs.errors import MistakeError
-from jobs.runs import Request, find_run, new_run, unfinished_run
+from jobs.outcome import Outcome
+from jobs.runs import Request, find_run, interrupted_run, new_run
 from jobs.settings import Settings, load_settings
 
 RunFlag = Annotated[str | None, typer.Option("--run", help="The training run. [the newest]")]
@@ -35,13 +36,16 @@ def train(
     outputs: OutputsFlag = None,
 ) -> None:
     """Train a model; after Ctrl-C the same command goes on with the last whole epoch."""
-    from jobs.candidate import train_run
+    from jobs.candidate import load_data, train_run
 
     settings = load_settings(data=data, recipe=recipe, epochs=epochs, batch_size=batch_size)
     request = request_of(settings, seed)
-    found = None if run else unfinished_run(settings.runs, request)
-    begun = found if found and not found.trained else new_run(settings.runs, request, run)
-    train_run(begun, request, settings, sample_allowed=sample_allowed, gpu=gpu)
+    begun = None if run else interrupted_run(settings.runs, request)
+    begun = begun or new_run(settings.runs, request, run)
+    if begun.trained:
+        say(f"Run {begun.name} is trained already.")
+    else:
+        train_run(begun, load_data(request, sample_allowed=sample_allowed), settings, gpu=gpu)
     write_outputs(outputs, run=begun.name)
     answer(begun.name)
 
@@ -76,6 +80,7 @@ def retrain(
     gpu: GpuFlag = False,
     sample_allowed: SampleFlag = False,
     promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Serve it if it passes.")] = True,
+    accept_weak: WeakFlag = False,
     unless_promoted: Annotated[
         bool, typer.Option("--unless-promoted", help="Do nothing where a version is promoted already.")
     ] = False,
@@ -83,7 +88,8 @@ def retrain(
     outputs: OutputsFlag = None,
 ) -> None:
     """Train, export, publish, judge, promote, verify: all steps in one process."""
-    from jobs.retrain import make_candidate
+    from jobs import retrain as pipeline
+    from jobs.deploy import open_deployer
 
     settings = load_settings(data=data, recipe=recipe, epochs=epochs, batch_size=batch_size, store=store)
     opened = open_store(settings.store_url)
@@ -91,11 +97,32 @@ def retrain(
         say(f"Version {served} is promoted in {opened.url}; there is nothing to do.")
         return
     request = request_of(settings, seed)
-    manifest = make_candidate(settings, opened, request, sample_allowed=sample_allowed, gpu=gpu)
-    write_outputs(outputs, version=manifest.version, metrics=one_line(manifest.metrics))
     if promote:
-        raise MistakeError("Promoting comes with the gate; use --no-promote, then `cnn-image promote`.")
+        verdict = pipeline.retrain(
+            settings,
+            opened,
+            open_deployer(settings, opened),
+            request,
+            sample_allowed=sample_allowed,
+            gpu=gpu,
+            weak_accepted=accept_weak,
+        )
+        manifest = opened.manifest(verdict.version)
+    else:
+        manifest = pipeline.make_candidate(settings, opened, request, sample_allowed=sample_allowed, gpu=gpu)
+    Outcome(manifest.version, manifest.metrics, opened.uri(manifest.version), promote).write()
+    write_outputs(outputs, version=manifest.version, metrics=one_line(manifest.metrics))
     answer(str(manifest.version))
+
+
+def data(source: DataFlag = None, sample_allowed: SampleFlag = False, outputs: OutputsFlag = None) -> None:
+    """Check the training data: all images there, and which they are."""
+    from jobs.candidate import load_data
+
+    request = request_of(load_settings(data=source), 0)
+    dataset = load_data(request, sample_allowed=sample_allowed)
+    write_outputs(outputs, digest=dataset.digest, images=len(dataset.train))
+    answer(dataset.digest)
 
 
 def request_of(settings: Settings, seed: int) -> Request:
@@ -110,4 +137,4 @@ def request_of(settings: Settings, seed: int) -> Request:
     return Request(settings.data, settings.recipe, settings.epochs, settings.batch_size, seed)
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (train, export, publish, retrain)
+COMMANDS: tuple[Callable[..., None], ...] = (data, train, export, publish, retrain)

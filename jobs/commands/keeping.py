@@ -1,0 +1,80 @@
+"""Keeping a store in order: `verify`, `prune`, `drill`, `hold`."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from export.store import open_store
+from jobs.commands.options import StoreFlag
+from jobs.console import answer, say
+from jobs.errors import MistakeError
+from jobs.settings import load_settings
+
+
+def verify(
+    version: Annotated[
+        int | None, typer.Argument(min=1, help="Check this version's files. [ask the live service]")
+    ] = None,
+    store: StoreFlag = None,
+) -> None:
+    """Check a version's files in the store; without a number, ask the live service for known images."""
+    settings = load_settings(store=store)
+    opened = open_store(settings.store_url)
+    if version is not None:
+        manifest = opened.verify(version)
+        size = sum(file.size for file in manifest.files.values())
+        answer(f"Version {version} is whole: {len(manifest.files)} files, {size / 1e6:.1f} MB, as published.")
+        return
+    from jobs.deploy import open_deployer
+
+    served = opened.ledger.served()
+    deployer = open_deployer(settings, opened)
+    if served is None or deployer.served() is None:
+        raise MistakeError("No service runs, or no version is promoted yet; `cnn-image run` starts one.")
+    deployer.verify(served)
+    answer(f"The live service answers as version {served} should.")
+
+
+def prune(
+    keep: Annotated[int, typer.Option("--keep", min=1, help="So many of the newest versions stay.")],
+    store: StoreFlag = None,
+) -> None:
+    """Remove old versions, but none that is served, was served last, was the best, or is being judged."""
+    from jobs.retrain import retrain_lease
+    from jobs.upkeep import prune as carry_out
+
+    settings = load_settings(store=store)
+    opened = open_store(settings.store_url)
+    with retrain_lease(settings, opened):
+        removed = carry_out(opened, keep)
+    answer(f"Removed {', '.join(map(str, removed)) or 'nothing'}.")
+
+
+def drill(store: StoreFlag = None) -> None:
+    """Prove that a rollback would work: the version it goes to is whole, loads and answers."""
+    from jobs.deploy import open_deployer
+    from jobs.upkeep import drill as carry_out
+
+    settings = load_settings(store=store)
+    opened = open_store(settings.store_url)
+    version = carry_out(opened, open_deployer(settings, opened))
+    if version is None:
+        say("Only one version has served yet, so there is nothing to roll back to.")
+    else:
+        answer(f"A rollback to version {version} would work: it is whole, loads and answers.")
+
+
+def hold(store: StoreFlag = None) -> None:
+    """Hold the lease that keeps two retrains apart, until ended: for a retrain whose steps are pods."""
+    from jobs.retrain import retrain_lease
+
+    settings = load_settings(store=store)
+    opened = open_store(settings.store_url)
+    with retrain_lease(settings, opened) as lease:
+        say(f"Holding the lease of {opened.url}; SIGTERM gives it back.")
+        lease.lost.wait()
+        lease.check()
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (verify, prune, drill, hold)

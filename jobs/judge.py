@@ -1,0 +1,113 @@
+"""Judge a version: fetch it and what it is compared with, let all answer the test images, apply the gate."""
+
+import os
+import statistics
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from export.lease import Lease
+from export.parity import onnx_outputs
+from export.store import Store
+from jobs import gate, thumbnails
+from jobs.console import say
+from jobs.gate import Answers
+from jobs.promotion import champions
+from jobs.settings import Settings
+from jobs.verdict import Cost, Verdict, attach_verdict
+from model.contract import INPUT_NAME, MODEL_NAME, VERSION_WIDTH
+from model.data import Split
+from model.decode import DECODER_VERSION
+
+_TIMED_IMAGES = 64
+
+
+def judge(store: Store, version: int, test: Split, settings: Settings) -> Verdict:
+    """Judge a version against what is served now, and put the verdict beside it.
+
+    Args:
+        store: Where versions and ledger are.
+        version: The candidate.
+        test: Images that no training has seen, the same for all versions.
+        settings: Who judges; the floor of a first version.
+
+    Raises:
+        StoreError: A version cannot be fetched.
+        LeaseHeldError: Someone else judges it now.
+    """
+    with Lease(store.blobs, judging(version), holder=settings.who):
+        return _judge(store, version, test, settings)
+
+
+def judging(version: int) -> str:
+    """The name of the lease that is held while a version is judged, so that it is not pruned meanwhile."""
+    return f"judge-{version:0{VERSION_WIDTH}d}"
+
+
+def _judge(store: Store, version: int, test: Split, settings: Settings) -> Verdict:
+    entries = store.ledger.entries()
+    served = entries[-1].version if entries else None
+    with tempfile.TemporaryDirectory(prefix="cnn-image-judge-") as scratch:
+        folder = Path(scratch)
+        graph = _graph(store, version, folder)
+        candidate = _answers(graph, version, test)
+        cost = Cost(milliseconds=_milliseconds(graph, test), bytes=graph.stat().st_size)
+        existing = set(store.numbers()) - {version}
+        past = [
+            _answers(_graph(store, number, folder), number, test)
+            for number in champions(entries)
+            if number in existing
+        ]
+    mine = gate.figures(candidate, test.labels)
+    champion = next((answers for answers in past if answers.version == served), None)
+    pictures: dict[str, bytes] = {}
+    if champion is None:
+        best, flips = None, None
+        checks = gate.first_checks(mine, settings.gate_floor)
+    else:
+        best = max(past, key=lambda answers: float(answers.right(test.labels).mean()))
+        flips = gate.flips(candidate, champion, test.labels)
+        checks = gate.successor_checks(candidate, champion, best, test.labels)
+        pictures["flips.png"] = thumbnails.flipped(test, candidate, champion)
+    verdict = Verdict(
+        version=version,
+        at=datetime.now(UTC),
+        by=settings.who,
+        candidate=mine,
+        champion=gate.figures(champion, test.labels) if champion else None,
+        best=best.version if best else None,
+        flips=flips,
+        cost=cost,
+        test_digest=test.digest,
+        test_images=len(test),
+        weak=len(test) < gate.ENOUGH_IMAGES,
+        decoder_version=DECODER_VERSION,
+        checks=tuple(checks),
+    )
+    attach_verdict(store, verdict, pictures)
+    say(verdict.sentence)
+    return verdict
+
+
+def _graph(store: Store, version: int, folder: Path) -> Path:
+    return store.fetch(version, folder) / MODEL_NAME / str(version) / "model.onnx"
+
+
+def _answers(graph: Path, version: int, test: Split) -> Answers:
+    threads = len(os.sched_getaffinity(0))
+    return Answers(version, onnx_outputs(graph, test.images, threads=threads))
+
+
+def _milliseconds(graph: Path, test: Split) -> float:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    took = []
+    for image in test.images[:_TIMED_IMAGES, None]:
+        began = time.perf_counter()
+        session.run(None, {INPUT_NAME: image})
+        took.append(time.perf_counter() - began)
+    return statistics.median(took) * 1e3
