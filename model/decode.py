@@ -1,8 +1,8 @@
 """From an encoded image to the network's input; the one function that evaluation and serving share.
 
 JPEG, PNG, WebP, GIF (its first frame) and BMP become 32x32 RGB: transparency over white, EXIF orientation
-applied, the whole picture squeezed into the square with antialiasing. 16-bit samples keep their high byte; colour
-profiles are left alone. What comes out is pinned by golden images: when one changes, so does `DECODER_VERSION`.
+applied, the whole picture squeezed into the square with antialiasing. 16-bit samples keep their high byte;
+colour profiles are left alone. Golden images pin what comes out: when one changes, so does `DECODER_VERSION`.
 """
 
 import io
@@ -194,7 +194,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
-    """Keeps the high byte of grey samples, as Pillow does for colour; the grey marked transparent stays so."""
+    """Keeps the high byte of grey samples, as Pillow does for colour; what was transparent stays so."""
     samples = np.asarray(image)
     grey = Image.fromarray((samples >> 8).astype(np.uint8))
     clear = image.info.get("transparency")

@@ -22,7 +22,7 @@ def main() -> None:
 
     logs.configure()
     try:
-        server.ImageServer(settings).start()
+        server.ImageServer(settings).run()
     except server.PortTakenError as error:
         sys.exit(str(error))
 

@@ -1,4 +1,4 @@
-"""Load makes the batches: a few calls are under way, and what arrives meanwhile goes out together in the next.
+"""Load makes the batches: a few calls are under way; what arrives meanwhile goes out together in the next.
 
 No timer: an idle service sends an image at once, and a busy one joins the images that wait anyway.
 """
@@ -84,7 +84,7 @@ class Batcher:
         while self._queue and self._under_way < limit:
             if pieces := self._next():
                 self._under_way += 1
-                pixels = b"".join(image for piece in pieces for image in piece.pixels)
+                pixels = b"".join(image.data for piece in pieces for image in piece.pixels)
                 count = sum(piece.count for piece in pieces)
                 self._triton.infer(pixels, count, partial(self._answered, pieces))
 

@@ -1,4 +1,4 @@
-"""Open Inference Protocol v2 over REST: requests to images, probabilities to answers. Nothing here does I/O."""
+"""Open Inference Protocol v2 over REST: requests to images, probabilities to answers, and no I/O."""
 
 import binascii
 import struct
@@ -82,11 +82,10 @@ def parse_request(body: bytes, json_length: str | None, version: str | None, max
     if not isinstance(request_id, str | None):
         raise invalid("`id` is not a string; send one, or none.")
     tensor = the_input(content.get("inputs"))
-    shape, datatype = tensor.get("shape"), tensor.get("datatype")
-    count = check_shape(datatype, shape, max_images)
+    datatype, shape = check_shape(tensor.get("datatype"), tensor.get("shape"), max_images)
     raw = _binary(tensor, tail)
     if raw is not None:
-        images = from_raw(datatype, raw, count, version)
+        images = from_raw(datatype, raw, shape[0], version)
     else:
         images = json_images(datatype, tensor.get("data"), shape, version)
     return InferRequest(images, request_id, _wants_binary(content))
@@ -104,9 +103,9 @@ def the_input(inputs: object) -> dict[str, Any]:
     return tensor
 
 
-def check_shape(datatype: object, shape: object, max_images: int) -> int:
-    """Returns the number of images a tensor's datatype and shape announce."""
-    if datatype not in {"BYTES", "UINT8"}:
+def check_shape(datatype: object, shape: object, max_images: int) -> tuple[str, list[int]]:
+    """Returns a tensor's datatype and shape when the model takes them; `shape[0]` is the number of images."""
+    if not isinstance(datatype, str) or datatype not in {"BYTES", "UINT8"}:
         raise invalid(
             f"The input's datatype is {str(datatype)[:20]!r}; send BYTES (encoded images) or UINT8 (pixels)."
         )
@@ -122,7 +121,7 @@ def check_shape(datatype: object, shape: object, max_images: int) -> int:
         raise ServiceError(
             "too_many_images", f"The request has {count} images; send at most {max_images} at once."
         )
-    return count
+    return datatype, shape
 
 
 def check_output(name: object) -> None:

@@ -1,7 +1,7 @@
 """One kept-alive HTTP/1.1 connection to Triton.
 
-No client library: with eight images a call, aiohttp's own cost is more than all the rest of the transformer's work
-for them. This one sends one request at a time, ready-made, and parses the answer with llhttp (httptools).
+No client library, because the machine's time is better spent on images: this one sends ready-made requests,
+one at a time, and parses the answers with llhttp (httptools).
 """
 
 import asyncio

@@ -30,13 +30,13 @@ def parse_request(request: pb.ModelInferRequest, max_images: int) -> Images:
     for output in request.outputs:
         check_output(output.name)
     tensor = request.inputs[0]
-    count = check_shape(tensor.datatype, list(tensor.shape), max_images)
+    datatype, (count, *_) = check_shape(tensor.datatype, list(tensor.shape), max_images)
     version = request.model_version or None
     if request.raw_input_contents:
         if len(request.raw_input_contents) != 1 or tensor.HasField("contents"):
             raise invalid("The input has to come once: in raw_input_contents, or in its contents.")
-        return from_raw(tensor.datatype, request.raw_input_contents[0], count, version)
-    if tensor.datatype == "BYTES":
+        return from_raw(datatype, request.raw_input_contents[0], count, version)
+    if datatype == "BYTES":
         if len(tensor.contents.bytes_contents) != count:
             raise invalid(
                 f"The input has {len(tensor.contents.bytes_contents)} elements; its shape says {count}."
@@ -61,8 +61,8 @@ def answer(request: pb.ModelInferRequest, result: Probabilities) -> pb.ModelInfe
     return response
 
 
-class ImageServicer(InferenceServicer):  # type: ignore[misc] - kserve ships no types
-    """kserve's service; inference, versions and readiness are ours, and nobody unloads the model from outside."""
+class ImageServicer(InferenceServicer):
+    """kserve's service; inference, versions and readiness are ours. Nobody unloads the model from outside."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class ImageServicer(InferenceServicer):  # type: ignore[misc] - kserve ships no 
         identity = request_id(str(metadata.get("x-request-id", "")).encode() or None)
         with self._observer.request("grpc", identity) as observation:
             try:
-                self._check_model(request.model_name)
+                self._inference.check_model(request.model_name)
                 images = parse_request(request, self._inference.settings.max_images)
                 result = await self._inference.classify(images, lambda: not context.cancelled())
                 observation.status = 200
@@ -109,21 +109,12 @@ class ImageServicer(InferenceServicer):  # type: ignore[misc] - kserve ships no 
         """Refuses: which version is served is decided by a promotion."""
         _refuse(context, _no_repository(), "")
 
-    def _check_model(self, name: str) -> None:
-        if name != self._inference.settings.model_name:
-            raise unknown_model(name, self._inference.settings.model_name)
-
     def _check(self, context: Any, name: str, version: str) -> None:
         try:
-            self._check_model(name)
+            self._inference.check_model(name)
             self._inference.check_version(version or None)
         except ServiceError as error:
             _refuse(context, error, "")
-
-
-def unknown_model(name: str, served: str) -> ServiceError:
-    """There is no such model."""
-    return ServiceError("unknown_model", f"There is no model {name[:80]!r}; ask for {served!r}.")
 
 
 def _no_repository() -> ServiceError:

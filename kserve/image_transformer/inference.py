@@ -45,7 +45,7 @@ class Inference:
             The probabilities of every image, all by one version.
 
         Raises:
-            ServiceError: an image cannot be taken (its index is named), the model is away, slow, or of another
+            ServiceError: an image cannot be taken (its index is named), the model is away, slow or of another
                 version than asked for, or there is too much to do.
         """
         if len(images) > self.settings.max_images:
@@ -68,6 +68,13 @@ class Inference:
     def ready(self) -> bool:
         """Whether requests are answered."""
         return self.triton.ready and not self.closing
+
+    def check_model(self, name: str) -> None:
+        """Raises ServiceError when it is another model."""
+        if name != self.settings.model_name:
+            raise ServiceError(
+                "unknown_model", f"There is no model {name[:80]!r}; ask for {self.settings.model_name!r}."
+            )
 
     def check_version(self, asked: str | None) -> None:
         """Raises ServiceError when another version is asked for than the one that is served."""

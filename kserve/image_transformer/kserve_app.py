@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady
+from kserve.errors import InvalidInput, ModelNotReady
 from starlette.exceptions import HTTPException
 
 from image_transformer.errors import ServiceError
@@ -16,26 +16,26 @@ _BY_STATUS = {
 
 
 def _translate(error: Exception) -> ServiceError:
+    if isinstance(error, ServiceError):
+        return error
+    code, sentence = "internal", "The service failed; its log has the reason by the request's id."
     match error:
-        case ServiceError():
-            return error
         case HTTPException():
-            return ServiceError(*_BY_STATUS.get(error.status_code, ("invalid_request", str(error.detail))))
+            code, sentence = _BY_STATUS.get(error.status_code, ("invalid_request", str(error.detail)))
         case RequestValidationError():
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            return ServiceError(
-                "invalid_request", f"The request is not of the route's form ({where}: {first['msg']})."
+            code, sentence = (
+                "invalid_request",
+                f"The request is not of the route's form: {where}: {first['msg']}.",
             )
         case InvalidInput():
-            return ServiceError("invalid_request", error.reason)
-        case ModelNotFound():
-            return ServiceError("unknown_model", error.reason)
+            code, sentence = "invalid_request", error.reason
         case ModelNotReady():
-            return ServiceError("model_unavailable", "The model is not ready; try again in a moment.")
+            code, sentence = "model_unavailable", "The model is not ready; try again in a moment."
         case NotImplementedError():
-            return ServiceError("unknown_route", "There is no such route; /info and the README list them.")
-    return ServiceError("internal", "The service failed; its log has the reason by the request's id.")
+            code, sentence = _BY_STATUS[404]
+    return ServiceError(code, sentence)
 
 
 def use_our_errors(app: FastAPI, observer: Observer) -> None:
@@ -56,7 +56,6 @@ def use_our_errors(app: FastAPI, observer: Observer) -> None:
         HTTPException,
         RequestValidationError,
         InvalidInput,
-        ModelNotFound,
         ModelNotReady,
         NotImplementedError,
         Exception,

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from kserve.errors import ModelNotFound
 from kserve.model import Model
+from kserve.model_repository import ModelRepository
 from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest
 from kserve.protocol.infer_type import InferOutput, InferRequest, InferResponse
 from kserve.utils.utils import generate_uuid
 
@@ -15,7 +16,7 @@ from image_transformer.tensors import Images
 from model.contract import CLASSES, INPUT_NAME, OUTPUT_NAME
 
 
-class ImageModel(Model):  # type: ignore[misc] - kserve ships no types
+class ImageModel(Model):
     """The model behind kserve's ordinary REST routes: v1 bodies, and v2 bodies that kserve has parsed."""
 
     def __init__(self, inference: Inference) -> None:
@@ -25,17 +26,18 @@ class ImageModel(Model):  # type: ignore[misc] - kserve ships no types
 
     async def predict(
         self,
-        payload: dict[str, Any] | InferRequest,
+        payload: dict[str, Any] | InferRequest | ModelInferRequest,
         headers: dict[str, str] | None = None,
         response_headers: dict[str, str] | None = None,
     ) -> dict[str, Any] | InferResponse:
         """Answers a request that came by kserve's own routing."""
-        v1 = isinstance(payload, dict)
-        images = self._v1(payload) if v1 else self._v2(payload)
+        if isinstance(payload, ModelInferRequest):  # gRPC has a service of its own
+            raise TypeError("kserve's REST routes never pass a gRPC message")
+        images = self._v1(payload) if isinstance(payload, dict) else self._v2(payload)
         result = await self._inference.classify(images)
         if response_headers is not None:
             response_headers["x-model-version"] = result.version
-        if v1:
+        if isinstance(payload, dict):
             return {"predictions": result.probs.tolist()}
         output = InferOutput(OUTPUT_NAME, [len(result.probs), len(CLASSES)], "FP32")
         output.set_data_from_numpy(result.probs, binary_data=bool(payload.use_binary_outputs))
@@ -61,12 +63,11 @@ class ImageModel(Model):  # type: ignore[misc] - kserve ships no types
         return json_images(tensor.datatype, tensor.data, tensor.shape, None)
 
 
-class ImageDataPlane(DataPlane):  # type: ignore[misc] - kserve ships no types
+class ImageDataPlane(DataPlane):
     """What kserve's routes and its gRPC service say about the server and the model."""
 
-    def __init__(self, model: ImageModel, inference: Inference, server_version: str, **registry: Any) -> None:
-        super().__init__(**registry)
-        self._model = model
+    def __init__(self, inference: Inference, server_version: str, registry: ModelRepository) -> None:
+        super().__init__(registry)
         self._inference = inference
         self._server_name = "cnn-image-transformer"
         self._server_version = server_version
@@ -81,8 +82,7 @@ class ImageDataPlane(DataPlane):  # type: ignore[misc] - kserve ships no types
 
     async def model_metadata(self, model_name: str) -> dict[str, Any]:
         """Describes the model, with the version that is served."""
-        if model_name != self._model.name:
-            raise ModelNotFound(model_name)
+        self._inference.check_model(model_name)
         return metadata(model_name, self._inference.triton.version)
 
     async def ready(self) -> bool:
@@ -91,6 +91,5 @@ class ImageDataPlane(DataPlane):  # type: ignore[misc] - kserve ships no types
 
     async def model_ready(self, model_name: str, disable_predictor_health_check: bool = False) -> bool:
         """Tells whether the model answers; requests themselves are not held up by it."""
-        if model_name != self._model.name:
-            raise ModelNotFound(model_name)
+        self._inference.check_model(model_name)
         return disable_predictor_health_check or self._inference.ready

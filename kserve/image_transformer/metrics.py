@@ -1,7 +1,7 @@
 """What the transformer counts, for Prometheus.
 
-Counting is a dictionary's addition on the event loop's thread; what Prometheus reads is made when it asks. (The
-client library's own counters and histograms take a lock each and cost a tenth of a request here.)
+Counting is a dictionary's addition on the event loop's thread; what Prometheus reads is made when it asks.
+(The client library's own counters and histograms take a lock each and cost a tenth of a request here.)
 """
 
 from bisect import bisect_left

@@ -107,7 +107,7 @@ class Endpoints:
         return list(self._endpoints.values())
 
     def pick(self, besides: Endpoint | None = None) -> Endpoint | None:
-        """Returns the healthy address with the fewest requests under way; another one than `besides` if it can."""
+        """Returns the healthy address with the fewest requests under way, if possible not `besides`."""
         candidates = [endpoint for endpoint in self._endpoints.values() if endpoint.healthy]
         others = [endpoint for endpoint in candidates if endpoint is not besides]
         return min(others or candidates, key=lambda endpoint: endpoint.busy, default=None)

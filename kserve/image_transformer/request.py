@@ -75,7 +75,7 @@ class Request:
         self._receive = receive
         self._settings = settings
         self._held = held
-        # uvicorn's own note that the client hung up. Asking `receive` for it would take a task for each request.
+        # uvicorn's own note that the client hung up. Asking `receive` for it would take a task a request.
         self._cycle = getattr(receive, "__self__", None)
 
     def header(self, name: bytes) -> str:

@@ -1,7 +1,7 @@
 """The transformer's own routes, answered ahead of kserve's routing.
 
-FastAPI and kserve's middlewares cost more than all of a request's other work here. What is not listed below goes on
-to kserve's own application: `/metrics`, health, metadata, v1's lists.
+FastAPI and kserve's middlewares cost more than all of a request's other work here. What is not listed below
+goes on to kserve's own application: `/metrics`, health, metadata, v1's lists.
 """
 
 import asyncio
@@ -31,8 +31,9 @@ _LARGE_BODY: Final = 256 * 1024
 _JSON_TYPES: Final = {"", "application/json", "application/octet-stream", "application/vnd.api+json"}
 
 ARCHITECTURE: Final = (
-    "frozen 3x3 filters (smoothing, edge detection, sharpness) beside the image; 3 x [Conv 32/64/128, BatchNorm, "
-    "ReLU, MaxPool, Dropout 0.3]; Dense 512, ReLU, Dropout 0.5; Dense 5, softmax"
+    "frozen 3x3 filters (smoothing, edge detection, sharpness) beside the image; "
+    "3 x [Conv 32/64/128, BatchNorm, ReLU, MaxPool, Dropout 0.3]; "
+    "Dense 512, ReLU, Dropout 0.5; Dense 5, softmax"
 )
 
 log = logging.getLogger(__name__)
@@ -87,27 +88,24 @@ class Routes:
                         "overloaded", "Too many requests are under way; try again in a second."
                     )
                 response = await handler(request)
-            except ServiceError as error:
-                observation.failed(error)
-                response = _failed(error, request, method)
             except ClientGone:
                 return
-            except asyncio.CancelledError:
-                # Nobody waits any more, or the process ends: only the latter is worth an answer.
-                if not self._inference.closing:
-                    raise
-                error = ServiceError("shutting_down", "The service is shutting down; try again.")
-                observation.failed(error)
-                response = _failed(error, request, method)
-            except Exception:
-                log.exception("a request failed for a reason of ours", extra={"request_id": request.id})
-                error = ServiceError(
-                    "internal", "The service failed; its log has the reason by the request's id."
-                )
-                observation.failed(error)
-                response = _failed(error, request, method)
+            except (Exception, asyncio.CancelledError) as error:
+                failure = self._explain(error, request)
+                observation.failed(failure)
+                response = _failed(failure, request, method)
             observation.status = response.status
             await _send(response, request, send)
+
+    def _explain(self, error: BaseException, request: Request) -> ServiceError:
+        if isinstance(error, ServiceError):
+            return error
+        if isinstance(error, asyncio.CancelledError):  # uvicorn's patience is over
+            if not self._inference.closing:
+                raise error
+            return ServiceError("shutting_down", "The service is shutting down; try again.")
+        log.error("a request failed for a reason of ours", exc_info=error, extra={"request_id": request.id})
+        return ServiceError("internal", "The service failed; its log has the reason by the request's id.")
 
     # The routes, in DESIGN's order
     async def _predict(self, request: Request) -> Response:
@@ -178,10 +176,7 @@ class Routes:
         name, _, rest = request.path.removeprefix("/v2/models/").partition("/versions/")
         version, _, verb = rest.partition("/")
         method = "POST" if verb == "infer" else "GET"
-        if name != self._settings.model_name:
-            raise ServiceError(
-                "unknown_model", f"There is no model {name[:80]!r}; ask for {self._settings.model_name!r}."
-            )
+        self._inference.check_model(name)
         if verb not in {"", "ready", "infer"}:
             raise ServiceError("unknown_route", "There is no such route; /info and the README list them.")
         if request.method != method:

@@ -42,7 +42,7 @@ class _HttpServer(uvicorn.Server):
         yield
 
 
-class ImageServer(model_server.ModelServer):  # type: ignore[misc] - kserve ships no types
+class ImageServer(model_server.ModelServer):
     """The transformer's two servers."""
 
     def __init__(self, settings: Settings) -> None:
@@ -50,7 +50,7 @@ class ImageServer(model_server.ModelServer):  # type: ignore[misc] - kserve ship
         super().__init__(http_port=settings.http_port, grpc_port=settings.grpc_port)
         self._settings = settings
 
-    def start(self) -> None:
+    def run(self) -> None:
         """Serves until SIGTERM or SIGINT, and then until requests under way are answered.
 
         Raises:
@@ -59,20 +59,17 @@ class ImageServer(model_server.ModelServer):  # type: ignore[misc] - kserve ship
         listener = _listen(self._settings.host, self._settings.http_port, "PORT")
         # gRPC's own attempt would say less, and by default shares the port with whoever has it.
         _listen(self._settings.host, self._settings.grpc_port, "GRPC_PORT").close()
-        uvloop.run(self._serve(listener))
+        uvloop.run(self._run(listener))
 
-    async def _serve(self, listener: socket.socket) -> None:
+    async def _run(self, listener: socket.socket) -> None:
         settings = self._settings
         metrics = Metrics()
         REGISTRY.register(metrics)
         observer = Observer(metrics, log_all=settings.log_requests)
         triton = Triton(settings.predictor_host, settings.model_name, settings.triton_seconds, metrics)
         inference = Inference(settings, triton, metrics)
-        model = ImageModel(inference)
-        self.register_model(model)
-        self.dataplane = ImageDataPlane(
-            model, inference, metadata.version("cnn-image"), model_registry=self.registered_models
-        )
+        self.register_model(ImageModel(inference))
+        self.dataplane = ImageDataPlane(inference, metadata.version("cnn-image"), self.registered_models)
         http = self._http(inference, observer)
         grpc = self._grpc(inference, observer)
         stop = asyncio.Event()
@@ -93,13 +90,13 @@ class ImageServer(model_server.ModelServer):  # type: ignore[misc] - kserve ship
 
     def _http(self, inference: Inference, observer: Observer) -> uvicorn.Server:
         rest = RESTServer(
-            Routes(inference, observer, model_server.app),
+            Routes(inference, observer, model_server.app),  # type: ignore[arg-type] # uvicorn takes either
             self.dataplane,
             self.model_repository_extension,
             self._settings.http_port,
             grace_period=int(self._settings.grace_seconds),
         )
-        rest.create_application()
+        rest.create_application()  # type: ignore[no-untyped-call]
         use_our_errors(model_server.app, observer)
         return _HttpServer(rest.config)
 
@@ -113,7 +110,7 @@ class ImageServer(model_server.ModelServer):  # type: ignore[misc] - kserve ship
             ),
             maximum_concurrent_rpcs=settings.max_requests,
         )
-        grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
+        grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(  # type: ignore[no-untyped-call]
             ImageServicer(self.dataplane, self.model_repository_extension, inference, observer), server
         )
         server.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
@@ -126,5 +123,5 @@ def _listen(host: str, port: int, variable: str) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise PortTakenError(
-            f"Port {port} cannot be listened on ({error.strerror}): end what uses it, or set {variable} to another."
+            f"Port {port} cannot be used ({error.strerror}): end what listens there, or set {variable}."
         ) from None

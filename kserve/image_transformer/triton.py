@@ -217,7 +217,8 @@ def _inference_head(model: str, count: int) -> bytes:
         }
     )
     return (
-        f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: triton\r\nContent-Type: application/octet-stream\r\n"
+        f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: triton\r\n"
+        "Content-Type: application/octet-stream\r\n"
         f"Inference-Header-Content-Length: {len(content)}\r\n"
         f"Content-Length: {len(content) + count * _IMAGE_BYTES}\r\n\r\n"
     ).encode() + content

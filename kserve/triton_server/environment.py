@@ -9,9 +9,7 @@ from pathlib import Path
 
 _BACKEND_MODEL = Path(__file__).parent / "backend" / "model.py"
 _STUB = "triton_python_backend_stub"
-_INSTALL = (
-    "Run `make install`, or install kserve/triton_server/requirements.txt as its README.md says."
-)
+_INSTALL = "Run `make install`, or install kserve/triton_server/requirements.txt as its README.md says."
 
 
 class EnvironmentIncompleteError(RuntimeError):
@@ -41,9 +39,9 @@ class TritonEnvironment:
         """Returns the folder for `--backend-directory`, made at the first start.
 
         It lies beside the wheel's own, because libraries are found relative to it: the wheel's Python backend
-        with its stub, and our `onnxruntime` backend. All are copies: Triton sets its stub's run bit, and follows
-        no link out of the folder. The name holds our backend's digest, so that a changed one is taken up. Two
-        first starts at once make it twice, and one wins.
+        with its stub, and our `onnxruntime` backend. All are copies: Triton sets its stub's run bit, and
+        follows no link out of the folder. The name holds our backend's digest, so that a changed one is taken
+        up. Two first starts at once make it twice, and one wins.
         """
         ready = self.home / f"backends-{hashlib.sha256(_BACKEND_MODEL.read_bytes()).hexdigest()[:12]}"
         if not ready.exists():

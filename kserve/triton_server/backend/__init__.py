@@ -1,1 +1,1 @@
-"""The embedded Triton's `onnxruntime` backend: its Python stub runs `model.py`, nothing of ours imports it."""
+"""The embedded Triton's `onnxruntime` backend: its stub runs `model.py`, nothing of ours imports it."""
