@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from image_transformer.errors import ServiceError
+from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.metrics import Metrics
 from image_transformer.tensors import Pixels, Probabilities
-from image_transformer.triton import Triton
+from image_transformer.triton import Triton, timed_out
 
 Alive = Callable[[], bool]
 """Tells whether somebody still waits for an answer."""
@@ -20,25 +20,37 @@ Alive = Callable[[], bool]
 class Piece:
     """Images of one request that go to Triton together."""
 
-    __slots__ = ("alive", "count", "future", "pixels")
+    __slots__ = ("alive", "count", "future", "pixels", "since")
 
-    def __init__(self, pixels: Sequence[Pixels], alive: Alive) -> None:
+    def __init__(
+        self, pixels: Sequence[Pixels], alive: Alive, since: float, future: asyncio.Future[Probabilities]
+    ) -> None:
         self.pixels = pixels
         self.count = len(pixels)
         self.alive = alive
-        self.future: asyncio.Future[Probabilities] = asyncio.get_running_loop().create_future()
+        self.since = since
+        self.future = future
 
 
 class Batcher:
     """The queue in front of Triton."""
 
     def __init__(
-        self, triton: Triton, *, images_per_call: int, calls_in_flight: int, max_queued: int, metrics: Metrics
+        self,
+        triton: Triton,
+        *,
+        images_per_call: int,
+        calls_in_flight: int,
+        max_queued: int,
+        max_wait: float,
+        metrics: Metrics,
     ) -> None:
         self.images_per_call = images_per_call
         self._triton = triton
         self._calls_per_endpoint = calls_in_flight
         self._max_queued = max_queued
+        self._max_wait = max_wait
+        self._loop = asyncio.get_running_loop()
         self._queue: deque[Piece] = deque()
         self._queued = 0
         self._under_way = 0
@@ -62,7 +74,7 @@ class Batcher:
         Returns:
             Their probabilities, or a ServiceError.
         """
-        piece = Piece(pixels, alive)
+        piece = Piece(pixels, alive, self._loop.time(), self._loop.create_future())
         self._queue.append(piece)
         self._queued += piece.count
         self._pump()
@@ -80,7 +92,7 @@ class Batcher:
                 piece.future.set_exception(self._triton.unavailable())
 
     def _pump(self) -> None:
-        limit = self._calls_per_endpoint * max(1, self._triton.healthy_endpoints)
+        limit = self._calls_per_endpoint * max(1, self._triton.endpoints.healthy)
         while self._queue and self._under_way < limit:
             if pieces := self._next():
                 self._under_way += 1
@@ -91,15 +103,19 @@ class Batcher:
     def _next(self) -> list[Piece]:
         pieces: list[Piece] = []
         room = self.images_per_call
+        oldest = self._loop.time() - self._max_wait
         while self._queue and self._queue[0].count <= room:
             piece = self._queue.popleft()
             self._queued -= piece.count
-            # Whoever hung up gets no work done for them.
-            if not piece.future.done() and piece.alive():
+            if piece.future.done():
+                continue
+            if not piece.alive():  # whoever hung up gets no work done for them
+                piece.future.set_exception(ClientGoneError())
+            elif piece.since < oldest:
+                piece.future.set_exception(timed_out())
+            else:
                 pieces.append(piece)
                 room -= piece.count
-            elif not piece.future.done():
-                piece.future.cancel()
         return pieces
 
     def _answered(self, pieces: list[Piece], result: Probabilities | ServiceError) -> None:

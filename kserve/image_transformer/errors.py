@@ -40,6 +40,8 @@ FAILURES: Final[dict[str, Failure]] = {
     "unknown_version": Failure(404, "NOT_FOUND"),
     "unknown_route": Failure(404, "UNIMPLEMENTED"),
     "method_not_allowed": Failure(405, "UNIMPLEMENTED"),
+    "invalid_http": Failure(400, _INVALID),
+    "head_too_long": Failure(431, _INVALID),
     # Training over HTTP.
     "training_disabled": Failure(403, "PERMISSION_DENIED"),
     "unauthorized": Failure(401, "UNAUTHENTICATED"),
@@ -53,6 +55,10 @@ FAILURES: Final[dict[str, Failure]] = {
     "model_timeout": Failure(504, "DEADLINE_EXCEEDED", retry_after=2),
     "internal": Failure(500, "INTERNAL"),
 }
+
+
+class ClientGoneError(Exception):
+    """The client hung up: nobody is left to be told anything."""
 
 
 class ServiceError(Exception):

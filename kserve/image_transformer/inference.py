@@ -28,6 +28,7 @@ class Inference:
             images_per_call=settings.images_per_call,
             calls_in_flight=settings.calls_in_flight,
             max_queued=settings.max_queued_images,
+            max_wait=settings.triton_seconds,
             metrics=metrics,
         )
         self._threads = ThreadPoolExecutor(settings.decode_threads, "decode")

@@ -22,12 +22,15 @@ class Endpoint:
         address: Host and port.
         busy: Requests under way.
         healthy: Whether it last said that the model is ready.
+        answered_at: When it last answered anything, by the event loop's clock.
     """
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.address = address
         self.busy = 0
         self.healthy = False
+        self.answered_at = 0.0
+        self._loop = asyncio.get_running_loop()
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
         self._closed = False
@@ -36,7 +39,7 @@ class Endpoint:
         """Sends a request over an idle connection, or a new one."""
         self.busy += 1
         answered = partial(self._answered, done)
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         while self._idle:
             connection = self._idle.pop()
             # Behind a Service's one address, connections that end give a new pod its share.
@@ -45,7 +48,7 @@ class Endpoint:
                 continue
             connection.ask(request, seconds, answered)
             return
-        task = asyncio.get_running_loop().create_task(self._connect())
+        task = self._loop.create_task(self._connect())
         task.add_done_callback(partial(self._connected, request, seconds, answered))
 
     def close(self) -> None:
@@ -62,11 +65,13 @@ class Endpoint:
 
     def _answered(self, done: Done, result: Answer | OSError) -> None:
         self.busy -= 1
+        if isinstance(result, Answer):
+            self.answered_at = self._loop.time()
         done(result)
 
     async def _connect(self) -> Connection:
         async with asyncio.timeout(_CONNECT_SECONDS):
-            _, connection = await asyncio.get_running_loop().create_connection(
+            _, connection = await self._loop.create_connection(
                 lambda: Connection(self._is_idle, self._is_lost), *self.address
             )
         self._all.add(connection)
@@ -77,7 +82,8 @@ class Endpoint:
             done(ConnectionError("the transformer is shutting down"))
         elif (error := task.exception()) is None:
             task.result().ask(request, seconds, done)
-        else:  # a refused connection as much as one that is not accepted in time: nothing was sent
+        else:  # refused, or not accepted in time: nothing was sent
+            self.healthy = False
             done(ConnectionError(f"{self.address[0]}:{self.address[1]}: {error or 'no connection in time'}"))
 
     def _is_idle(self, connection: Connection) -> None:
@@ -105,6 +111,11 @@ class Endpoints:
     def all(self) -> list[Endpoint]:
         """Every address, healthy or not."""
         return list(self._endpoints.values())
+
+    @property
+    def healthy(self) -> int:
+        """How many addresses have the model ready."""
+        return sum(endpoint.healthy for endpoint in self._endpoints.values())
 
     def pick(self, besides: Endpoint | None = None) -> Endpoint | None:
         """Returns the healthy address with the fewest requests under way, if possible not `besides`."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from image_transformer.errors import ServiceError
+from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.settings import Settings
 
 Scope = MutableMapping[str, Any]
@@ -25,10 +25,6 @@ def request_id(header: bytes | None) -> str:
     if header is not None and _REQUEST_ID.fullmatch(header):
         return header.decode()
     return f"{_run}-{next(_numbers):x}"
-
-
-class ClientGone(Exception):  # noqa: N818 - nobody is there to call it an error
-    """The client hung up."""
 
 
 @dataclass
@@ -91,7 +87,7 @@ class Request:
 
         Raises:
             ServiceError: it is too long, too slow, compressed, or there is no room for it now.
-            ClientGone: the client hung up before its end.
+            ClientGoneError: the client hung up before its end.
         """
         if self.headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
             raise ServiceError(
@@ -136,7 +132,7 @@ class Request:
                 message = await self._receive()
         finally:
             self._held.count -= length
-        raise ClientGone
+        raise ClientGoneError
 
     def _too_long(self) -> ServiceError:
         return ServiceError(

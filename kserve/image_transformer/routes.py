@@ -13,10 +13,10 @@ import orjson
 
 from image_transformer.codec_predict import prediction, uploaded, v1_images, v1_predictions
 from image_transformer.codec_v2 import answer, metadata, parse_json, parse_request
-from image_transformer.errors import ServiceError
+from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.inference import Inference
 from image_transformer.observe import Observer
-from image_transformer.request import ClientGone, Held, Receive, Request, Response, Scope, Send
+from image_transformer.request import Held, Receive, Request, Response, Scope, Send
 from image_transformer.tensors import Images, Probabilities
 from model.contract import CLASSES, FILTER_NAMES, IMAGE_SHAPE
 from model.decode import DECODER_VERSION
@@ -88,7 +88,7 @@ class Routes:
                         "overloaded", "Too many requests are under way; try again in a second."
                     )
                 response = await handler(request)
-            except ClientGone:
+            except ClientGoneError:
                 return
             except (Exception, asyncio.CancelledError) as error:
                 failure = self._explain(error, request)

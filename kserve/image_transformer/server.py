@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from importlib import metadata
+from typing import Final
 
 import uvicorn
 import uvloop
@@ -17,6 +18,7 @@ from kserve.protocol.rest.server import RESTServer
 from prometheus_client import REGISTRY
 
 from image_transformer.grpc_service import ImageServicer
+from image_transformer.http_protocol import GuardedProtocol, close_slow
 from image_transformer.inference import Inference
 from image_transformer.kserve_app import use_our_errors
 from image_transformer.kserve_model import ImageDataPlane, ImageModel
@@ -26,6 +28,9 @@ from image_transformer.routes import Routes
 from image_transformer.settings import Settings
 from image_transformer.triton import Triton
 from kserve import model_server
+
+# A compressed message could grow to any size before its length is looked at.
+_UNCOMPRESSED: Final = 1 << 0
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +80,10 @@ class ImageServer(model_server.ModelServer):
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        watch = asyncio.create_task(triton.watch(settings.health_seconds))
+        watches = [
+            asyncio.create_task(triton.watch(settings.health_seconds)),
+            asyncio.create_task(close_slow(http.server_state.connections)),
+        ]
         await grpc.start()
         serving = asyncio.create_task(http.serve(sockets=[listener]))
         log.info("serving", extra={"http_port": settings.http_port, "grpc_port": settings.grpc_port})
@@ -84,7 +92,8 @@ class ImageServer(model_server.ModelServer):
         inference.closing = True
         http.should_exit = True
         await asyncio.gather(serving, grpc.stop(settings.grace_seconds))
-        watch.cancel()
+        for watch in watches:
+            watch.cancel()
         inference.close()
         triton.endpoints.close()
 
@@ -98,6 +107,9 @@ class ImageServer(model_server.ModelServer):
         )
         rest.create_application()  # type: ignore[no-untyped-call]
         use_our_errors(model_server.app, observer)
+        rest.config.http = GuardedProtocol
+        rest.config.ws = "none"
+        rest.config.server_header = False
         return _HttpServer(rest.config)
 
     def _grpc(self, inference: Inference, observer: Observer) -> aio.Server:
@@ -107,6 +119,7 @@ class ImageServer(model_server.ModelServer):
             options=(
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.so_reuseport", 0),
+                ("grpc.compression_enabled_algorithms_bitset", _UNCOMPRESSED),
             ),
             maximum_concurrent_rpcs=settings.max_requests,
         )

@@ -17,7 +17,7 @@ from image_transformer.pool import Endpoint, Endpoints
 from image_transformer.tensors import Probabilities
 from model.contract import CLASSES, IMAGE_SHAPE, INPUT_NAME, OUTPUT_NAME
 
-_PROBE_SECONDS: Final = 1.0
+_PROBE_SECONDS: Final = 2.0
 _IMAGE_BYTES: Final = int(np.prod(IMAGE_SHAPE))
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,6 @@ class Triton:
         self._probed = asyncio.Event()
         self.on_change: Callable[[], None] = lambda: None
         self.endpoints = Endpoints(host)
-        self.healthy_endpoints = 0
         self.version: str | None = None
         self.parameters: dict[str, str] = {}
         metrics.triton_up = lambda: self.ready
@@ -45,7 +44,7 @@ class Triton:
     @property
     def ready(self) -> bool:
         """Whether any address has the model ready."""
-        return self.healthy_endpoints > 0
+        return self.endpoints.healthy > 0
 
     def unavailable(self) -> ServiceError:
         """The answer while no Triton has the model ready."""
@@ -101,7 +100,6 @@ class Triton:
         await self.endpoints.resolve()
         was = self.ready if self._probed.is_set() else None
         await asyncio.gather(*(self._probe(endpoint) for endpoint in self.endpoints.all))
-        self.healthy_endpoints = sum(endpoint.healthy for endpoint in self.endpoints.all)
         if self.ready != was:
             log.log(
                 logging.INFO if self.ready else logging.WARNING,
@@ -127,6 +125,9 @@ class Triton:
             else:
                 endpoint.healthy = False
         except OSError as error:
+            now = asyncio.get_running_loop().time()
+            if isinstance(error, TimeoutError) and now - endpoint.answered_at < _PROBE_SECONDS:
+                return  # busy, but alive
             if endpoint.healthy:
                 log.warning(
                     "Triton does not answer", extra={"address": endpoint.address, "reason": str(error)}
@@ -142,6 +143,11 @@ class Triton:
             self.parameters = {name: value["string_value"] for name, value in parameters.items()}
             self.parameters["version"] = version
             self.version = version
+
+
+def timed_out() -> ServiceError:
+    """The answer to who waited in vain."""
+    return ServiceError("model_timeout", "The model did not answer in time; try again in a moment.")
 
 
 class _Call:
@@ -169,9 +175,7 @@ class _Call:
     def _answered(self, answer: Answer | OSError) -> None:
         metrics = self._triton._metrics
         if isinstance(answer, TimeoutError):
-            self._done(
-                ServiceError("model_timeout", "The model did not answer in time; try again in a moment.")
-            )
+            self._done(timed_out())
         elif isinstance(answer, OSError):
             if self._tries < 2:
                 metrics.retries += 1
