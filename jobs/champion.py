@@ -3,11 +3,12 @@
 MLflow is for people; nothing here may stop a promotion. When MLflow is away, one sentence says so.
 """
 
+import contextlib
+import io
 import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,7 +41,11 @@ def register(settings: Settings, store: Store, version: int) -> None:
         with tempfile.TemporaryDirectory(prefix="cnn-image-mlflow-") as folder:
             fetched = store.fetch(version, Path(folder))
             graph = onnx.load(fetched / MODEL_NAME / str(version) / "model.onnx")
-        with mlflow.start_run(run_id=manifest.mlflow_run, log_system_metrics=False):
+        # MLflow prints what it did on stderr, beside our own sentences.
+        with (
+            contextlib.redirect_stderr(io.StringIO()),
+            mlflow.start_run(run_id=manifest.mlflow_run, log_system_metrics=False),
+        ):
             logged = mlflow.onnx.log_model(
                 graph,
                 name=f"{MODEL_NAME}-{version}",
@@ -96,7 +101,7 @@ def _log_bytes(client: Any, run: str, name: str, data: bytes) -> None:
         client.log_artifact(run, str(path), "verdict")
 
 
-@contextmanager
+@contextlib.contextmanager
 def _mlflow(settings: Settings, otherwise: str) -> Iterator[Any]:
     """A client, or None where MLflow cannot be had; what fails inside ends in a sentence, not in an error."""
     for name, value in (("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"), ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")):

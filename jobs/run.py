@@ -76,7 +76,8 @@ def _train_and_publish(settings: Settings) -> None:
     command = [sys.executable, "-m", "jobs.cli", "retrain", "--no-promote", "--sample-allowed"]
     flags = {"--store": settings.store, "--data": settings.data}
     command += [part for flag, value in flags.items() if value for part in (flag, value)]
-    child = subprocess.Popen(command, preexec_fn=die_with_parent)  # noqa: PLW1509 - one prctl call
+    # What it answers is for scripts; what it says while it works is for the person who waits here.
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
     try:
         code = child.wait()
     except BaseException:

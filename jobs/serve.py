@@ -82,8 +82,8 @@ class Service:
     async def stop(self) -> None:
         """End the transformer, which answers what is under way, then Triton."""
         await self._transformer.stop()
+        await self._client.aclose()  # Triton waits for open connections, ours too
         await self._triton.stop()
-        await self._client.aclose()
 
     def _child(self, name: str, argv: list[str], prepare: Callable[[], Awaitable[None]]) -> Child:
         log = self._settings.logs / f"{name}.log"

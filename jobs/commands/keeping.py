@@ -1,6 +1,7 @@
 """Keeping a store in order: `verify`, `prune`, `drill`, `hold`."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -65,7 +66,12 @@ def drill(store: StoreFlag = None) -> None:
         answer(f"A rollback to version {version} would work: it is whole, loads and answers.")
 
 
-def hold(store: StoreFlag = None) -> None:
+def hold(
+    ready: Annotated[
+        Path | None, typer.Option("--ready", help="Make this file once the lease is held, for a probe.")
+    ] = None,
+    store: StoreFlag = None,
+) -> None:
     """Hold the lease that keeps two retrains apart, until ended: for a retrain whose steps are pods."""
     from jobs.retrain import retrain_lease
 
@@ -73,6 +79,8 @@ def hold(store: StoreFlag = None) -> None:
     opened = open_store(settings.store_url)
     with retrain_lease(settings, opened) as lease:
         say(f"Holding the lease of {opened.url}; SIGTERM gives it back.")
+        if ready is not None:
+            ready.touch()
         lease.lost.wait()
         lease.check()
 

@@ -4,12 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from jobs.cluster import ApiError
 from jobs.errors import FaultError, LostError, MistakeError
 from jobs.inferenceservice import InferenceServiceDeployer, edited_by_hand, uri_version
+from jobs.known import KnownImages
 from jobs.settings import Settings
+
+CAT = np.array([[0, 0, 0, 1, 0]], np.float32)
 
 TEMPLATE = """\
 apiVersion: serving.kserve.io/v1beta1
@@ -162,11 +166,16 @@ def test_other_conflicts_are_not_hand_edits() -> None:
 
 
 def test_verify_asks_for_known_images(
-    kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    kubernetes: FakeKubernetes,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr("jobs.inferenceservice.known_images", lambda folder, version: (folder, version))
+    known = KnownImages(4, (Path("cat.jpg"),), np.zeros((1, 32, 32, 3), np.uint8), CAT)
+    monkeypatch.setattr("jobs.inferenceservice.known_images", lambda folder, version: known)
     monkeypatch.setattr("jobs.inferenceservice.verify_service", lambda url, known: asked.append((url, known)))
     monkeypatch.setattr(FakeStore, "fetch", lambda self, version, folder: tmp_path, raising=False)
     deployer(kubernetes).verify(4)
-    assert asked == [("http://127.0.0.1:1", (tmp_path, 4))]
+    assert asked == [("http://127.0.0.1:1", known)]
+    assert "cat.jpg: cat, answered by version 4" in capsys.readouterr().err

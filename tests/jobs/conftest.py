@@ -1,0 +1,98 @@
+"""Versions made of next to nothing, so that ledger, gate and promotion can be tried without training."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from export.blobs import FolderBlobs
+from export.manifest import DataLineage, Lineage, Manifest, Parity, file_digest
+from export.store import Store
+from jobs.errors import FaultError, RefusedError
+from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
+
+Publish = Callable[..., int]
+
+
+def lineage(**changes: object) -> Lineage:
+    parity = Parity(images=8, max_difference=1e-7, disagreements=0)
+    facts: dict[str, object] = {
+        "created": datetime.now(UTC),
+        "created_by": "someone",
+        "metrics": {"accuracy": 0.8, "val_accuracy": 0.79, "loss": 0.5, "val_loss": 0.6},
+        "data": DataLineage(digest="d" * 64, source="here", kind="sample"),
+        "commit": "c" * 40,
+        "mlflow_run": None,
+        "recipe": {"name": "quick"},
+        "seed": 0,
+        "temperature": 1.0,
+        "parity": parity,
+        "filters_parity": parity,
+        "decoder_version": "1",
+    }
+    return Lineage(**(facts | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(FolderBlobs(tmp_path / "store"))
+
+
+@pytest.fixture
+def publish(store: Store) -> Publish:
+    """Publishes a version whose graphs are a few bytes."""
+
+    def build(number: int, folder: Path, **changes: object) -> Manifest:
+        for name in (MODEL_NAME, FILTERS_MODEL_NAME):
+            (folder / name / str(number)).mkdir(parents=True)
+            (folder / name / str(number) / "model.onnx").write_bytes(b"graph %d" % number)
+            (folder / name / "config.pbtxt").write_text(f'name: "{name}"\n')
+        files = {
+            path.relative_to(folder).as_posix(): file_digest(path)
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+        return Manifest(**dict(lineage(**changes)), version=number, files=files)
+
+    def publish(**changes: object) -> int:
+        return store.publish(lambda number, folder: build(number, folder, **changes)).version
+
+    return publish
+
+
+class FakeDeployer:
+    """A place that serves what it is told, and fails where it is told to."""
+
+    def __init__(self) -> None:
+        self.live: int | None = None
+        self.live_decoder: str | None = "1"
+        self.tried: list[int] = []
+        self.unloadable: set[int] = set()
+        self.undeployable: set[int] = set()
+        self.wrong: set[int] = set()
+
+    def served(self) -> int | None:
+        return self.live
+
+    def decoder(self) -> str | None:
+        return self.live_decoder
+
+    def preflight(self, version: int) -> None:
+        self.tried.append(version)
+        if version in self.unloadable:
+            raise RefusedError(f"Triton cannot load version {version}.")
+
+    def deploy(self, version: int) -> None:
+        if version in self.undeployable:
+            raise FaultError("The rollout was not ready in time.")
+        self.live = version
+
+    def verify(self, version: int) -> None:
+        if self.live != version or version in self.wrong:
+            raise RefusedError("The service answers wrongly.")
+
+
+@pytest.fixture
+def deployer() -> FakeDeployer:
+    return FakeDeployer()
