@@ -19,7 +19,7 @@ from jobs.errors import FaultError, LostError, MistakeError
 from jobs.known import known_images, verify_service
 from jobs.rollout import Rollout
 from jobs.settings import Settings
-from model.contract import MODEL_NAME
+from model.contract import CLASSES, MODEL_NAME
 
 TEMPLATE = "cnn-image-inferenceservice"
 """The ConfigMap that the chart renders."""
@@ -97,6 +97,8 @@ class InferenceServiceDeployer:
         with tempfile.TemporaryDirectory(prefix="cnn-image-verify-") as scratch:
             known = known_images(self._store.fetch(version, Path(scratch)), version)
         verify_service(self._url, known)
+        for file, due in zip(known.files, known.probabilities, strict=True):
+            say(f"{file.name}: {CLASSES[int(due.argmax())]}, answered by version {version}")
 
     def _read(self) -> Json | None:
         try:

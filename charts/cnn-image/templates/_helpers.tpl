@@ -146,7 +146,7 @@ spec:
       {{- include "cnn-image.jobContainer" . | nindent 6 }}
       {{- if .heavy }}
       {{- $resources := deepCopy $training.resources }}
-      {{- if gt (int $training.gpus) 0 }}{{ $_ := set $resources "limits" (merge (dict "nvidia.com/gpu" (int $training.gpus)) ($resources.limits | default dict)) }}{{ end }}
+      {{- if gt (int $training.gpus) 0 }}{{ $_ := set $resources "limits" (merge (dict "nvidia.com/gpu" (int $training.gpus | toString)) ($resources.limits | default dict)) }}{{ end }}
       resources: {{- toYaml $resources | nindent 8 }}
       {{- else }}
       resources: {requests: {cpu: 50m, memory: 256Mi}, limits: {cpu: "1", memory: 1Gi}}
