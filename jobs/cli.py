@@ -18,7 +18,16 @@ from export.errors import (
     ParityError,
     UnreachableError,
 )
-from jobs.commands import cluster_jobs, inspecting, keeping, predicting, promoting, serving, training
+from jobs.commands import (
+    checking,
+    cluster_jobs,
+    inspecting,
+    keeping,
+    predicting,
+    promoting,
+    serving,
+    training,
+)
 from jobs.console import say
 from jobs.errors import Exit, JobError
 
@@ -84,7 +93,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (training, promoting, inspecting, keeping, serving, predicting):
+for group in (training, promoting, inspecting, keeping, checking, serving, predicting):
     for command in group.COMMANDS:
         app.command()(command)
 app.add_typer(cluster_jobs.app, name="jobs")

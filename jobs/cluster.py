@@ -114,6 +114,24 @@ class Kubernetes:
         """Remove an object and what it owns."""
         self._json("DELETE", self._path(kind, name), {"propagationPolicy": "Background"})
 
+    def may(self, verb: str, group: str, resource: str, name: str = "") -> bool:
+        """Ask whether this account has a right in the namespace; a name limits it to one object."""
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {
+                "resourceAttributes": {
+                    "namespace": self.namespace,
+                    "verb": verb,
+                    "group": group,
+                    "resource": resource,
+                    "name": name,
+                }
+            },
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        return bool(self._json("POST", path, body=review)["status"]["allowed"])
+
     def logs(self, pod: str, container: str, *, follow: bool = False) -> urllib3.BaseHTTPResponse:
         """Open a container's log, as a stream."""
         query = {"container": container, "follow": str(follow).lower()}

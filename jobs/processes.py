@@ -148,7 +148,7 @@ class Child:
                 stderr=log,
                 # A group of its own: the terminal's Ctrl-C reaches the supervisor alone, which stops the
                 # transformer before Triton, so that requests under way are answered.
-                start_new_session=True,
+                process_group=0,
                 preexec_fn=die_with_parent,  # one system call; no lock is taken in the child
             )
         self._process = process

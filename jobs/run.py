@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 
@@ -71,23 +70,20 @@ def _train_and_publish(settings: Settings) -> None:
 
     Raises:
         JobError: It failed; it has said why.
-        KeyboardInterrupt: Ctrl-C, once the child has ended.
     """
     command = [sys.executable, "-m", "jobs.cli", "retrain", "--no-promote", "--sample-allowed"]
     flags = {"--store": settings.store, "--data": settings.data}
     command += [part for flag, value in flags.items() if value for part in (flag, value)]
     # What it answers is for scripts; what it says while it works is for the person who waits here.
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509
     try:
         code = child.wait()
+    except KeyboardInterrupt:  # the terminal has sent it to the child too
+        code = child.wait()
     except BaseException:
-        # The terminal sends Ctrl-C to the child too; SIGTERM reaches this process alone.
-        if child.poll() is None:
-            child.send_signal(signal.SIGTERM)
+        child.terminate()
         child.wait()
         raise
-    if code == Exit.INTERRUPTED:
-        raise KeyboardInterrupt
     if code != Exit.OK:
         raise _ChildError(code)
 
@@ -96,7 +92,7 @@ class _ChildError(JobError):
     """The child has said what went wrong; only its exit code is handed on."""
 
     def __init__(self, code: int) -> None:
-        super().__init__("Nothing is served; what was made before is untouched.")
+        super().__init__("Nothing is served; the same command goes on with what was made so far.")
         self.exit_code = Exit(code) if code in set(Exit) else Exit.BUG
 
 

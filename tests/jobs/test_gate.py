@@ -15,7 +15,7 @@ LABELS = np.repeat(np.arange(len(CLASSES)), PER_CLASS)
 def answers(accuracy: float, seed: int, version: int = 1, *, agree: Answers | None = None) -> Answers:
     """Calibrated answers of a given accuracy, equal in every class.
 
-    With `agree`, nine in ten images are right or wrong as they are there, as with two trainings of one recipe.
+    With `agree`, nine in ten images are right or wrong as there, as with two trainings of one recipe.
     """
     rng = np.random.default_rng(seed)
     right = np.zeros(len(LABELS), bool)

@@ -1,4 +1,4 @@
-"""What is served changes by the ledger, in step with the place that serves, and comes back when that fails."""
+"""What is served changes by the ledger, in step with what really serves, and comes back when that fails."""
 
 from typing import Any
 

@@ -1,0 +1,187 @@
+"""Look at each link between data and answers, and name the one that is broken with what mends it."""
+
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import httpx
+
+from export.errors import ExportError, UnreachableError
+from export.store import Store, open_store
+from jobs.deploy import LaptopDeployer, open_deployer
+from jobs.errors import Exit, FaultError, JobError, MistakeError
+from jobs.serving_folder import ServingFolder
+from jobs.settings import Settings
+from jobs.verdict import last_verdict
+from model.cifar10 import DataError
+
+State = Literal["ok", "absent", "broken"]
+
+
+class _AbsentError(Exception):
+    """The link is not there, and that is no fault: nothing is served yet, for example."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one link.
+
+    Attributes:
+        link: Its name.
+        state: `absent` is no fault: what is not started is not broken.
+        text: What was found, or what is wrong and what to do.
+        code: How the command ends if this is the worst.
+    """
+
+    link: str
+    state: State
+    text: str
+    code: Exit = Exit.OK
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Look at every link in the order in which data becomes answers; each is looked at by itself.
+
+    Yields:
+        A finding a link, as soon as it is known.
+    """
+    yield _look("data", lambda: _data(settings))
+    try:
+        store = open_store(settings.store_url)
+    except ExportError as error:
+        yield Finding("store", "broken", str(error), Exit.MISTAKE)
+        return
+    yield _look("store, reading", lambda: _readable(store))
+    yield _look("store, writing", lambda: _writable(store))
+    yield _look("promoted version", lambda: _promoted(store))
+    yield _look("MLflow", lambda: _mlflow(settings))
+    if settings.namespace:
+        from jobs.cluster_doctor import cluster_links
+
+        links = cluster_links(settings, store)
+    else:
+        links = {
+            "Triton": lambda: _triton(settings, store),
+            "service": lambda: _service(settings, store),
+        }
+    links["decoder"] = lambda: _decoder(settings, store)
+    for link, check in links.items():
+        yield _look(link, check)
+
+
+def _look(link: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(link, "ok", check())
+    except _AbsentError as absent:
+        return Finding(link, "absent", str(absent))
+    except JobError as error:
+        return Finding(link, "broken", str(error), error.exit_code)
+    except UnreachableError as error:
+        return Finding(link, "broken", str(error), Exit.FAULT)
+    except (ExportError, DataError) as error:
+        return Finding(link, "broken", str(error), Exit.MISTAKE)
+
+
+def _data(settings: Settings) -> str:
+    from model.data import load_dataset
+    from model.fetch import keras_cache
+
+    if settings.data is None and keras_cache() is None:
+        raise _AbsentError(
+            "none is named and none is in Keras' cache: it would be downloaded; or set CIFAR10_DIR"
+        )
+    dataset = load_dataset(settings.data, allow_sample=False)
+    return f"{dataset.source}: {len(dataset.train):,} training and {len(dataset.test):,} test images"
+
+
+def _readable(store: Store) -> str:
+    return f"{store.url}: {len(store.numbers())} versions, {len(store.ledger.entries())} ledger entries"
+
+
+def _writable(store: Store) -> str:
+    key = f"doctor/{uuid.uuid4().hex}"
+    store.blobs.put_if_absent(key, b"written by cnn-image doctor, which removes it again\n")
+    store.blobs.delete(key)
+    return f"{store.url}: an object was written and removed"
+
+
+def _promoted(store: Store) -> str:
+    version = store.ledger.served()
+    if version is None:
+        raise _AbsentError("none yet; `cnn-image run` or `cnn-image retrain` makes one")
+    manifest = store.verify(version)
+    return f"version {version}, {len(manifest.files)} files as published"
+
+
+def _mlflow(settings: Settings) -> str:
+    for name, value in (("MLFLOW_HTTP_REQUEST_TIMEOUT", "5"), ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")):
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    try:
+        experiments = mlflow.MlflowClient(settings.tracking_uri).search_experiments(max_results=5)
+    except Exception as error:  # MLflow raises its own, requests' and SQLAlchemy's errors
+        reason = str(error).strip().splitlines()[:1]
+        raise FaultError(
+            f"MLflow at {settings.tracking_uri} does not answer ({''.join(reason)[:200]}): start it, or set "
+            "MLFLOW_TRACKING_URI; trainings go on without it"
+        ) from error
+    return f"{settings.tracking_uri}: {len(experiments)} experiments"
+
+
+def _triton(settings: Settings, store: Store) -> str:
+    version = store.ledger.served()
+    if version is None:
+        raise _AbsentError("tried with a promoted version; there is none yet")
+    LaptopDeployer(settings, store).preflight(version)
+    return f"the embedded server starts, loads version {version} and answers known images"
+
+
+def _service(settings: Settings, store: Store) -> str:
+    status = ServingFolder(settings.serving).status()
+    if status is None:
+        raise _AbsentError("none runs here; `cnn-image run` starts it")
+    try:
+        answer = httpx.get(f"{status.url}/health", timeout=10)
+    except httpx.TransportError as error:
+        raise FaultError(
+            f"{status.url} does not answer ({error}): look at {settings.logs / 'transformer.log'}"
+        ) from error
+    if answer.status_code != httpx.codes.OK:
+        raise FaultError(f"{status.url}/health says {answer.text.strip()[:200]}: look at {settings.logs}")
+    promoted = store.ledger.served()
+    if status.version != promoted:
+        reason = f" ({status.failed.reason})" if status.failed else ""
+        raise FaultError(
+            f"{status.url} serves version {status.version} and version {promoted} is promoted{reason}: "
+            "run `cnn-image deploy`"
+        )
+    return f"{status.url} serves version {status.version}"
+
+
+def _decoder(settings: Settings, store: Store) -> str:
+    version = store.ledger.served()
+    live = open_deployer(settings, store).decoder()
+    if version is None or live is None:
+        raise _AbsentError("compared while a version is served")
+    verdict = last_verdict(store, version)
+    judged = verdict.decoder_version if verdict else store.manifest(version).decoder_version
+    if judged != live:
+        raise MistakeError(
+            f"version {version} was judged with decoder {judged} and the service decodes with {live}: "
+            f"upgrade the older of the two, or `cnn-image judge {version}` again"
+        )
+    return f"decoder {live}, the one that version {version} was judged with"
+
+
+def worst(findings: list[Finding]) -> Exit:
+    """How the command ends: a mistake counts more than a fault, for it stays."""
+    codes = {finding.code for finding in findings if finding.state == "broken"}
+    for code in sorted(codes - {Exit.FAULT}):
+        return code
+    return Exit.FAULT if codes else Exit.OK
