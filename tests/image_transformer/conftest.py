@@ -1,0 +1,242 @@
+"""A Triton that a test can make slow, wrong or silent, and the transformer's routes without a socket."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from image_transformer.errors import ServiceError
+from image_transformer.inference import Inference
+from image_transformer.metrics import Metrics
+from image_transformer.observe import Observer
+from image_transformer.routes import Routes
+from image_transformer.settings import Settings
+from image_transformer.triton import Triton
+from model.contract import IMAGE_SHAPE, MODEL_NAME
+
+EXAMPLES = Path(__file__).parents[2] / "model" / "sample" / "examples"
+
+
+@dataclass
+class FakeTriton:
+    """Speaks as much v2 as the transformer needs; answers by the small model's numbers.
+
+    Attributes:
+        answers: Cleared, inferences wait until it is set again.
+        calls: Images of each inference, in order of arrival.
+        break_next: So many inferences lose their connection instead of an answer.
+        status: What every request is answered with, besides 200 the reason alone.
+        silent: Whether nothing at all is answered.
+    """
+
+    model: Any
+    port: int = 0
+    version: str = "7"
+    parameters: dict[str, str] = field(default_factory=lambda: {"decoder_version": "1", "version": "7"})
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    calls: list[int] = field(default_factory=list)
+    waiting: int = 0
+    most_waiting: int = 0
+    break_next: int = 0
+    status: int = 200
+    silent: bool = False
+    connections: int = 0
+    _server: asyncio.Server | None = None
+    _writers: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    async def start(self) -> None:
+        self.answers.set()
+        self._server = await asyncio.start_server(self._connection, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.append(writer)
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+                headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                method, path, _ = head[0].split(" ")
+                while self.silent:
+                    await asyncio.sleep(0.01)
+                if self.status != 200:
+                    self._send(writer, self.status, orjson.dumps({"error": "as the test wants"}))
+                elif method == "GET":
+                    self._describe(writer, path)
+                elif not await self._infer(writer, headers, body):
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    def _describe(self, writer: asyncio.StreamWriter, path: str) -> None:
+        if path.endswith("/ready"):
+            self._send(writer, 200, b"")
+        elif path.endswith("/config"):
+            parameters = {name: {"string_value": text} for name, text in self.parameters.items()}
+            self._send(writer, 200, orjson.dumps({"parameters": parameters}))
+        else:
+            self._send(writer, 200, orjson.dumps({"name": MODEL_NAME, "versions": [self.version]}))
+
+    async def _infer(self, writer: asyncio.StreamWriter, headers: dict[str, str], body: bytes) -> bool:
+        length = int(headers["inference-header-content-length"])
+        (tensor,) = orjson.loads(body[:length])["inputs"]
+        pixels = np.frombuffer(body[length:], np.uint8).reshape(-1, *IMAGE_SHAPE)
+        assert tensor["shape"] == list(pixels.shape)
+        self.calls.append(len(pixels))
+        self.waiting += 1
+        self.most_waiting = max(self.most_waiting, self.waiting)
+        await self.answers.wait()
+        self.waiting -= 1
+        if self.break_next:
+            self.break_next -= 1
+            writer.transport.abort()
+            return False
+        probs = self.model.probs(pixels)
+        output = {"name": "probs", "datatype": "FP32", "shape": list(probs.shape)}
+        output["parameters"] = {"binary_data_size": probs.nbytes}
+        answer = orjson.dumps({"model_name": MODEL_NAME, "model_version": self.version, "outputs": [output]})
+        self._send(writer, 200, answer + probs.tobytes(), len(answer))
+        return True
+
+    @staticmethod
+    def _send(writer: asyncio.StreamWriter, status: int, body: bytes, json_length: int | None = None) -> None:
+        extra = f"Inference-Header-Content-Length: {json_length}\r\n" if json_length is not None else ""
+        head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n{extra}\r\n"
+        writer.write(head.encode() + body)
+
+
+@dataclass
+class Reply:
+    """An answer of the transformer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+
+@dataclass
+class Service:
+    """The transformer without its sockets."""
+
+    settings: Settings
+    metrics: Metrics
+    triton: Triton
+    inference: Inference
+    routes: Routes
+    fake: FakeTriton
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | list[bytes] = b"",
+        *,
+        receive: Callable[[], Any] | None = None,
+        **headers: str,
+    ) -> Reply:
+        """Sends a request; a list is a body in chunks whose length is not announced."""
+        chunks = [body] if isinstance(body, bytes) else list(body)
+        named = {name.replace("_", "-"): text for name, text in headers.items()}
+        if isinstance(body, bytes):
+            named.setdefault("content-length", str(len(body)))
+        sent: list[Any] = []
+
+        async def from_client() -> dict[str, Any]:
+            if not chunks:
+                return {"type": "http.disconnect"}
+            return {"type": "http.request", "body": chunks.pop(0), "more_body": bool(chunks)}
+
+        async def to_client(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "headers": [(name.encode(), text.encode("latin-1")) for name, text in named.items()],
+        }
+        await self.routes(scope, receive or from_client, to_client)
+        if not sent:
+            return Reply(0, {}, b"")
+        answered = {name.decode(): text.decode() for name, text in sent[0]["headers"]}
+        return Reply(sent[0]["status"], answered, b"".join(message.get("body", b"") for message in sent[1:]))
+
+
+async def no_route(scope: Any, receive: Any, send: Any) -> None:
+    """What stands behind the routes here, in kserve's application's place."""
+    await send({"type": "http.response.start", "status": 299, "headers": []})
+    await send({"type": "http.response.body", "body": b"behind"})
+
+
+def settings_of(**changes: Any) -> Settings:
+    return Settings(_cli_parse_args=False, **changes)  # type: ignore[call-arg]
+
+
+@pytest.fixture
+async def fake_triton(small_model: Any) -> AsyncIterator[FakeTriton]:
+    fake = FakeTriton(small_model)
+    await fake.start()
+    yield fake
+    fake.silent = False
+    fake.answers.set()
+    await fake.stop()
+
+
+StartService = Callable[..., Any]
+
+
+@pytest.fixture
+async def start_service(fake_triton: FakeTriton) -> AsyncIterator[StartService]:
+    """Makes the transformer in front of `fake_triton`; settings by name."""
+    made: list[Service] = []
+
+    async def start(**changes: Any) -> Service:
+        settings = settings_of(predictor_host=f"127.0.0.1:{fake_triton.port}", **changes)
+        metrics = Metrics()
+        triton = Triton(settings.predictor_host, settings.model_name, settings.triton_seconds, metrics)
+        inference = Inference(settings, triton, metrics)
+        routes = Routes(inference, Observer(metrics, log_all=False), no_route)
+        service = Service(settings, metrics, triton, inference, routes, fake_triton)
+        made.append(service)
+        await triton.probe()
+        return service
+
+    yield start
+    for service in made:
+        service.inference.close()
+        service.triton.endpoints.close()
+
+
+@pytest.fixture
+async def service(start_service: StartService) -> Service:
+    return await start_service()  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def jpegs() -> list[bytes]:
+    """A few real images, one a class."""
+    return [path.read_bytes() for path in sorted(EXAMPLES.glob("*.jpg"))]
+
+
+@pytest.fixture(scope="session")
+def failure() -> Callable[[str], Any]:
+    """`with failure(code):` expects a ServiceError of that code."""
+    return lambda code: pytest.raises(ServiceError, check=lambda error: error.code == code)

@@ -1,0 +1,115 @@
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+
+from image_transformer.tensors import Images
+
+
+def pixels(count: int, seed: int = 0) -> Images:
+    return Images(pixels=np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3), np.uint8))
+
+
+async def until(happened: Any) -> None:
+    async with asyncio.timeout(10):
+        while not happened():
+            await asyncio.sleep(0.001)
+
+
+async def test_an_idle_service_sends_an_image_at_once(service: Any) -> None:
+    await service.inference.classify(pixels(1))
+    assert service.fake.calls == [1]
+
+
+async def test_load_makes_the_batches(service: Any, small_model: Any) -> None:
+    """Four calls go out, the rest waits and goes out together, at most eight images a call."""
+    service.fake.answers.clear()
+    requests = [pixels(1, seed) for seed in range(30)]
+    tasks = [asyncio.create_task(service.inference.classify(request)) for request in requests]
+    await until(lambda: len(service.fake.calls) == 4)
+    service.fake.answers.set()
+    results = await asyncio.gather(*tasks)
+    assert service.fake.calls == [1, 1, 1, 1, 8, 8, 8, 2]
+    assert service.fake.most_waiting == 4
+    for request, result in zip(requests, results, strict=True):
+        np.testing.assert_array_equal(result.probs, small_model.probs(request.pixels))
+
+
+async def test_a_large_request_goes_out_in_several_calls(service: Any, small_model: Any) -> None:
+    request = pixels(30)
+    result = await service.inference.classify(request)
+    assert sorted(service.fake.calls) == [6, 8, 8, 8]
+    np.testing.assert_array_equal(result.probs, small_model.probs(request.pixels))
+
+
+async def test_no_room_in_the_queue_is_said_at_once(start_service: Any, failure: Any) -> None:
+    service = await start_service(max_queued_images=8)
+    service.fake.answers.clear()
+    tasks = [asyncio.create_task(service.inference.classify(pixels(1))) for _ in range(12)]
+    await until(lambda: len(service.fake.calls) == 4)
+    with failure("overloaded"):
+        await service.inference.classify(pixels(1))
+    service.fake.answers.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_who_hung_up_gets_no_work_done(service: Any) -> None:
+    service.fake.answers.clear()
+    gone = False
+    held = [asyncio.create_task(service.inference.classify(pixels(1))) for _ in range(4)]
+    await until(lambda: len(service.fake.calls) == 4)
+    waiting = asyncio.create_task(service.inference.classify(pixels(2), lambda: not gone))
+    cancelled = asyncio.create_task(service.inference.classify(pixels(3)))
+    await asyncio.sleep(0)
+    gone = True
+    cancelled.cancel()
+    service.fake.answers.set()
+    await asyncio.gather(*held)
+    with pytest.raises(Exception, match="^$"):
+        await waiting
+    assert service.fake.calls == [1, 1, 1, 1]
+
+
+async def test_what_waits_is_answered_when_triton_goes(service: Any, failure: Any) -> None:
+    service.fake.answers.clear()
+    held = [asyncio.create_task(service.inference.classify(pixels(1))) for _ in range(4)]
+    await until(lambda: len(service.fake.calls) == 4)
+    waiting = asyncio.create_task(service.inference.classify(pixels(1)))
+    await asyncio.sleep(0)
+    await service.fake.stop()
+    with failure("model_unavailable"):
+        await waiting
+    for task in held:
+        with failure("model_unavailable"):
+            await task
+
+
+async def test_what_waits_too_long_is_told(start_service: Any, failure: Any) -> None:
+    service = await start_service(triton_seconds=0.2)
+    service.fake.answers.clear()
+    tasks = [asyncio.create_task(service.inference.classify(pixels(8))) for _ in range(5)]
+    for task in tasks:
+        with failure("model_timeout"):
+            await asyncio.wait_for(task, 5)
+    assert len(service.fake.calls) == 4, "the fifth never went out"
+
+
+async def test_one_request_is_answered_by_one_version(service: Any) -> None:
+    """A new version comes between the calls of a request: all of it is asked again."""
+    service.fake.answers.clear()
+    task = asyncio.create_task(service.inference.classify(pixels(16)))
+    await until(lambda: len(service.fake.calls) == 2)
+    answers = iter(["7", "8"])
+
+    original = service.fake._send
+
+    def send(writer: Any, status: int, body: bytes, json_length: int | None = None) -> None:
+        version = next(answers, "8").encode()
+        original(writer, status, body.replace(b'"7"', b'"%s"' % version), json_length)
+
+    service.fake._send = send
+    service.fake.answers.set()
+    result = await asyncio.wait_for(task, 5)
+    assert result.version == "8"
+    assert service.fake.calls == [8, 8, 8, 8]
