@@ -1,0 +1,1 @@
+"""Serving speed, side by side: `python -m benchmarks.serving`, or `make bench`."""
