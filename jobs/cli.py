@@ -16,6 +16,7 @@ from export.errors import (
     LeaseLostError,
     LostRaceError,
     ParityError,
+    TlsError,
     UnreachableError,
 )
 from jobs.commands import (
@@ -36,6 +37,7 @@ _EXIT_OF: tuple[tuple[type[Exception], Exit], ...] = (
     (LostRaceError, Exit.LOST_RACE),
     (LeaseHeldError, Exit.LOST_RACE),
     (LeaseLostError, Exit.LOST_RACE),
+    (TlsError, Exit.MISTAKE),  # a kind of unreachable that no waiting mends
     (UnreachableError, Exit.FAULT),
     (ExportError, Exit.MISTAKE),
 )

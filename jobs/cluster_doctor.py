@@ -43,8 +43,8 @@ def _rights(kubernetes: Kubernetes) -> str:
     ]
     if missing:
         raise MistakeError(
-            f"this account may not {', '.join(missing)} in namespace {kubernetes.namespace}: bind it to the chart's "
-            "Role cnn-image-jobs"
+            f"this account may not {', '.join(missing)} in namespace {kubernetes.namespace}: bind it to the "
+            "chart's Role cnn-image-jobs"
         )
     return f"all {len(_RIGHTS)} that a promotion needs in namespace {kubernetes.namespace}"
 
@@ -55,7 +55,7 @@ def _template(kubernetes: Kubernetes) -> str:
     except ApiError as error:
         if error.code == 404:
             raise MistakeError(
-                f"there is no ConfigMap {TEMPLATE} in namespace {kubernetes.namespace}: install the chart there"
+                f"no ConfigMap {TEMPLATE} is in namespace {kubernetes.namespace}: install the chart there"
             ) from error
         raise error.explained(f"read the ConfigMap {TEMPLATE}") from error
     return f"ConfigMap {TEMPLATE} of {found['metadata'].get('labels', {}).get('helm.sh/chart', 'no chart')}"
@@ -66,7 +66,8 @@ def _inferenceservice(settings: Settings, store: Store, kubernetes: Kubernetes) 
     live = InferenceServiceDeployer(settings, store, kubernetes).served()
     if live != promoted:
         raise FaultError(
-            f"it runs version {live or 'none'} and version {promoted or 'none'} is promoted: run `cnn-image deploy`"
+            f"it runs version {live or 'none'} and version {promoted or 'none'} is promoted: "
+            "run `cnn-image deploy`"
         )
     if live is None:
         return "none, and no version is promoted yet"
@@ -87,8 +88,8 @@ def _route(settings: Settings, namespace: str) -> str:
         answer = httpx.get(f"{url}/health", timeout=10)
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise FaultError(
-            f"{url} does not answer ({error}): run this in the cluster, or set CNN_IMAGE_SERVICE_URL to an address "
-            "that leads there, and look at the Service and the NetworkPolicies"
+            f"{url} does not answer ({error}): run this in the cluster, or set CNN_IMAGE_SERVICE_URL to an "
+            "address that leads there, and look at the Service and the NetworkPolicies"
         ) from error
     if answer.status_code != httpx.codes.OK:
         raise FaultError(f"{url}/health says {answer.status_code} {answer.text.strip()[:200]}")

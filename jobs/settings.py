@@ -111,7 +111,7 @@ def load_settings(**flags: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "a setting"
-        shown = name if name in os.environ or name.isupper() else f"--{name.replace('_', '-')}"
-        if f"CNN_IMAGE_{name.upper()}" in os.environ:
-            shown = f"CNN_IMAGE_{name.upper()}"
+        variables = (name.upper(), f"CNN_IMAGE_{name.upper()}")
+        shown = next((variable for variable in variables if os.environ.get(variable) == first["input"]), None)
+        shown = shown or f"--{name.replace('_', '-')}"
         raise MistakeError(f"{shown} is {first['input']!r}: {first['msg'].lower()}.") from None

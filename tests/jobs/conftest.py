@@ -10,7 +10,8 @@ from export.blobs import FolderBlobs
 from export.manifest import DataLineage, Lineage, Manifest, Parity, file_digest
 from export.store import Store
 from jobs.errors import FaultError, RefusedError
-from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
+from jobs.verdict import Check, Cost, Figures, Verdict
+from model.contract import CLASSES, FILTERS_MODEL_NAME, MODEL_NAME
 
 Publish = Callable[..., int]
 
@@ -59,6 +60,39 @@ def publish(store: Store) -> Publish:
         return store.publish(lambda number, folder: build(number, folder, **changes)).version
 
     return publish
+
+
+def make_verdict(version: int, accuracy: float = 0.8, *, passed: bool = True) -> Verdict:
+    figures = Figures(
+        version=version,
+        accuracy=accuracy,
+        interval=(accuracy - 0.01, accuracy + 0.01),
+        per_class=dict.fromkeys(CLASSES, accuracy),
+        ece=0.01,
+        nll=0.5,
+    )
+    check = Check(name="accuracy", value=accuracy, limit=0.7, passed=passed, meaning="at least this")
+    return Verdict(
+        version=version,
+        at=datetime.now(UTC),
+        by="me",
+        candidate=figures,
+        champion=None,
+        best=None,
+        flips=None,
+        cost=Cost(milliseconds=0.3, bytes=1_000),
+        test_digest="t" * 64,
+        test_images=5_000,
+        weak=False,
+        decoder_version="1",
+        checks=(check,),
+    )
+
+
+@pytest.fixture
+def verdict() -> Callable[..., Verdict]:
+    """Makes verdicts."""
+    return make_verdict
 
 
 class FakeDeployer:

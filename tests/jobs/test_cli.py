@@ -1,0 +1,161 @@
+"""The command line as scripts meet it: exit codes, one sentence on stderr, results on stdout."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from export.errors import (
+    AbsentError,
+    CredentialsError,
+    LeaseHeldError,
+    LostRaceError,
+    ParityError,
+    TlsError,
+    UnreachableError,
+)
+from export.store import Store
+from jobs.cli import app, exit_code
+from jobs.errors import Exit, FaultError, LostError, MistakeError, RefusedError, ReturnedError
+from model.data import DataError
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder and an environment without our variables."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("CNN_IMAGE_") or name in {"PORT", "EPOCHS", "BATCH_SIZE", "CIFAR10_DIR"}:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def said(result: Result, code: int) -> str:
+    """The one sentence a failed command ends with."""
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MistakeError("x"), 2),
+        (DataError("x"), 2),
+        (AbsentError("x"), 2),
+        (CredentialsError("x"), 2),
+        (RefusedError("x"), 3),
+        (ParityError("x"), 3),
+        (LostError("x"), 4),
+        (LostRaceError("x"), 4),
+        (LeaseHeldError("x"), 4),
+        (ReturnedError("x"), 5),
+        (FaultError("x"), 69),
+        (UnreachableError("x"), 69),
+        (TlsError("x"), 2),
+        (ValueError("x"), None),
+    ],
+)
+def test_mistakes_and_faults_have_codes_of_their_own(error: Exception, code: int | None) -> None:
+    assert exit_code(error) == code
+
+
+def test_an_empty_store_is_said_and_no_error() -> None:
+    for command in ("versions", "history", "deploy", "drill"):
+        result = run(command)
+        assert result.exit_code == 0
+        assert result.stdout == ""
+        assert "." in result.stderr
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "promote", "judge", "preflight"])
+def test_an_unknown_version_is_a_mistake(command: str) -> None:
+    assert "no version 7" in said(run(command, "7"), Exit.MISTAKE)
+
+
+def test_a_rollback_without_a_way_back_is_a_mistake() -> None:
+    assert "no way back" in said(run("rollback"), Exit.MISTAKE)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("PORT", "http"), ("EPOCHS", "0"), ("BATCH_SIZE", "-1"), ("PORT", "70000")]
+)
+def test_a_variable_that_cannot_be_used_is_named(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    sentence = said(run("retrain"), Exit.MISTAKE)
+    assert variable in sentence
+    assert value in sentence
+
+
+def test_an_unknown_recipe_is_a_mistake() -> None:
+    assert "quick or best" in said(run("train", "--recipe", "fast"), Exit.MISTAKE)
+
+
+def test_data_that_is_not_there_is_a_mistake() -> None:
+    assert "/nowhere" in said(run("data", "--data", "/nowhere"), Exit.MISTAKE)
+
+
+def test_export_and_publish_need_a_run() -> None:
+    assert "cnn-image train" in said(run("export"), Exit.MISTAKE)
+    assert "'../x'" in said(run("publish", "--run", "../x"), Exit.MISTAKE)
+
+
+def test_a_store_that_is_none_is_a_mistake() -> None:
+    assert "ftp://x" in said(run("versions", "--store", "ftp://x"), Exit.MISTAKE)
+
+
+def test_a_wrong_flag_is_a_mistake() -> None:
+    assert run("versions", "--no-such-flag").exit_code == Exit.MISTAKE
+
+
+def test_versions_history_and_info_show_what_is_served(home: Path, store: Store, publish: Any) -> None:
+    publish(), publish()
+    store.ledger.record("promote", 1, by="ann", reason="first", after=0)
+    store.ledger.record("promote", 2, by="bob", reason="better", after=1)
+    there = ("--store", store.url)
+    lines = run("versions", *there).stdout.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["1", "before"], ["2", "served"]]
+    listed = json.loads(run("versions", *there, "--json").stdout)
+    assert [(entry["version"], entry["served"]) for entry in listed] == [(1, False), (2, True)]
+    assert "bob" in run("history", *there).stdout
+    assert json.loads(run("history", *there, "--json").stdout)[1]["previous"] == 1
+    info = json.loads(run("info", "2", *there, "--json").stdout)
+    assert (info["commit"], info["promotions"][0]["by"]) == ("c" * 40, "bob")
+    assert "served      yes" in run("info", "2", *there).stdout
+
+
+def test_a_version_that_was_never_judged_is_not_promoted(home: Path, store: Store, publish: Any) -> None:
+    publish()
+    assert "never judged" in said(run("promote", "1", "--store", store.url), Exit.MISTAKE)
+    assert store.ledger.served() is None
+
+
+def test_verify_says_what_is_broken(home: Path, store: Store, publish: Any) -> None:
+    publish()
+    assert "whole" in run("verify", "1", "--store", store.url).stdout
+    next(Path(store.url).rglob("model.onnx")).write_bytes(b"changed")
+    assert "not what was published" in said(run("verify", "1", "--store", store.url), Exit.MISTAKE)
+
+
+def test_serving_and_looking_import_no_tensorflow() -> None:
+    """What `cnn-image run` needs to serve a promoted version at once."""
+    code = "import sys, jobs.cli, jobs.run, jobs.serve; print([m for m in sys.modules if m in BAD])"
+    heavy = {"tensorflow", "keras", "mlflow", "onnxruntime", "scipy", "boto3"}
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("BAD", repr(heavy))], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,68 @@
+"""Training runs on disk: an interrupted one is gone on with, by the same request alone."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from export.store import Store
+from jobs.errors import MistakeError
+from jobs.runs import Request, find_run, interrupted_run, new_run, unfinished_run
+from jobs.verdict import attach_verdict
+
+REQUEST = Request(data="sample", recipe="quick", epochs=2, batch_size=None, seed=0)
+
+
+def finish(run: Any) -> None:
+    (run.folder / "run.json").write_text("{}")
+
+
+def test_an_interrupted_run_is_gone_on_with(tmp_path: Path, store: Store) -> None:
+    run = new_run(tmp_path / "runs", REQUEST)
+    assert interrupted_run(tmp_path / "runs", REQUEST) == run
+    assert unfinished_run(tmp_path / "runs", REQUEST, store) == run
+    assert run.request() == REQUEST
+
+
+def test_another_request_gets_a_run_of_its_own(tmp_path: Path, store: Store) -> None:
+    new_run(tmp_path / "runs", REQUEST)
+    assert interrupted_run(tmp_path / "runs", replace(REQUEST, epochs=3)) is None
+    assert unfinished_run(tmp_path / "runs", replace(REQUEST, seed=1), store) is None
+
+
+def test_a_run_in_the_hands_of_another_process_is_left_alone(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "runs", REQUEST)
+    with run.held():
+        assert interrupted_run(tmp_path / "runs", REQUEST) is None
+        with pytest.raises(MistakeError, match="another process"), run.held():
+            pass
+    assert interrupted_run(tmp_path / "runs", REQUEST) == run
+
+
+def test_a_published_run_is_unfinished_until_the_gate_has_spoken(
+    tmp_path: Path, store: Store, publish: Any, verdict: Any
+) -> None:
+    run = new_run(tmp_path / "runs", REQUEST)
+    finish(run)
+    run.published_as(store, publish())
+    assert run.version(store) == 1
+    assert unfinished_run(tmp_path / "runs", REQUEST, store) == run
+    attach_verdict(store, verdict(1), {})
+    assert unfinished_run(tmp_path / "runs", REQUEST, store) is None
+    assert interrupted_run(tmp_path / "runs", REQUEST) is None
+
+
+def test_a_name_taken_for_something_else_is_refused(tmp_path: Path) -> None:
+    new_run(tmp_path / "runs", REQUEST, "mine")
+    assert new_run(tmp_path / "runs", REQUEST, "mine").name == "mine"
+    with pytest.raises(MistakeError, match="another name"):
+        new_run(tmp_path / "runs", replace(REQUEST, seed=1), "mine")
+
+
+def test_what_is_no_run_is_not_found(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "strange").mkdir(parents=True)
+    with pytest.raises(MistakeError, match="no training run in"):
+        find_run(tmp_path / "runs", None)
+    with pytest.raises(MistakeError, match="strange'"):
+        find_run(tmp_path / "runs", "../strange")
