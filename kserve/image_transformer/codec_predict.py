@@ -127,7 +127,7 @@ def v1_images(content: dict[str, Any], max_images: int) -> list[bytes]:
     """
     instances = content.get("instances")
     if not isinstance(instances, list) or not instances:
-        raise invalid('`instances` has to be a list of {"image": {"b64": "…"}}.')
+        raise invalid('The field `instances` has to be a list of {"image": {"b64": "…"}}.')
     if len(instances) > max_images:
         raise ServiceError(
             "too_many_images", f"The request has {len(instances)} images; send at most {max_images}."

@@ -80,7 +80,7 @@ def parse_request(body: bytes, json_length: str | None, version: str | None, max
     content = parse_json(body)
     request_id = content.get("id")
     if not isinstance(request_id, str | None):
-        raise invalid("`id` is not a string; send one, or none.")
+        raise invalid("The field `id` is not a string; send one, or none.")
     tensor = the_input(content.get("inputs"))
     datatype, shape = check_shape(tensor.get("datatype"), tensor.get("shape"), max_images)
     raw = _binary(tensor, tail)
@@ -94,7 +94,7 @@ def parse_request(body: bytes, json_length: str | None, version: str | None, max
 def the_input(inputs: object) -> dict[str, Any]:
     """Returns the one input there has to be."""
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise invalid(f"`inputs` has to be a list of one tensor named {INPUT_NAME!r}.")
+        raise invalid(f"The field `inputs` has to be a list of one tensor named {INPUT_NAME!r}.")
     tensor: dict[str, Any] = inputs[0]
     if tensor.get("name") != INPUT_NAME:
         raise invalid(f"The input is named {str(tensor.get('name'))[:80]!r}; name it {INPUT_NAME!r}.")
@@ -165,7 +165,9 @@ def _binary(tensor: dict[str, Any], tail: bytes) -> bytes | None:
             raise invalid("Bytes follow the JSON, but the input has no parameter `binary_data_size`.")
         return None
     if type(size) is not int or size != len(tail):
-        raise invalid(f"`binary_data_size` says {str(size)[:20]}, but {len(tail)} bytes follow the JSON.")
+        raise invalid(
+            f"{len(tail)} bytes follow the JSON, but `binary_data_size` says {str(size)[:20]}; send as many."
+        )
     if "data" in tensor:
         raise invalid("The input has both `data` and `binary_data_size`; send one of them.")
     return tail
@@ -232,7 +234,7 @@ def _wants_binary(content: dict[str, Any]) -> bool:
         or len(outputs) > 1
         or not all(isinstance(item, dict) for item in outputs)
     ):
-        raise invalid(f"`outputs` has to be a list of the one output {OUTPUT_NAME!r}, or left out.")
+        raise invalid(f"The field `outputs` has to be a list of the one output {OUTPUT_NAME!r}, or left out.")
     for output in outputs:
         check_output(output.get("name"))
         asked = output.get("parameters")

@@ -17,7 +17,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """One client's connection.
 
     uvicorn's parser takes a head of any length, and waits for its end for ever: both are limited here. A
-    timer a connection would cost more than the limit is worth, so one task looks at all of them: `close_slow`.
+    timer for each connection would cost more than the limit is worth: `close_slow` looks at all of them.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:

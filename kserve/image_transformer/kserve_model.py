@@ -55,7 +55,7 @@ class ImageModel(Model):
 
     def _v2(self, payload: InferRequest) -> Images:
         if len(payload.inputs) != 1 or payload.inputs[0].name != INPUT_NAME:
-            raise invalid(f"`inputs` has to be a list of one tensor named {INPUT_NAME!r}.")
+            raise invalid(f"The field `inputs` has to be a list of one tensor named {INPUT_NAME!r}.")
         for output in payload.request_outputs or ():
             check_output(output.name)
         tensor = payload.inputs[0]

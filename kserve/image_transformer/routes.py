@@ -64,25 +64,32 @@ class Routes:
         if scope["type"] != "http":
             await self._behind(scope, receive, send)
             return
-        path: str = scope["path"]
-        found = self._handlers.get(path)
-        if found is not None:
-            await self._answer(path, found, Request(scope, receive, self._settings, self._held), send)
-        elif path.startswith("/v2/models/") and "/versions/" in path:
-            request = Request(scope, receive, self._settings, self._held)
-            await self._answer("/v2/models/versions", (request.method, self._versioned), request, send)
-        elif path.startswith("/v2/repository"):
-            request = Request(scope, receive, self._settings, self._held)
-            await self._answer("/v2/repository", (request.method, self._repository), request, send)
-        else:
+        found = self._find(scope["path"], scope["method"])
+        if found is None:
             await self._behind(scope, receive, send)
+        else:
+            await self._answer(*found, Request(scope, receive, self._settings, self._held), send)
 
-    async def _answer(self, route: str, found: tuple[str, Handler], request: Request, send: Send) -> None:
-        method, handler = found
+    def _find(self, path: str, method: str) -> tuple[str, str, Handler] | None:
+        """Returns a route's name for the metrics, its method and its handler; None for kserve's routes."""
+        if (handler := self._handlers.get(path)) is not None:
+            return path, *handler
+        if path.startswith("/v2/models/"):
+            if "/versions/" in path:
+                return "/v2/models/versions", method, self._versioned
+            if path.endswith("/infer") and self._settings.fast_routes:
+                return "/v2/models/infer", method, self._other_model
+        if path.startswith("/v1/models/") and ":" in path and self._settings.fast_routes:
+            return "/v1/models/predict", method, self._other_model
+        if path.startswith("/v2/repository"):
+            return "/v2/repository", method, self._repository
+        return None
+
+    async def _answer(self, route: str, method: str, handler: Handler, request: Request, send: Send) -> None:
         with self._observer.request(route, request.id) as observation:
             try:
                 if request.method != method and not (method == "GET" and request.method == "HEAD"):
-                    raise ServiceError("method_not_allowed", f"{route} takes {method} alone; use that.")
+                    raise ServiceError("method_not_allowed", f"This route takes {method} alone; use that.")
                 if self._observer.under_way > self._settings.max_requests:
                     raise ServiceError(
                         "overloaded", "Too many requests are under way; try again in a second."
@@ -189,6 +196,12 @@ class Routes:
                 raise self._inference.triton.unavailable()
             return _json({"name": name, "ready": True})
         return _json(metadata(name, self._version))
+
+    async def _other_model(self, request: Request) -> Response:
+        """Inference by a model that is not served, or by v1's `:explain`."""
+        name = request.path.split("/")[3].partition(":")[0]
+        self._inference.check_model(name)
+        raise ServiceError("unknown_route", "There is no such route; /info and the README list them.")
 
     async def _repository(self, request: Request) -> Response:
         raise ServiceError("unknown_route", "Models are not loaded or unloaded here; promote a version.")

@@ -70,7 +70,7 @@ class FakeTriton:
                 headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 method, path, _ = head[0].split(" ")
-                while self.silent:
+                while self.silent:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
                 if self.status != 200:
                     self._send(writer, self.status, orjson.dumps({"error": "as the test wants"}))
@@ -78,7 +78,7 @@ class FakeTriton:
                     self._describe(writer, path)
                 elif not await self._infer(writer, headers, body):
                     return
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
             writer.close()

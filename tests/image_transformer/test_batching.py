@@ -13,7 +13,7 @@ def pixels(count: int, seed: int = 0) -> Images:
 
 async def until(happened: Any) -> None:
     async with asyncio.timeout(10):
-        while not happened():
+        while not happened():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 
@@ -66,7 +66,7 @@ async def test_who_hung_up_gets_no_work_done(service: Any) -> None:
     cancelled.cancel()
     service.fake.answers.set()
     await asyncio.gather(*held)
-    with pytest.raises(Exception, match="^$"):
+    with pytest.raises(Exception, match=r"^$"):
         await waiting
     assert service.fake.calls == [1, 1, 1, 1]
 
