@@ -1,0 +1,184 @@
+"""Each link is broken once, and the doctor names it, says what mends it, and nothing else is blamed."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from export.store import Store
+from jobs import doctor
+from jobs.doctor import Finding, examine, worst
+from jobs.errors import Exit, MistakeError
+from jobs.serving_folder import Failed, ServingFolder, Status
+from jobs.settings import Settings, load_settings
+
+READ_DATA = doctor._data
+
+
+@pytest.fixture
+def settings(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.chdir(tmp_path)
+    for name in ("CIFAR10_DIR", "MLFLOW_TRACKING_URI", "CNN_IMAGE_NAMESPACE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(doctor, "_mlflow", lambda settings: "a store")  # its import takes seconds
+    monkeypatch.setattr(doctor, "_data", lambda settings: "images")  # so does reading them
+    monkeypatch.setattr(doctor.LaptopDeployer, "preflight", lambda self, version: None)
+    (tmp_path / "var").mkdir()
+    return load_settings(data="sample", store=store.url)
+
+
+@pytest.fixture
+def promoted(store: Store, publish: Any) -> int:
+    version: int = publish()
+    store.ledger.record("promote", version, by="me", reason="why", after=0)
+    return version
+
+
+class Service(BaseHTTPRequestHandler):
+    health = 200
+    decoder = "1"
+
+    def do_GET(self) -> None:
+        self.send_response(self.health if self.path == "/health" else 200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"decoder_version": self.decoder}).encode())
+
+    def log_message(self, *arguments: object) -> None: ...
+
+
+@pytest.fixture
+def service(settings: Settings, promoted: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Status]:
+    """A service that runs, as far as others can see."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    status = Status(
+        pid=os.getpid(), url=url, triton_url=url, state="serving", version=1, entry=1, variant="cpu-1"
+    )
+    folder = ServingFolder(settings.serving)
+    with folder.claim():
+        folder.write_status(status)
+        yield status
+    server.shutdown()
+    server.server_close()
+
+
+def broken(settings: Settings) -> dict[str, Finding]:
+    return {finding.link: finding for finding in examine(settings) if finding.state == "broken"}
+
+
+def test_nothing_is_blamed_where_nothing_is_wrong(settings: Settings, service: Status) -> None:
+    findings = list(examine(settings))
+    assert {finding.state for finding in findings} == {"ok"}
+    assert [finding.link for finding in findings] == [
+        "data",
+        "store, reading",
+        "store, writing",
+        "promoted version",
+        "MLflow",
+        "Triton",
+        "service",
+        "decoder",
+    ]
+    assert worst(findings) == Exit.OK
+
+
+def test_what_is_not_started_is_not_broken(settings: Settings) -> None:
+    states = {finding.link: finding.state for finding in examine(settings)}
+    assert (states["promoted version"], states["service"], states["Triton"]) == ("absent",) * 3
+
+
+def test_broken_data(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_data", READ_DATA)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "data_batch_1").write_bytes(b"cut short")
+    found = broken(settings.model_copy(update={"data": str(tmp_path / "data")}))
+    assert found.keys() == {"data"}
+    assert str(tmp_path / "data") in found["data"].text
+    assert found["data"].code == Exit.MISTAKE
+
+
+def test_a_store_that_cannot_be_written(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("export.blobs.os.link", refuse)
+    found = broken(settings)
+    assert found.keys() == {"store, writing"}
+    assert "give this user the right" in found["store, writing"].text
+
+
+def test_a_store_that_is_none(settings: Settings) -> None:
+    found = broken(settings.model_copy(update={"store": "ftp://x"}))
+    assert found.keys() == {"store"}
+
+
+def test_a_promoted_version_that_was_changed(settings: Settings, service: Status, store: Store) -> None:
+    next(Path(store.url).rglob("model.onnx")).write_bytes(b"changed")
+    found = broken(settings)
+    assert found.keys() == {"promoted version"}
+    assert "publish the model again" in found["promoted version"].text
+
+
+def test_triton_that_does_not_start(
+    settings: Settings, service: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: object, version: int) -> None:
+        raise MistakeError("There is no Triton: run `make install`.")
+
+    monkeypatch.setattr(doctor.LaptopDeployer, "preflight", refuse)
+    assert broken(settings)["Triton"].text == "There is no Triton: run `make install`."
+
+
+def test_a_service_that_answers_503(
+    settings: Settings, service: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Service, "health", 503)
+    found = broken(settings)
+    assert found.keys() == {"service"}
+    assert found["service"].code == Exit.FAULT
+
+
+def test_a_service_that_is_gone(settings: Settings, service: Status) -> None:
+    ServingFolder(settings.serving).write_status(service.model_copy(update={"url": "http://127.0.0.1:9"}))
+    assert broken(settings).keys() == {"service", "decoder"}
+
+
+def test_a_service_that_could_not_follow_the_ledger(
+    settings: Settings, service: Status, store: Store, publish: Any
+) -> None:
+    publish()
+    store.ledger.record("promote", 2, by="me", reason="why", after=1)
+    failed = Failed(entry=2, version=2, reason="Triton cannot load it")
+    ServingFolder(settings.serving).write_status(service.model_copy(update={"failed": failed}))
+    text = broken(settings)["service"].text
+    assert "serves version 1 and version 2 is promoted (Triton cannot load it)" in text
+    assert "cnn-image deploy" in text
+
+
+def test_another_decoder(settings: Settings, service: Status, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Service, "decoder", "2")
+    found = broken(settings)
+    assert found.keys() == {"decoder"}
+    assert "judged with decoder 1 and the service decodes with 2" in found["decoder"].text
+
+
+def test_a_mistake_counts_more_than_a_fault() -> None:
+    fault = Finding("MLflow", "broken", "away", Exit.FAULT)
+    mistake = Finding("data", "broken", "wrong", Exit.MISTAKE)
+    assert worst([fault]) == Exit.FAULT
+    assert worst([fault, mistake]) == Exit.MISTAKE
+    assert worst([Finding("service", "absent", "")]) == Exit.OK
+
+
+@pytest.mark.slow
+def test_mlflow_that_is_away(tmp_path: Path) -> None:
+    settings = load_settings(mlflow_tracking_uri="http://127.0.0.1:9")
+    with pytest.raises(Exception, match=r"http://127.0.0.1:9 does not answer") as caught:
+        doctor._mlflow(settings)
+    assert getattr(caught.value, "exit_code", None) == Exit.FAULT

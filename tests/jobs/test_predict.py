@@ -1,0 +1,100 @@
+"""`cnn-image predict` against a service made of a few lines: what it sends, prints and how it ends."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from jobs.cli import app
+from model.contract import CLASSES
+
+SENT: list[bytes] = []
+
+
+class Service(BaseHTTPRequestHandler):
+    """Answers `dog`, refuses `broken`, is too busy for `busy`."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        SENT.append(body)
+        status, answer = 200, {"class_id": 4, "class_name": "dog", "confidence": 0.9, "probabilities": [0.1]}
+        if b"broken" in body:
+            status, answer = 400, {"code": "broken_image", "error": "The image is cut short."}
+        if b"busy" in body:
+            status, answer = 503, {"code": "busy", "error": "Triton is away."}
+        self.send_response(status)
+        self.send_header("X-Model-Version", "7")
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    def log_message(self, *arguments: object) -> None: ...
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    SENT.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def predict(*arguments: str, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(app, ["predict", *arguments], input=stdin)
+
+
+def test_files_folders_and_standard_input_are_sent(url: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.jpg", "b.PNG", "notes.txt"):
+        (tmp_path / "in" / name).write_bytes(b"picture " + name.encode())
+    single = tmp_path / "single"
+    single.write_bytes(b"picture single")
+    result = predict(str(tmp_path / "in"), str(single), "-", "--url", url, "--json", stdin=b"picture -")
+    assert result.exit_code == 0, result.output
+    answers = json.loads(result.stdout)
+    assert [Path(answer["image"]).name for answer in answers] == ["a.jpg", "b.PNG", "single", "-"]
+    assert {(answer["class_name"], answer["version"]) for answer in answers} == {("dog", "7")}
+    names = (b"a.jpg", b"b.PNG", b"single", b"-")
+    assert all(b"picture " + name in body for name, body in zip(names, SENT, strict=True))
+    assert len(SENT) == 4
+
+
+def test_a_table_names_class_confidence_and_version(url: str, tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(b"picture")
+    lines = predict(str(tmp_path / "x.jpg"), "--url", url).stdout.splitlines()
+    assert lines[0].split() == ["image", "class", "confidence", "version"]
+    assert lines[1].split()[-3:] == ["dog", "0.900", "7"]
+    assert "dog" in CLASSES
+
+
+def test_a_refused_image_is_said_and_the_others_are_answered(url: str, tmp_path: Path) -> None:
+    for name in ("broken.jpg", "good.jpg"):
+        (tmp_path / name).write_bytes(name.encode())
+    result = predict(str(tmp_path), "--url", url)
+    assert result.exit_code == 2
+    assert "cut short" in result.stderr
+    assert "1 of 2 images were refused" in result.stderr
+    assert "dog" in result.stdout
+
+
+def test_a_busy_service_is_a_fault(url: str, tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(b"busy")
+    result = predict(str(tmp_path / "x.jpg"), "--url", url)
+    assert result.exit_code == 69
+    assert "Triton is away" in result.stderr
+
+
+def test_no_service_is_a_fault_and_no_address_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(b"picture")
+    assert predict(str(tmp_path / "x.jpg"), "--url", "http://127.0.0.1:9").exit_code == 69
+    assert predict(str(tmp_path / "x.jpg"), "--url", "nonsense").exit_code == 2
+
+
+def test_an_empty_folder_and_a_missing_file_are_mistakes(url: str, tmp_path: Path) -> None:
+    assert predict(str(tmp_path), "--url", url).exit_code == 2
+    assert predict(str(tmp_path / "x.jpg"), "--url", url).exit_code == 2
