@@ -1,0 +1,103 @@
+"""kubectl and helm as the cluster tests use them: output is returned, failures show what was said."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts" / "cnn-image"
+
+
+def say(text: str) -> None:
+    """Show progress past pytest's capture, with the time."""
+    sys.__stderr__.write(f"[{time.strftime('%H:%M:%S')}] {text}\n")
+    sys.__stderr__.flush()
+
+
+def run(
+    *command: str | Path, stdin: str | bytes | None = None, seconds: float = 300, check: bool = True
+) -> str:
+    """Run a program and return its standard output."""
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    line = [str(part) for part in command]
+    done = subprocess.run(line, input=data, capture_output=True, timeout=seconds, check=False)
+    if check and done.returncode:
+        raise AssertionError(
+            f"{' '.join(map(str, command))[:300]} ended with {done.returncode}:\n"
+            f"{done.stdout.decode()[-3000:]}\n{done.stderr.decode()[-3000:]}"
+        )
+    return done.stdout.decode()
+
+
+class Namespace:
+    """A namespace of the test cluster."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def kubectl(
+        self, *args: str | Path, stdin: str | bytes | None = None, seconds: float = 300, check: bool = True
+    ) -> str:
+        """Run kubectl in this namespace."""
+        return run("kubectl", "-n", self.name, *args, stdin=stdin, seconds=seconds, check=check)
+
+    def get(self, what: str, *names: str) -> Any:
+        """Read objects as JSON."""
+        return json.loads(self.kubectl("get", what, *names, "-o", "json"))
+
+    def names(self, what: str, *args: str) -> list[str]:
+        """The names of objects, as kind/name."""
+        return self.kubectl("get", what, "-o", "name", *args).split()
+
+    def pods(self, component: str) -> list[Any]:
+        """The pods of one of the product's components that are not ending."""
+        label = f"app.kubernetes.io/name=cnn-image,app.kubernetes.io/component={component}"
+        pods = self.get("pods", "-l", label)["items"]
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    def job(self, name: str, *args: str, seconds: float = 600, ok: bool = True) -> str:
+        """Run a command of cnn-image as a Job from the installed template and return its log."""
+        cronjob = self.get("cronjob", "cnn-image-retrain")
+        spec = cronjob["spec"]["jobTemplate"]["spec"]
+        spec["backoffLimit"] = 0
+        container = spec["template"]["spec"]["containers"][0]
+        container["args"] = list(args)
+        container["resources"] = {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "3Gi"}}
+        body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
+        self.kubectl("create", "-f", "-", stdin=json.dumps(body))
+        ended = wait_for(lambda: self.job_end(name), f"the end of {name}", seconds)
+        log = self.kubectl("logs", f"job/{name}", check=False)
+        assert (ended == "Complete") is ok, f"{name} {' '.join(args)} {ended}:\n{log[-3000:]}"
+        return log
+
+    def job_end(self, name: str) -> str | None:
+        """`Complete` or `Failed`, once a Job has ended."""
+        for condition in self.get("job", name).get("status", {}).get("conditions", []):
+            if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
+                return str(condition["type"])
+        return None
+
+    def served_uri(self) -> str:
+        """The InferenceService's storageUri."""
+        return str(self.get("isvc", "cnn-image")["spec"]["predictor"]["model"]["storageUri"])
+
+    def node_port(self, name: str = "http") -> int:
+        """The node port of the Service cnn-image."""
+        ports = self.get("service", "cnn-image")["spec"]["ports"]
+        return int(next(port["nodePort"] for port in ports if port["name"] == name))
+
+
+T = TypeVar("T")
+
+
+def wait_for(happened: Callable[[], T], what: str, seconds: float) -> T:
+    """Poll until something is true and return it."""
+    deadline = time.monotonic() + seconds
+    while not (found := happened()):
+        assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s"
+        time.sleep(0.5)
+    return found

@@ -1,0 +1,202 @@
+"""One `helm install` from nothing to a served prediction, and what an operator does with it afterwards."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from cluster.kube import CHART, ROOT, Namespace, run, say, wait_for
+from cluster.load import Load
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
+
+# Small requests, because the test cluster has two cores for everything; few epochs and a low floor, so that a first
+# model is there soon and passes its gate.
+VALUES = """
+minio: {enabled: true}
+mlflow: {enabled: true}
+training:
+  data: {volumeClaim: cifar10, path: cifar10.tar.xz}
+  recipe: quick
+  epochs: 6
+  resources: {requests: {cpu: 100m, memory: 1Gi}, limits: {memory: 4Gi}}
+  env: {CNN_IMAGE_GATE_FLOOR: "0.5"}
+serving:
+  drainSeconds: 5
+  triton:
+    replicas: 1
+    resources: {requests: {cpu: 100m, memory: 256Mi}, limits: {cpu: "1", memory: 1Gi}}
+  transformer:
+    replicas: 1
+    resources: {requests: {cpu: 50m, memory: 128Mi}, limits: {cpu: "1", memory: 512Mi}}
+  service: {type: NodePort}
+"""
+EXAMPLES = ROOT / "model" / "sample" / "examples"
+
+
+@dataclass
+class Release:
+    """The installed product."""
+
+    namespace: Namespace
+    values: Path
+
+    def helm(self, command: str, *args: str, program: str = "helm", seconds: float = 900) -> str:
+        """Run helm in the namespace."""
+        return run(program, "-n", self.namespace.name, command, "trial", *args, seconds=seconds)
+
+    def upgrade(self, *args: str, program: str = "helm") -> str:
+        """Upgrade to the working tree's chart with the test's values."""
+        return self.helm(
+            "upgrade", str(CHART), "-f", str(self.values), "--wait", "--timeout=10m", *args, program=program
+        )
+
+    @property
+    def url(self) -> str:
+        """The service's, on this machine."""
+        return f"http://127.0.0.1:{self.namespace.node_port()}"
+
+
+@pytest.fixture(scope="module")
+def release(namespace: Namespace, data: str, tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """`helm install --wait --wait-for-jobs` into an empty namespace."""
+    values = tmp_path_factory.mktemp("helm") / "values.yaml"
+    values.write_text(VALUES)
+    installed = Release(namespace, values)
+    say("helm install --wait --wait-for-jobs")
+    begun = time.monotonic()
+    installed.helm(
+        "install", str(CHART), "-f", str(values), "--wait", "--wait-for-jobs", "--timeout=15m", seconds=1000
+    )
+    say(f"installed in {time.monotonic() - begun:.0f} s")
+    return installed
+
+
+def ask(url: str, name: str) -> httpx.Response:
+    file = EXAMPLES / f"{name}.jpg"
+    return httpx.post(f"{url}/predict", files={"file": (file.name, file.read_bytes())}, timeout=30)
+
+
+def test_from_nothing_to_a_prediction(release: Release) -> None:
+    answer = ask(release.url, "airplane")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["X-Model-Version"] == "1"
+    assert answer.json()["class_name"] == "airplane"
+    assert release.namespace.served_uri().endswith("/versions/000001")
+
+
+def test_helm_test_asserts_class_and_version(release: Release) -> None:
+    said = release.helm("test", "--logs")
+    assert "answered by version 1" in said or "Phase:          Succeeded" in said
+
+
+def test_the_outcome_is_where_describe_shows_it(release: Release) -> None:
+    described = release.namespace.kubectl("describe", "pods", "-l", "job-name=cnn-image-train-1")
+    assert '"version": 1' in described
+    assert '"val_accuracy"' in described
+
+
+def test_progress_is_readable_in_the_log(release: Release) -> None:
+    log = release.namespace.kubectl("logs", "job/cnn-image-train-1")
+    assert "6/6" in log, log[-2000:]
+
+
+def test_an_upgrade_reaches_the_service_and_leaves_the_model(release: Release) -> None:
+    image = (EXAMPLES / "cat.jpg").read_bytes()
+    with Load(release.url, image) as load:
+        release.upgrade("--set", "serving.transformer.env.CNN_IMAGE_MAX_IMAGES=17")
+    transformer = release.namespace.get("deployment", "cnn-image-transformer")
+    env = transformer["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "CNN_IMAGE_MAX_IMAGES", "value": "17"} in env
+    assert release.namespace.served_uri().endswith("/versions/000001")
+    assert load.answers.failed == {}, load.answers
+    assert load.answers.statuses["200"] > 100
+
+
+def test_an_upgrade_without_a_change_restarts_nothing(release: Release) -> None:
+    before = {
+        pod["metadata"]["uid"]
+        for part in ("predictor", "transformer")
+        for pod in release.namespace.pods(part)
+    }
+    release.upgrade("--set", "serving.transformer.env.CNN_IMAGE_MAX_IMAGES=17")
+    after = {
+        pod["metadata"]["uid"]
+        for part in ("predictor", "transformer")
+        for pod in release.namespace.pods(part)
+    }
+    assert after == before
+
+
+def test_jobs_run_and_promote_without_a_failed_request(release: Release) -> None:
+    namespace = release.namespace
+    namespace.job("second", "retrain", "--no-promote", "--epochs=1")
+    image = (EXAMPLES / "dog.jpg").read_bytes()
+    with Load(release.url, image) as load:
+        namespace.job("promote-2", "promote", "2", "--override-gate", "a test of promotion")
+    assert namespace.served_uri().endswith("/versions/000002")
+    assert load.answers.failed == {}, load.answers
+    assert set(load.answers.versions) == {"1", "2"}
+    # Every version gave one answer to one image.
+    assert {version: len(classes) for version, classes in load.answers.classes.items()} == {"1": 1, "2": 1}
+    listed = json.loads(run(ROOT / ".venv/bin/cnn-image", "jobs", "list", "--json", "-n", namespace.name))
+    assert {"second", "promote-2"} <= {job["name"] for job in listed}
+
+
+def test_rolling_the_release_back_leaves_the_model(release: Release) -> None:
+    run(
+        "helm", "-n", release.namespace.name, "rollback", "trial", "1", "--wait", "--timeout=10m", seconds=700
+    )
+    assert release.namespace.served_uri().endswith("/versions/000002")
+    assert ask(release.url, "dog").headers["X-Model-Version"] == "2"
+    env = release.namespace.get("deployment", "cnn-image-transformer")["spec"]["template"]["spec"][
+        "containers"
+    ][0]["env"]
+    assert "CNN_IMAGE_MAX_IMAGES" not in {variable["name"] for variable in env}
+
+
+def test_helm_4_upgrades_and_leaves_the_model(release: Release) -> None:
+    release.upgrade("--set", "serving.transformer.env.CNN_IMAGE_MAX_IMAGES=18", program="helm4")
+    assert release.namespace.served_uri().endswith("/versions/000002")
+    assert ask(release.url, "dog").headers["X-Model-Version"] == "2"
+
+
+def test_passwords_survive_upgrades(release: Release) -> None:
+    def password() -> str:
+        return str(release.namespace.get("secret", "cnn-image-store")["data"]["AWS_SECRET_ACCESS_KEY"])
+
+    before = password()
+    release.upgrade()
+    assert password() == before
+
+
+def test_a_rollback_of_the_model(release: Release) -> None:
+    release.namespace.job("back", "rollback")
+    assert release.namespace.served_uri().endswith("/versions/000001")
+    assert ask(release.url, "airplane").headers["X-Model-Version"] == "1"
+
+
+def test_an_edit_by_hand_is_refused_and_taken_back_only_when_asked(release: Release) -> None:
+    namespace = release.namespace
+    patch = '{"spec": {"predictor": {"minReplicas": 2, "maxReplicas": 2}}}'
+    namespace.kubectl("patch", "isvc", "cnn-image", "--type=merge", "-p", patch, "--field-manager=somebody")
+    said = namespace.job("refused", "deploy", ok=False)
+    assert "edited by hand" in said
+    assert "somebody" in said
+    namespace.job("forced", "deploy", "--force")
+    assert namespace.get("isvc", "cnn-image")["spec"]["predictor"]["minReplicas"] == 1
+
+
+def test_uninstalling_leaves_what_is_kept_on_purpose(release: Release) -> None:
+    namespace = release.namespace
+    release.helm("uninstall", "--wait")
+    kinds = "all,isvc,servingruntime,configmap,secret,serviceaccount,role,rolebinding,pvc,pdb,networkpolicy"
+
+    def left() -> set[str]:
+        ours = {"configmap/kube-root-ca.crt", "serviceaccount/default", "persistentvolumeclaim/cifar10"}
+        return set(namespace.names(kinds)) - ours
+
+    kept = {"persistentvolumeclaim/cnn-image-minio", "persistentvolumeclaim/cnn-image-mlflow"}
+    wait_for(lambda: left() == kept, f"only {kept} being left (now: {left()})", 120)
