@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -38,5 +39,7 @@ def configure() -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("image_transformer").setLevel(logging.INFO)
+    # Pillow warns of what is odd in an image; Python remembers each wording, so clients could fill the memory.
+    warnings.simplefilter("ignore")
     # uvicorn makes an access line's arguments for each request unless the logger leads nowhere.
     logging.getLogger("uvicorn.access").propagate = False
