@@ -60,7 +60,7 @@ class Run:
                 start_new_session=True,
             )
 
-    def wait_for(self, text: str, seconds: float = 240) -> None:
+    def wait_for(self, text: str, seconds: float = 900) -> None:
         """Until the output holds a text; fails when the process ends without it."""
         deadline = time.monotonic() + seconds
         while text not in self.output:
