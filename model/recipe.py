@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from model.network import DROPOUT_BLOCK, DROPOUT_HIDDEN
+
 
 class TrainingError(RuntimeError):
     """Training cannot start or go on; the sentence says what to do."""
@@ -22,6 +24,8 @@ class Recipe:
         averaging: Share of the averaged weights that stays at each step; 0 takes the last weights.
         shift: Pixels an image may move in each direction, zeros moving in.
         flip: Whether half of the images are mirrored.
+        dropout_block: Share of each block's outputs that is dropped.
+        dropout_hidden: Share of the hidden layer's.
     """
 
     name: str
@@ -34,6 +38,8 @@ class Recipe:
     averaging: float = 0.0
     shift: int = 0
     flip: bool = False
+    dropout_block: float = DROPOUT_BLOCK
+    dropout_hidden: float = DROPOUT_HIDDEN
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:

@@ -24,6 +24,7 @@ from model.contract import CLASSES
 from model.data import Dataset
 from model.device import prepare_device
 from model.evaluate import fit_temperature, softmax
+from model.forward import training_logits
 from model.network import build_network
 from model.observer import Observer, Plan, Step, TrainedModel
 from model.recipe import Recipe, TrainingError
@@ -142,7 +143,7 @@ class Trainer:
         self._images = tf.constant(np.pad(dataset.train.images, border))
         self._labels = tf.constant(dataset.train.labels)
         self._validation = dataset.validation
-        self._step = tf.function(self._train_step)
+        self._step = tf.function(self._train_step, autograph=False)
         self._logits = tf.function(
             lambda images: self.network(images, training=False),
             input_signature=[tf.TensorSpec((None, *dataset.train.images.shape[1:]), tf.uint8)],
@@ -193,7 +194,13 @@ class Trainer:
         smoothing = self.recipe.label_smoothing
         targets = tf.one_hot(labels, len(CLASSES)) * (1 - smoothing) + smoothing / len(CLASSES)
         with tf.GradientTape() as tape:
-            logits = self.network(images, training=True)
+            logits = training_logits(
+                self.network,
+                images,
+                dropout_block=self.recipe.dropout_block,
+                dropout_hidden=self.recipe.dropout_hidden,
+                seed=tf.stack([tf.cast(self.optimizer.iterations.value, tf.int32), self.seed]),
+            )
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
         variables = self.network.trainable_variables
         self.optimizer.apply(tape.gradient(loss, variables), variables)
@@ -234,7 +241,7 @@ class Trainer:
         return TrainedModel(network, temperature, metrics, history, self.recipe, self.seed)
 
     def arrays(self) -> list[NDArray[Any]]:
-        """Everything that changes while training: weights, dropout's state, optimizer, averages."""
+        """Everything that changes while training: weights, optimizer, averages."""
         return [np.asarray(variable) for variable in self._state()]
 
     def restore(self, arrays: list[NDArray[Any]]) -> None:
@@ -243,7 +250,7 @@ class Trainer:
             variable.assign(value)
 
     def _state(self) -> list[Any]:
-        return [*self.network.variables, *self.optimizer.variables, *self.averaged]
+        return [*self.network.weights, *self.optimizer.variables, *self.averaged]
 
 
 def augment(images: Any, offsets: Any, mirrored: Any) -> Any:
