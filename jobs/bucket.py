@@ -9,7 +9,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from jobs.errors import Exit
+from jobs.errors import Exit, MistakeError
 from jobs.settings import load_settings
 
 _WAIT_SECONDS = 300.0
@@ -45,15 +45,17 @@ def make_bucket(name: str, wait_seconds: float = _WAIT_SECONDS) -> bool:
 
 def main() -> int:
     """Make the bucket of CNN_IMAGE_STORE."""
-    url = load_settings().store_url
-    bucket = url.removeprefix("s3://").partition("/")[0]
     try:
+        bucket = load_settings().store_url.removeprefix("s3://").partition("/")[0]
         made = make_bucket(bucket)
+    except MistakeError as error:
+        sys.stderr.write(f"{error}\n")
+        return Exit.MISTAKE
     except RetryError as error:
         sys.stderr.write(f"S3 did not answer within {_WAIT_SECONDS:g} s: {error.last_attempt.exception()}.\n")
         return Exit.FAULT
     except ClientError as error:
-        sys.stderr.write(f"Cannot make the bucket {bucket}: {error}.\n")
+        sys.stderr.write(f"Cannot make the bucket: {error}.\n")
         return Exit.MISTAKE
     sys.stderr.write(f"The bucket {bucket} {'is made' if made else 'is there'}.\n")
     return Exit.OK

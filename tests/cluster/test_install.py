@@ -12,8 +12,8 @@ from cluster.load import Load
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
-# Small requests, because the test cluster has two cores for everything; few epochs and a low floor, so that a first
-# model is there soon and passes its gate.
+# Small requests, because the test cluster has two cores for everything; few epochs and a low floor, so
+# that a first model is there soon and passes its gate.
 VALUES = """
 minio: {enabled: true}
 mlflow: {enabled: true}

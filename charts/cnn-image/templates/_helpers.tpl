@@ -123,6 +123,7 @@ metadata:
     {{- include "cnn-image.selector" . | nindent 4 }}
 spec:
   serviceAccountName: cnn-image-jobs
+  enableServiceLinks: false # the Service cnn-image would set CNN_IMAGE_PORT
   restartPolicy: Never
   {{- include "cnn-image.pullSecrets" $root | nindent 2 }}
   securityContext:

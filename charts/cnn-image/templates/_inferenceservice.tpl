@@ -97,6 +97,7 @@ annotations:
   prometheus.io/port: {{ .metricsPort | quote }}
   prometheus.io/path: /metrics
 {{- end }}
+enableServiceLinks: false # the Service cnn-image would set CNN_IMAGE_PORT
 terminationGracePeriodSeconds: {{ $root.Values.serving.terminationGraceSeconds }}
 {{- include "cnn-image.pullSecrets" $root }}
 securityContext:

@@ -20,6 +20,7 @@ spec:
     spec:
       serviceAccountName: cnn-image-predictor
       automountServiceAccountToken: false
+      enableServiceLinks: false # the Service cnn-image would set CNN_IMAGE_PORT
       restartPolicy: Never
       {{- include "cnn-image.pullSecrets" . | nindent 6 }}
       securityContext:
