@@ -92,7 +92,7 @@ class LaptopDeployer:
         """See `Deployer.preflight`; a Triton of its own on free ports."""
         with tempfile.TemporaryDirectory(prefix="cnn-image-preflight-") as scratch:
             folder = self._store.fetch(version, Path(scratch))
-            asyncio.run(self._try(folder, known_images(folder, version)))
+            asyncio.run(self._try(folder, version))
 
     def deploy(self, version: int) -> None:
         """See `Deployer.deploy`."""
@@ -124,14 +124,14 @@ class LaptopDeployer:
         verify_service(status.url, known)
         _verify_triton(status.triton_url, known)
 
-    async def _try(self, folder: Path, known: KnownImages) -> None:
+    async def _try(self, folder: Path, version: int) -> None:
         ports = triton.TritonPorts(*free_ports(3))
         variant = self._settings.variant or triton.default_variant()
 
         async def ready() -> None:
             async with httpx.AsyncClient(base_url=ports.url) as client:
                 await triton.wait_ready(client, "/v2/health/live", self._settings.start_seconds, "Triton")
-                await triton.load_models(client)
+            await triton.load_models(ports)
 
         child = Child(
             "The pre-flight's Triton",
@@ -142,6 +142,7 @@ class LaptopDeployer:
         )
         try:
             await child.start()
+            known = await asyncio.to_thread(known_images, folder, version)
             await asyncio.to_thread(_verify_triton, ports.url, known)
         finally:
             await child.stop()

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from export.lease import Lease
-from export.parity import onnx_outputs
 from export.store import Store
 from jobs import gate, thumbnails
 from jobs.console import say
 from jobs.gate import Answers
+from jobs.known import graph_answers
 from jobs.promotion import champions
 from jobs.settings import Settings
 from jobs.verdict import Cost, Verdict, attach_verdict
@@ -34,6 +34,7 @@ def judge(store: Store, version: int, test: Split, settings: Settings) -> Verdic
 
     Raises:
         StoreError: A version cannot be fetched.
+        RefusedError: A version cannot be run.
         LeaseHeldError: Someone else judges it now.
     """
     with Lease(store.blobs, judging(version), holder=settings.who):
@@ -50,15 +51,11 @@ def _judge(store: Store, version: int, test: Split, settings: Settings) -> Verdi
     served = entries[-1].version if entries else None
     with tempfile.TemporaryDirectory(prefix="cnn-image-judge-") as scratch:
         folder = Path(scratch)
-        graph = _graph(store, version, folder)
-        candidate = _answers(graph, version, test)
+        candidate = _answers(store, version, folder, test)
+        graph = store.fetch(version, folder) / MODEL_NAME / str(version) / "model.onnx"
         cost = Cost(milliseconds=_milliseconds(graph, test), bytes=graph.stat().st_size)
         existing = set(store.numbers()) - {version}
-        past = [
-            _answers(_graph(store, number, folder), number, test)
-            for number in champions(entries)
-            if number in existing
-        ]
+        past = [_answers(store, number, folder, test) for number in champions(entries) if number in existing]
     mine = gate.figures(candidate, test.labels)
     champion = next((answers for answers in past if answers.version == served), None)
     pictures: dict[str, bytes] = {}
@@ -90,13 +87,10 @@ def _judge(store: Store, version: int, test: Split, settings: Settings) -> Verdi
     return verdict
 
 
-def _graph(store: Store, version: int, folder: Path) -> Path:
-    return store.fetch(version, folder) / MODEL_NAME / str(version) / "model.onnx"
-
-
-def _answers(graph: Path, version: int, test: Split) -> Answers:
+def _answers(store: Store, version: int, folder: Path, test: Split) -> Answers:
+    fetched = store.fetch(version, folder)
     threads = len(os.sched_getaffinity(0))
-    return Answers(version, onnx_outputs(graph, test.images, threads=threads))
+    return Answers(version, graph_answers(fetched, version, test.images, threads=threads))
 
 
 def _milliseconds(graph: Path, test: Split) -> float:

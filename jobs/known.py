@@ -44,11 +44,28 @@ def known_images(folder: Path, version: int) -> KnownImages:
     Args:
         folder: The version, a whole Triton repository.
         version: Its number.
+
+    Raises:
+        RefusedError: It cannot be run.
     """
     files = tuple(example_images().values())
     pixels = np.stack([decode_image(file.read_bytes()) for file in files])
+    return KnownImages(version, files, pixels, graph_answers(folder, version, pixels))
+
+
+def graph_answers(
+    folder: Path, version: int, pixels: NDArray[np.uint8], *, threads: int = 1
+) -> NDArray[np.float32]:
+    """What a fetched version's classifier answers to pixels `[N, 32, 32, 3]`, by ONNX Runtime on the CPU.
+
+    Raises:
+        RefusedError: ONNX Runtime cannot load or run it.
+    """
     graph = folder / MODEL_NAME / str(version) / "model.onnx"
-    return KnownImages(version, files, pixels, onnx_outputs(graph, pixels))
+    try:
+        return onnx_outputs(graph, pixels, threads=threads)
+    except Exception as error:  # ONNX Runtime has a dozen kinds, all its own
+        raise RefusedError(f"ONNX Runtime cannot run version {version}: {error}") from error
 
 
 def verify_service(url: str, known: KnownImages, *, timeout: float = 30) -> None:

@@ -105,7 +105,7 @@ class Service:
         seconds = self._settings.start_seconds
         await triton.wait_ready(self._client, "/v2/health/live", seconds, "Triton")
         async with self._loading:
-            await triton.load_models(self._client)
+            await triton.load_models(self._ports)
 
     async def _transformer_ready(self) -> None:
         async with httpx.AsyncClient(base_url=self._settings.url) as client:
@@ -172,7 +172,7 @@ class Service:
     async def _switch(self, folder: Path) -> None:
         async with self._loading:
             self._folder.activate(folder)
-            await triton.load_models(self._client)
+            await triton.load_models(self._ports)
 
 
 @contextlib.asynccontextmanager

@@ -1,5 +1,6 @@
 """Versions made of next to nothing, so that ledger, gate and promotion can be tried without training."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from model.contract import CLASSES, FILTERS_MODEL_NAME, MODEL_NAME
 Publish = Callable[..., int]
 
 
-def lineage(**changes: object) -> Lineage:
+def make_lineage(**changes: object) -> Lineage:
     parity = Parity(images=8, max_difference=1e-7, disagreements=0)
     facts: dict[str, object] = {
         "created": datetime.now(UTC),
@@ -33,6 +34,26 @@ def lineage(**changes: object) -> Lineage:
         "decoder_version": "1",
     }
     return Lineage(**(facts | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def lineage() -> Callable[..., Lineage]:
+    """Makes what is known of a version before it has a number."""
+    return make_lineage
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    """Polls a condition; fails the test when it does not come true in time."""
+
+    def wait(happened: Callable[[], bool], what: str, seconds: float = 30) -> None:
+        ends = time.monotonic() + seconds
+        while not happened():
+            if time.monotonic() > ends:
+                pytest.fail(f"{what} did not happen within {seconds} s")
+            time.sleep(0.05)
+
+    return wait
 
 
 @pytest.fixture
@@ -54,7 +75,7 @@ def publish(store: Store) -> Publish:
             for path in folder.rglob("*")
             if path.is_file()
         }
-        return Manifest(**dict(lineage(**changes)), version=number, files=files)
+        return Manifest(**dict(make_lineage(**changes)), version=number, files=files)
 
     def publish(**changes: object) -> int:
         return store.publish(lambda number, folder: build(number, folder, **changes)).version
