@@ -1,9 +1,14 @@
-"""The GPU, when there is one; otherwise the CPU."""
+"""What training computes on: the GPU when there is one, otherwise as many CPU cores as it may use."""
 
 import contextlib
+import math
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from model.recipe import TrainingError
+
+_CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True)
@@ -16,28 +21,42 @@ class Device:
 
 
 def prepare_device(*, require_gpu: bool = False) -> Device:
-    """Find the GPU if there is one.
+    """Find the GPU if there is one; otherwise keep TensorFlow to the container's share of the CPU.
 
     Raises:
-        TrainingError: There is none, and one is required.
+        TrainingError: There is no GPU, and one is required.
     """
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
+    # Both settings are refused once TensorFlow computes, which is fine: then they were made before.
     if not gpus:
         if require_gpu:
             raise TrainingError(
-                "This run asked for a GPU and TensorFlow finds none; check the node's driver and the Job's "
-                "nvidia.com/gpu limit and image, or allow the CPU (--allow-cpu, CNN_IMAGE_REQUIRE_GPU=false)."
+                "This run asked for a GPU and TensorFlow finds none; check the node's driver, the image and "
+                "the limit nvidia.com/gpu, or say that the CPU will do."
             )
-        return Device("CPU", "CPU", "float32")
-    for gpu in gpus:
-        # Take memory as it is needed: others may share the card. Refused once the card is in use, which is
-        # fine.
+        cores = usable_cores()
         with contextlib.suppress(RuntimeError):
-            tf.config.experimental.set_memory_growth(gpu, True)
+            tf.config.threading.set_intra_op_parallelism_threads(cores)
+        return Device("CPU", f"CPU ({cores} cores)", "float32")
+    for gpu in gpus:
+        with contextlib.suppress(RuntimeError):
+            tf.config.experimental.set_memory_growth(gpu, True)  # others may share the card
     details = tf.config.experimental.get_device_details(gpus[0])
-    ampere_or_later = details.get("compute_capability", (0, 0)) >= (8, 0)  # has bfloat16 units
-    return Device(
-        "GPU", details.get("device_name", "GPU"), "mixed_bfloat16" if ampere_or_later else "float32"
-    )
+    has_bfloat16_units = details.get("compute_capability", (0, 0)) >= (8, 0)
+    policy = "mixed_bfloat16" if has_bfloat16_units else "float32"
+    return Device("GPU", f"GPU ({details.get('device_name', 'unnamed')}, {policy})", policy)
+
+
+def usable_cores(limit_file: Path = _CPU_LIMIT) -> int:
+    """Cores this process may use: its affinity, or the container's CPU limit where that is less.
+
+    TensorFlow itself counts the node's cores; threads beyond the limit only wait for each other.
+    """
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = limit_file.read_text().split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no cgroup v2, or "max": no limit
+        return cores

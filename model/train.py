@@ -82,7 +82,7 @@ def train(
             f"{run_dir} holds the checkpoint of another run (other recipe, seed, data or device); "
             "name another folder, or delete this one."
         )
-    trainer = Trainer(dataset, recipe, seed)
+    trainer = Trainer(dataset, recipe, seed, device.policy)
     history: dict[str, list[float]] = {}
     first_epoch = 1
     if checkpoint:
@@ -113,13 +113,12 @@ def train(
 class Trainer:
     """Network, optimizer, averaged weights and the one compiled step over data that stays on the device."""
 
-    def __init__(self, dataset: Dataset, recipe: Recipe, seed: int) -> None:
+    def __init__(self, dataset: Dataset, recipe: Recipe, seed: int, policy: str = "float32") -> None:
         import keras
         import tensorflow as tf
 
         self.recipe, self.seed = recipe, seed
         self.steps_per_epoch = len(dataset.train) // recipe.batch_size
-        policy = prepare_device().policy
         keras.config.set_dtype_policy(policy)
         try:
             self.network = build_network(seed)
@@ -239,6 +238,11 @@ class Trainer:
         metrics["val_loss"] = _nll(softmax(logits, temperature), labels)
         metrics["seconds"] = sum(history["seconds"])
         return TrainedModel(network, temperature, metrics, history, self.recipe, self.seed)
+
+    @property
+    def compiled_steps(self) -> int:
+        """How often the training step was compiled; once, or time is lost."""
+        return int(self._step.experimental_get_tracing_count())
 
     def arrays(self) -> list[NDArray[Any]]:
         """Everything that changes while training: weights, optimizer, averages."""
