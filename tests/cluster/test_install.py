@@ -2,85 +2,42 @@
 
 import json
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
-import httpx
 import pytest
-from cluster.kube import CHART, ROOT, Namespace, run, say, wait_for
+from cluster.kube import ROOT, Namespace, run, say, wait_for
 from cluster.load import Load
+from cluster.release import EXAMPLES, SMALL, Release
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
-# Small requests, because the test cluster has two cores for everything; few epochs and a low floor, so
-# that a first model is there soon and passes its gate.
+# Few epochs and a low floor, so that a first model is there soon and passes its gate.
 VALUES = """
-minio: {enabled: true}
 mlflow: {enabled: true}
 training:
+  enabled: true
   data: {volumeClaim: cifar10, path: cifar10.tar.xz}
   recipe: quick
   epochs: 6
-  resources: {requests: {cpu: 100m, memory: 1Gi}, limits: {memory: 4Gi}}
   env: {CNN_IMAGE_GATE_FLOOR: "0.5"}
-serving:
-  drainSeconds: 5
-  triton:
-    replicas: 1
-    resources: {requests: {cpu: 100m, memory: 256Mi}, limits: {cpu: "1", memory: 1Gi}}
-  transformer:
-    replicas: 1
-    resources: {requests: {cpu: 50m, memory: 128Mi}, limits: {cpu: "1", memory: 512Mi}}
-  service: {type: NodePort}
 """
-EXAMPLES = ROOT / "model" / "sample" / "examples"
-
-
-@dataclass
-class Release:
-    """The installed product."""
-
-    namespace: Namespace
-    values: Path
-
-    def helm(self, command: str, *args: str, program: str = "helm", seconds: float = 900) -> str:
-        """Run helm in the namespace."""
-        return run(program, "-n", self.namespace.name, command, "trial", *args, seconds=seconds)
-
-    def upgrade(self, *args: str, program: str = "helm") -> str:
-        """Upgrade to the working tree's chart with the test's values."""
-        return self.helm(
-            "upgrade", str(CHART), "-f", str(self.values), "--wait", "--timeout=10m", *args, program=program
-        )
-
-    @property
-    def url(self) -> str:
-        """The service's, on this machine."""
-        return f"http://127.0.0.1:{self.namespace.node_port()}"
 
 
 @pytest.fixture(scope="module")
 def release(namespace: Namespace, data: str, tmp_path_factory: pytest.TempPathFactory) -> Release:
     """`helm install --wait --wait-for-jobs` into an empty namespace."""
-    values = tmp_path_factory.mktemp("helm") / "values.yaml"
-    values.write_text(VALUES)
-    installed = Release(namespace, values)
+    folder = tmp_path_factory.mktemp("helm")
+    for name, text in (("small", SMALL), ("training", VALUES)):
+        (folder / name).write_text(text)
+    installed = Release(namespace, [folder / "small", folder / "training"])
     say("helm install --wait --wait-for-jobs")
     begun = time.monotonic()
-    installed.helm(
-        "install", str(CHART), "-f", str(values), "--wait", "--wait-for-jobs", "--timeout=15m", seconds=1000
-    )
+    installed.install("--wait-for-jobs")
     say(f"installed in {time.monotonic() - begun:.0f} s")
     return installed
 
 
-def ask(url: str, name: str) -> httpx.Response:
-    file = EXAMPLES / f"{name}.jpg"
-    return httpx.post(f"{url}/predict", files={"file": (file.name, file.read_bytes())}, timeout=30)
-
-
 def test_from_nothing_to_a_prediction(release: Release) -> None:
-    answer = ask(release.url, "airplane")
+    answer = release.ask("airplane")
     assert answer.status_code == 200, answer.text
     assert answer.headers["X-Model-Version"] == "1"
     assert answer.json()["class_name"] == "airplane"
@@ -150,7 +107,7 @@ def test_rolling_the_release_back_leaves_the_model(release: Release) -> None:
         "helm", "-n", release.namespace.name, "rollback", "trial", "1", "--wait", "--timeout=10m", seconds=700
     )
     assert release.namespace.served_uri().endswith("/versions/000002")
-    assert ask(release.url, "dog").headers["X-Model-Version"] == "2"
+    assert release.ask("dog").headers["X-Model-Version"] == "2"
     env = release.namespace.get("deployment", "cnn-image-transformer")["spec"]["template"]["spec"][
         "containers"
     ][0]["env"]
@@ -160,7 +117,7 @@ def test_rolling_the_release_back_leaves_the_model(release: Release) -> None:
 def test_helm_4_upgrades_and_leaves_the_model(release: Release) -> None:
     release.upgrade("--set", "serving.transformer.env.CNN_IMAGE_MAX_IMAGES=18", program="helm4")
     assert release.namespace.served_uri().endswith("/versions/000002")
-    assert ask(release.url, "dog").headers["X-Model-Version"] == "2"
+    assert release.ask("dog").headers["X-Model-Version"] == "2"
 
 
 def test_passwords_survive_upgrades(release: Release) -> None:
@@ -175,7 +132,7 @@ def test_passwords_survive_upgrades(release: Release) -> None:
 def test_a_rollback_of_the_model(release: Release) -> None:
     release.namespace.job("back", "rollback")
     assert release.namespace.served_uri().endswith("/versions/000001")
-    assert ask(release.url, "airplane").headers["X-Model-Version"] == "1"
+    assert release.ask("airplane").headers["X-Model-Version"] == "1"
 
 
 def test_an_edit_by_hand_is_refused_and_taken_back_only_when_asked(release: Release) -> None:

@@ -1,0 +1,65 @@
+"""The chart as a test installs it: small requests, because the test cluster has two cores for everything."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from cluster.kube import CHART, ROOT, Namespace, run
+
+EXAMPLES = ROOT / "model" / "sample" / "examples"
+
+SMALL = """
+minio: {enabled: true}
+training:
+  enabled: false
+  resources: {requests: {cpu: 100m, memory: 1Gi}, limits: {memory: 4Gi}}
+serving:
+  drainSeconds: 5
+  triton:
+    replicas: 1
+    resources: {requests: {cpu: 100m, memory: 256Mi}, limits: {cpu: "1", memory: 1Gi}}
+  transformer:
+    replicas: 1
+    resources: {requests: {cpu: 50m, memory: 128Mi}, limits: {cpu: "1", memory: 512Mi}}
+  service: {type: NodePort}
+"""
+
+
+@dataclass
+class Release:
+    """The installed product.
+
+    Attributes:
+        namespace: Where it is.
+        values: Its values files, the later ones over the earlier.
+    """
+
+    namespace: Namespace
+    values: Sequence[Path]
+
+    def helm(self, command: str, *args: str, program: str = "helm", seconds: float = 900) -> str:
+        """Run helm on the release."""
+        return run(program, "-n", self.namespace.name, command, "trial", *args, seconds=seconds)
+
+    def install(self, *args: str) -> None:
+        """Install the working tree's chart and wait."""
+        self.helm("install", str(CHART), *self._flags, "--timeout=15m", *args, seconds=1000)
+
+    def upgrade(self, *args: str, program: str = "helm") -> None:
+        """Upgrade to the working tree's chart, keeping nothing of an earlier upgrade's flags."""
+        self.helm("upgrade", str(CHART), *self._flags, "--timeout=10m", *args, program=program)
+
+    @property
+    def _flags(self) -> list[str]:
+        return [*(flag for file in self.values for flag in ("-f", str(file))), "--wait"]
+
+    @property
+    def url(self) -> str:
+        """The service's, on this machine."""
+        return f"http://127.0.0.1:{self.namespace.node_port()}"
+
+    def ask(self, name: str = "airplane") -> httpx.Response:
+        """Send one of the examples to /predict."""
+        file = EXAMPLES / f"{name}.jpg"
+        return httpx.post(f"{self.url}/predict", files={"file": (file.name, file.read_bytes())}, timeout=30)
