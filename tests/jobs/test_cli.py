@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from export.errors import (
     TlsError,
     UnreachableError,
 )
+from export.lease import lease_state
 from export.store import Store
 from jobs.cli import app, exit_code
 from jobs.errors import Exit, FaultError, LostError, MistakeError, RefusedError, ReturnedError
@@ -159,3 +161,19 @@ def test_serving_and_looking_import_no_tensorflow() -> None:
         [sys.executable, "-c", code.replace("BAD", repr(heavy))], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_hold_keeps_a_retrain_away_until_it_is_ended(
+    home: Path, store: Store, wait_until: Callable[..., None]
+) -> None:
+    ready = home / "held"
+    command = [sys.executable, "-m", "jobs.cli", "hold", "--store", store.url, "--ready", str(ready)]
+    holder = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
+    try:
+        wait_until(ready.exists, "holding the lease")
+        sentence = said(run("retrain", "--data", "sample", "--store", store.url), Exit.LOST_RACE)
+        assert "wait for it to end" in sentence
+    finally:
+        holder.terminate()
+    assert holder.wait(10) == Exit.TERMINATED
+    assert lease_state(store.blobs, "retrain") is None

@@ -149,7 +149,7 @@ def site(
 @pytest.fixture
 def running(site: Site, wait_until: Callable[..., None]) -> Site:
     site.start()
-    wait_until(lambda: site.answers(1), "the first answer", 90)
+    wait_until(lambda: site.answers(1), "the first answer", 180)
     return site
 
 
@@ -177,7 +177,7 @@ class Load:
                     self.seen[served_by(response)] += 1
 
     async def until_seen(self, version: int, count: int = 50) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while self.seen[version] < count and not self.wrong:  # noqa: ASYNC110 - a plain counter
                 await asyncio.sleep(0.05)
 
@@ -257,7 +257,7 @@ def test_a_process_that_is_killed_comes_back(running: Site, name: str, wait_unti
     killed = children(running)[name]
     killed.kill()
     wait_until(lambda: not killed.is_running() or killed.status() == psutil.STATUS_ZOMBIE, "its end")
-    wait_until(lambda: running.answers(1), "the next answer", 60)
+    wait_until(lambda: running.answers(1), "the next answer", 180)
     assert name in running.output()
 
 
@@ -274,7 +274,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed(running: Site, wait_until:
     wait_until(gone, "the end of all children", 30)
     assert ServingFolder(running.settings.serving).status() is None
     running.start()
-    wait_until(lambda: running.answers(1), "an answer after a new start", 90)
+    wait_until(lambda: running.answers(1), "an answer after a new start", 180)
 
 
 def test_ctrl_c_ends_everything_at_once(running: Site) -> None:

@@ -1,0 +1,156 @@
+"""Real models that must never be promoted: trained, exported, published, and refused by the gate."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from export.artifact import assemble
+from export.blobs import FolderBlobs
+from export.errors import ParityError
+from export.manifest import DataLineage, Lineage, Parity
+from export.store import Store
+from jobs.errors import RefusedError
+from jobs.judge import judge
+from jobs.settings import Settings, load_settings
+from jobs.verdict import Verdict, last_verdict, require_passed
+from model.contract import CLASSES
+from model.data import Dataset, Split, load_dataset
+
+pytestmark = pytest.mark.slow
+
+EPOCHS = 6
+"""Of the champion, on the sample: enough to be far better than one epoch."""
+
+
+def train(dataset: Dataset, epochs: int, folder: Path) -> Any:
+    from model.train import QUICK, train
+
+    return train(dataset, QUICK.override(epochs=epochs), run_dir=folder, seed=1)
+
+
+def changed(network: Any, change: Callable[[list[Any]], None]) -> Any:
+    """A copy of a network whose last layer's weights were changed."""
+    import keras
+
+    copy = keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    weights = copy.get_layer("logits").get_weights()
+    change(weights)
+    copy.get_layer("logits").set_weights(weights)
+    return copy
+
+
+@dataclass
+class Bench:
+    """A store with a trained champion, and what it takes to judge others against it."""
+
+    dataset: Dataset
+    champion: Any
+    store: Store
+    settings: Settings
+    folder: Path
+
+    def publish(self, network: Any, temperature: float) -> int:
+        from export.graph import export_graphs
+
+        graphs = export_graphs(network, temperature, self.folder / f"export-{len(self.store.numbers())}")
+        parity = Parity(images=1, max_difference=0.0, disagreements=0)
+        lineage = Lineage(
+            created=datetime.now(UTC),
+            created_by="a test",
+            metrics={"val_accuracy": 0.0},
+            data=DataLineage(digest=self.dataset.digest, source="sample", kind="sample"),
+            commit="unknown",
+            mlflow_run=None,
+            recipe={},
+            seed=1,
+            temperature=temperature,
+            parity=parity,
+            filters_parity=parity,
+            decoder_version="1",
+        )
+        return self.store.publish(lambda n, folder: assemble(graphs, lineage, n, folder)).version
+
+    def judge(self, network: Any, temperature: float) -> Verdict:
+        return judge(self.store, self.publish(network, temperature), self.dataset.test, self.settings)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    folder = tmp_path_factory.mktemp("bench")
+    dataset = load_dataset("sample", allow_sample=True)
+    champion = train(dataset, EPOCHS, folder / "champion")
+    store = Store(FolderBlobs(folder / "store"))
+    bench = Bench(dataset, champion, store, load_settings(user="a test"), folder)
+    bench.publish(champion.network, champion.temperature)
+    store.ledger.record("promote", 1, by="a test", reason="the first", after=0)
+    return bench
+
+
+def refusals(verdict: Verdict) -> set[str]:
+    with pytest.raises(RefusedError, match=f"Version {verdict.version} is refused against version 1"):
+        require_passed(verdict, weak_accepted=True)
+    return {check.name for check in verdict.checks if not check.passed}
+
+
+def test_the_champion_again_passes(bench: Bench) -> None:
+    verdict = bench.judge(bench.champion.network, bench.champion.temperature)
+    assert verdict.word == "passed", verdict.sentence
+    assert verdict.flips is not None
+    assert (verdict.flips.mended, verdict.flips.broken) == (0, 0)
+    assert last_verdict(bench.store, verdict.version) == verdict
+    assert bench.store.attachment(verdict.version, "flips-001.png").startswith(b"\x89PNG")
+
+
+def test_one_epoch_of_training(bench: Bench) -> None:
+    trained = train(bench.dataset, 1, bench.folder / "one-epoch")
+    assert "accuracy, lower bound" in refusals(bench.judge(trained.network, trained.temperature))
+
+
+def test_shuffled_labels(bench: Bench) -> None:
+    rng = np.random.default_rng(0)
+    shuffled = replace(
+        bench.dataset,
+        train=Split(bench.dataset.train.images, rng.permutation(bench.dataset.train.labels)),
+        validation=Split(bench.dataset.validation.images, rng.permutation(bench.dataset.validation.labels)),
+    )
+    trained = train(shuffled, 2, bench.folder / "shuffled")
+    assert "accuracy, lower bound" in refusals(bench.judge(trained.network, trained.temperature))
+
+
+def test_swapped_classes(bench: Bench) -> None:
+    def swap(weights: list[Any]) -> None:
+        order = [CLASSES.index(name) for name in ("automobile", "airplane", "bird", "cat", "dog")]
+        weights[0], weights[1] = weights[0][:, order], weights[1][order]
+
+    network = changed(bench.champion.network, swap)
+    assert {"airplane", "automobile"} <= refusals(bench.judge(network, bench.champion.temperature))
+
+
+def test_one_class_unlearnt(bench: Bench) -> None:
+    def forget(weights: list[Any]) -> None:
+        weights[1][CLASSES.index("cat")] -= 100
+
+    network = changed(bench.champion.network, forget)
+    assert "cat" in refusals(bench.judge(network, bench.champion.temperature))
+
+
+def test_an_export_with_another_scaling(bench: Bench) -> None:
+    """Parity already refuses it; had it been published all the same, the gate would."""
+    import keras
+
+    from export.graph import export_graphs
+    from export.parity import prove
+
+    image = keras.Input((32, 32, 3), dtype="uint8", name="image")
+    darker = keras.ops.cast(keras.ops.floor_divide(keras.ops.cast(image, "int32"), 4), "uint8")
+    wrong = keras.Model(image, bench.champion.network(darker))
+    graphs = export_graphs(wrong, bench.champion.temperature, bench.folder / "scaled")
+    with pytest.raises(ParityError, match="differs from the trained model"):
+        prove(bench.champion.network, bench.champion.temperature, graphs, bench.dataset.test.images[:64])
+    assert "accuracy, lower bound" in refusals(bench.judge(wrong, bench.champion.temperature))
