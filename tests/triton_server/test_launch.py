@@ -64,6 +64,7 @@ def test_the_command_line_says_what_was_asked_for(venv: Path, monkeypatch: pytes
         "--load-model=cnn-image",
         "--load-model=cnn-image-filters",
         "--backend-config=python,shm-region-prefix-name=cnn-image-triton-42-",
+        "--backend-config=python,stub-timeout-seconds=300",
     ):
         assert flag in line
 
