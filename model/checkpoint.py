@@ -10,6 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from model.recipe import TrainingError
+
 CHECKPOINT: Final = "checkpoint.npz"
 
 
@@ -47,7 +49,7 @@ def load_checkpoint(run_dir: Path) -> Checkpoint | None:
     """Return the checkpoint in `run_dir`; None when there is none.
 
     Raises:
-        ValueError: The file is damaged.
+        TrainingError: The file is damaged.
     """
     path = run_dir / CHECKPOINT
     if not path.is_file():
@@ -57,7 +59,7 @@ def load_checkpoint(run_dir: Path) -> Checkpoint | None:
             head = json.loads(file["head"].tobytes())
             arrays = [file[f"array{number}"] for number in range(len(file.files) - 1)]
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it to train from the start.") from error
+        raise TrainingError(f"{path} is damaged ({error}); delete it to train from the start.") from error
     return Checkpoint(head["fingerprint"], head["epoch"], head["history"], arrays)
 
 

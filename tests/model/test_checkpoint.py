@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from model.checkpoint import Checkpoint, load_checkpoint, remove_checkpoint, save_checkpoint
+from model.recipe import TrainingError
 
 ARRAYS = [
     np.float32(3.5) * np.ones((2, 3), np.float32),
@@ -51,5 +52,5 @@ def test_a_damaged_one_says_what_to_do(tmp_path: Path, share: float) -> None:
     save_checkpoint(tmp_path, checkpoint(1))
     path = tmp_path / "checkpoint.npz"
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(ValueError, match=r"checkpoint\.npz is damaged.*delete it"):
+    with pytest.raises(TrainingError, match=r"checkpoint\.npz is damaged.*delete it"):
         load_checkpoint(tmp_path)

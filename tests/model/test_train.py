@@ -137,7 +137,7 @@ def test_another_runs_checkpoint_is_refused_and_left_alone(easy: Dataset, tmp_pa
 
 @pytest.mark.slow
 def test_a_step_is_compiled_once_and_a_large_batch_fits_small_data(easy: Dataset, tmp_path: Path) -> None:
-    from model.train import Trainer
+    from model.trainer import Trainer
 
     trainer = Trainer(easy, replace(TINY, batch_size=160), 0)
     trainer.train_epoch(1)

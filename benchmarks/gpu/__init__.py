@@ -1,0 +1,1 @@
+"""What a GPU makes of training and of the exported graph: `python -m benchmarks.gpu`."""

@@ -1,0 +1,115 @@
+"""Who is compared, and the race: epochs in turn, so that other work on the machine hits all alike."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.training.original import EPOCHS, Original
+from model.data import Dataset
+from model.evaluate import evaluate, softmax
+from model.network import classifier
+from model.recipe import Recipe
+from model.train import QUICK
+from model.trainer import Trainer
+
+SHORT_EPOCHS: Final = 5
+
+
+@dataclass
+class Result:
+    """What a contender came to.
+
+    Attributes:
+        name: Who.
+        epochs: How many epochs it trained.
+        start_seconds: Building and compiling, up to the first epoch.
+        epoch_seconds: Training time of each epoch, without validation.
+        images: Images trained on, all epochs together.
+        validation: Accuracy on the validation split after each epoch.
+        test: Accuracy on the test split, looked at once, at the end.
+        interval: Its 95 % interval.
+    """
+
+    name: str
+    epochs: int
+    start_seconds: float = 0.0
+    epoch_seconds: list[float] = field(default_factory=list)
+    images: int = 0
+    validation: list[float] = field(default_factory=list)
+    test: float = 0.0
+    interval: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def seconds(self) -> float:
+        """Building, compiling and training."""
+        return self.start_seconds + sum(self.epoch_seconds)
+
+    @property
+    def images_per_second(self) -> float:
+        """Over the epochs after the first, which compiles."""
+        rest = self.epoch_seconds[1:] or self.epoch_seconds
+        return self.images * len(rest) / self.epochs / sum(rest)
+
+
+class _Original:
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        self._original = Original(dataset, seed)
+
+    def train_epoch(self, _: int) -> int:
+        return self._original.train_epoch()
+
+    def probs(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return softmax(self._original.logits(images))
+
+
+class _Ours:
+    def __init__(self, dataset: Dataset, recipe: Recipe, seed: int) -> None:
+        self._trainer = Trainer(dataset, recipe, seed)
+
+    def train_epoch(self, epoch: int) -> int:
+        self._trainer.train_steps(epoch)
+        return self._trainer.steps_per_epoch * self._trainer.recipe.batch_size
+
+    def probs(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return classifier(self._trainer.averaged, 1.0)(images)
+
+
+Contender = tuple[str, int, Callable[[], _Original | _Ours]]
+
+
+def line_up(dataset: Dataset, seed: int) -> list[Contender]:
+    """The original recipe, ours, and ours in about half the original's time."""
+    short = QUICK.override(epochs=SHORT_EPOCHS)
+    return [
+        ("original", EPOCHS, lambda: _Original(dataset, seed)),
+        ("quick", QUICK.epochs, lambda: _Ours(dataset, QUICK, seed)),
+        (f"quick, {SHORT_EPOCHS} epochs", SHORT_EPOCHS, lambda: _Ours(dataset, short, seed)),
+    ]
+
+
+def race(dataset: Dataset, contenders: list[Contender], say: Callable[[str], None]) -> list[Result]:
+    """Train all of them, an epoch each in turn."""
+    running = []
+    for name, epochs, make in contenders:
+        began = time.perf_counter()
+        contender = make()
+        running.append((Result(name, epochs, time.perf_counter() - began), contender))
+    validation, test = dataset.validation, dataset.test
+    for epoch in range(1, max(result.epochs for result, _ in running) + 1):
+        for result, contender in running:
+            if epoch > result.epochs:
+                continue
+            began = time.perf_counter()
+            result.images += contender.train_epoch(epoch)
+            result.epoch_seconds.append(time.perf_counter() - began)
+            right = contender.probs(validation.images).argmax(axis=1) == validation.labels
+            result.validation.append(float(right.mean()))
+            say(f"{result.name:>18} epoch {epoch:>2}: {result.epoch_seconds[-1]:6.1f} s, {right.mean():.3f}")
+    for result, contender in running:
+        judged = evaluate(contender.probs(test.images), test.labels)
+        result.test, result.interval = judged.accuracy, judged.interval
+    return [result for result, _ in running]
