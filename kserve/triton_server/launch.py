@@ -40,8 +40,8 @@ def command(settings: Settings, environment: TritonEnvironment, pid: int) -> lis
         "--exit-timeout-secs=10",
         f"--log-verbose={settings.log_verbose}",
         f"--backend-config=python,shm-region-prefix-name={_PREFIX}-{pid}-",
-        # Two instances whose stubs take longer than the default 30 s, as on a busy machine, end this Triton with a
-        # segmentation fault in place of an error.
+        # Two instances whose stubs take longer than the default 30 s, as on a busy machine, end this Triton
+        # with a segmentation fault in place of an error.
         "--backend-config=python,stub-timeout-seconds=300",
     ]
     line += [f"--load-model={name}" for name in settings.load_model]
