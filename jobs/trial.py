@@ -1,11 +1,14 @@
-"""Make the store's bucket on an S3 that starts together with this pod: `python -m jobs.bucket`.
+"""Wait for the MinIO and the MLflow that the chart starts beside a first training: `python -m jobs.trial`.
 
-The chart's trial MinIO comes up empty. With an S3 of your own this never runs.
+They come up together with this pod, and MinIO comes up empty: the store's bucket is made here. With an S3 and an
+MLflow of your own this never runs.
 """
 
 import sys
+import time
 
 import boto3
+import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -43,10 +46,28 @@ def make_bucket(name: str, wait_seconds: float = _WAIT_SECONDS) -> bool:
     return True
 
 
+def await_tracking(uri: str, wait_seconds: float = _WAIT_SECONDS) -> bool:
+    """Wait until MLflow answers; training goes on without it, so there is no error.
+
+    Returns:
+        Whether it answered in time.
+    """
+    ends = time.monotonic() + wait_seconds
+    while time.monotonic() < ends:
+        try:
+            if httpx.get(f"{uri}/health", timeout=5).is_success:
+                return True
+        except httpx.HTTPError:
+            pass  # not up yet
+        time.sleep(1)
+    return False
+
+
 def main() -> int:
-    """Make the bucket of CNN_IMAGE_STORE."""
+    """Make the bucket of CNN_IMAGE_STORE, then wait for MLFLOW_TRACKING_URI."""
     try:
-        bucket = load_settings().store_url.removeprefix("s3://").partition("/")[0]
+        settings = load_settings()
+        bucket = settings.store_url.removeprefix("s3://").partition("/")[0]
         made = make_bucket(bucket)
     except MistakeError as error:
         sys.stderr.write(f"{error}\n")
@@ -58,6 +79,9 @@ def main() -> int:
         sys.stderr.write(f"Cannot make the bucket: {error}.\n")
         return Exit.MISTAKE
     sys.stderr.write(f"The bucket {bucket} {'is made' if made else 'is there'}.\n")
+    uri = settings.mlflow_tracking_uri
+    if uri and not await_tracking(uri):
+        sys.stderr.write(f"MLflow at {uri} does not answer; training goes on without.\n")
     return Exit.OK
 
 
