@@ -1,7 +1,7 @@
 """What the command line prints: results on stdout, everything about the work on stderr."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -21,12 +21,18 @@ def answer(text: str) -> None:
     sys.stdout.flush()
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
-    """Print a result as a table."""
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    title: str | None = None,
+    *,
+    console: Console = out,
+) -> None:
+    """Print a table; as a result unless another console is given."""
     grid = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
     for row in rows:
         grid.add_row(*row)
-    out.print(grid)
+    console.print(grid)
 
 
 def listing(pairs: Mapping[str, object]) -> None:

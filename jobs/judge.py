@@ -4,13 +4,17 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from export.errors import ExportError
 from export.lease import Lease
+from export.ledger import Entry
 from export.store import Store
 from jobs import gate, thumbnails
 from jobs.console import say
+from jobs.errors import RefusedError
 from jobs.gate import Answers
 from jobs.known import graph_answers
 from jobs.promotion import champions
@@ -54,10 +58,9 @@ def _judge(store: Store, version: int, test: Split, settings: Settings) -> Verdi
         candidate = _answers(store, version, folder, test)
         graph = store.fetch(version, folder) / MODEL_NAME / str(version) / "model.onnx"
         cost = Cost(milliseconds=_milliseconds(graph, test), bytes=graph.stat().st_size)
-        existing = set(store.numbers()) - {version}
-        past = [_answers(store, number, folder, test) for number in champions(entries) if number in existing]
+        champion = _answers(store, served, folder, test) if served is not None else None
+        past = [] if champion is None else [champion, *_past(store, entries, served, folder, test)]
     mine = gate.figures(candidate, test.labels)
-    champion = next((answers for answers in past if answers.version == served), None)
     pictures: dict[str, bytes] = {}
     if champion is None:
         best, flips = None, None
@@ -83,8 +86,20 @@ def _judge(store: Store, version: int, test: Split, settings: Settings) -> Verdi
         checks=tuple(checks),
     )
     attach_verdict(store, verdict, pictures)
-    say(verdict.sentence)
     return verdict
+
+
+def _past(
+    store: Store, entries: list[Entry], served: int | None, folder: Path, test: Split
+) -> Iterator[Answers]:
+    """The answers of all earlier champions that still exist; one that is broken is said and left out."""
+    existing = set(store.numbers()) - {served}
+    for number in champions(entries):
+        if number in existing:
+            try:
+                yield _answers(store, number, folder, test)
+            except (ExportError, RefusedError) as error:
+                say(f"Drift is not measured against version {number}: {error}")
 
 
 def _answers(store: Store, version: int, folder: Path, test: Split) -> Answers:

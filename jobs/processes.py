@@ -131,6 +131,12 @@ class Child:
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
 
+    def kill(self) -> None:
+        """End it outright, with everything it started; `keep` starts it again."""
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
     @property
     def pid(self) -> int | None:
         """Its process id while it runs."""

@@ -6,12 +6,12 @@ what should be served, and `cnn-image deploy` brings the service there.
 
 from collections.abc import Callable, Sequence
 
-from export.errors import ExportError
+from export.errors import ExportError, UnreachableError
 from export.ledger import Entry
 from export.store import Store
 from jobs.console import say
 from jobs.deploy import Deployer
-from jobs.errors import JobError, LostError, MistakeError, RefusedError, ReturnedError
+from jobs.errors import FaultError, JobError, LostError, MistakeError, ReturnedError
 
 
 def promote(
@@ -137,12 +137,16 @@ def bring_or_return(store: Store, deployer: Deployer, entry: Entry) -> None:
 
     Raises:
         ReturnedError: It failed; the ledger says so, and the service is back at what it served before.
+        FaultError: Going back failed too.
+        UnreachableError: The store is away; `promote` and `deploy` go on from there.
     """
     version = entry.version
     if version is None:
         return
     try:
         _bring(deployer, version)
+    except UnreachableError:
+        raise  # without the store nothing can be undone; another try finishes what was begun
     except (JobError, ExportError) as error:
         before = entry.previous
         store.ledger.record("return", before, by=entry.by, reason=str(error), after=entry.number)
@@ -164,7 +168,7 @@ def _attempt(back: Callable[[], None], first: Exception, version: int) -> None:
     try:
         back()
     except (JobError, ExportError) as second:
-        raise RefusedError(
+        raise FaultError(
             f"The new version failed ({first}) and going back to version {version} failed too ({second}): "
             "look at the service, then run `cnn-image deploy`."
         ) from second

@@ -8,7 +8,7 @@ from export.manifest import Manifest
 from export.store import Store
 from jobs import champion
 from jobs.candidate import export_run, load_data, publish_run, train_run
-from jobs.console import say
+from jobs.console import err, say
 from jobs.deploy import Deployer
 from jobs.judge import judge
 from jobs.promotion import promote
@@ -62,6 +62,7 @@ def retrain(
         if verdict is None or verdict.judged_against != store.ledger.served():
             test = load_data(request, sample_allowed=sample_allowed).test
             verdict = judge(store, manifest.version, test, settings)
+            verdict.show(err)
             champion.record_verdict(settings, store, verdict)
         require_passed(verdict, weak_accepted=weak_accepted)
         lease.check()

@@ -16,7 +16,7 @@ import httpx
 
 from export.store import Store, open_store
 from jobs.console import answer, say
-from jobs.errors import Exit, FaultError, JobError
+from jobs.errors import FaultError
 from jobs.processes import die_with_parent, require_free_port
 from jobs.serve import Service, serve
 from jobs.settings import Settings
@@ -45,35 +45,24 @@ def run(settings: Settings) -> None:
 
 
 def _first_version(settings: Settings, store: Store) -> None:
-    from jobs.deploy import open_deployer
-    from jobs.promotion import promote
-
-    published = store.numbers()
-    if not published:
-        _train_and_publish(settings)
-        published = store.numbers()
+    """Train and publish a version if none was published yet, and promote the newest."""
+    if not store.numbers():
+        _child(settings, "retrain", "--no-promote", "--sample-allowed", *_flag("--data", settings.data))
     # Whoever clones this wants to see an answer, so the first version on a laptop is served without the
     # gate's verdict, and the ledger says so; every later one has to pass it.
-    promote(
-        store,
-        open_deployer(settings, store),
-        published[-1],
-        judged_against=None,
-        decoder=store.manifest(published[-1]).decoder_version,
-        by=settings.who,
-        reason="the first version on this machine, not judged",
-    )
+    reason = "the first version on this machine, not judged"
+    version = store.numbers()[-1]
+    _child(settings, "promote", str(version), "--override-gate", reason)
 
 
-def _train_and_publish(settings: Settings) -> None:
-    """Run `cnn-image retrain --no-promote` as a child, its output on this terminal.
+def _child(settings: Settings, *arguments: str) -> None:
+    """Run a command of `cnn-image` as a child; what it says goes to this terminal.
 
     Raises:
-        JobError: It failed; it has said why.
+        SystemExit: It failed, has said why, and hands on its exit code.
+        FaultError: It was killed, for want of memory perhaps.
     """
-    command = [sys.executable, "-m", "jobs.cli", "retrain", "--no-promote", "--sample-allowed"]
-    flags = {"--store": settings.store, "--data": settings.data}
-    command += [part for flag, value in flags.items() if value for part in (flag, value)]
+    command = [sys.executable, "-m", "jobs.cli", *arguments, *_flag("--store", settings.store)]
     # What it answers is for scripts; what it says while it works is for the person who waits here.
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509
     try:
@@ -84,16 +73,16 @@ def _train_and_publish(settings: Settings) -> None:
         child.terminate()
         child.wait()
         raise
-    if code != Exit.OK:
-        raise _ChildError(code)
+    if code < 0:
+        raise FaultError(
+            f"`cnn-image {arguments[0]}` was killed by signal {-code}; the same command goes on."
+        )
+    if code:
+        raise SystemExit(code)
 
 
-class _ChildError(JobError):
-    """The child has said what went wrong; only its exit code is handed on."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__("Nothing is served; the same command goes on with what was made so far.")
-        self.exit_code = Exit(code) if code in set(Exit) else Exit.BUG
+def _flag(name: str, value: str | None) -> list[str]:
+    return [name, value] if value else []
 
 
 async def _show(service: Service, settings: Settings) -> None:

@@ -26,6 +26,8 @@ from model.contract import MODEL_NAME
 
 FOLLOW_FOLDER_SECONDS = 0.5
 FOLLOW_S3_SECONDS = 5.0
+LIVENESS_SECONDS = 5.0
+LIVENESS_TRIES = 4
 
 
 class Service:
@@ -78,6 +80,8 @@ class Service:
             tasks.create_task(self._triton.keep())
             tasks.create_task(self._transformer.keep())
             tasks.create_task(self._follow())
+            tasks.create_task(self._watch(self._triton, self._ports.url))
+            tasks.create_task(self._watch(self._transformer, self._settings.url))
 
     async def stop(self) -> None:
         """End the transformer, which answers what is under way, then Triton."""
@@ -129,6 +133,22 @@ class Service:
             )
         self._folder.activate(self._folder.fetch(self._store, version))
         return entries[-1].number, version
+
+    async def _watch(self, child: Child, url: str) -> None:
+        """Kill a process that has stopped answering, so that it is started again."""
+        silent = 0
+        async with httpx.AsyncClient(base_url=url, timeout=LIVENESS_SECONDS) as client:
+            while True:
+                await asyncio.sleep(LIVENESS_SECONDS)
+                try:
+                    await client.get("/v2/health/live")
+                    silent = 0
+                except httpx.TransportError:
+                    silent = silent + 1 if child.pid else 0
+                if silent == LIVENESS_TRIES:
+                    say(f"{child.name} has not answered {LIVENESS_TRIES} times and is started again.")
+                    child.kill()
+                    silent = 0
 
     async def _follow(self) -> None:
         pause = FOLLOW_S3_SECONDS if self._store.url.startswith("s3://") else FOLLOW_FOLDER_SECONDS

@@ -3,7 +3,7 @@
 import getpass
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     store: str = Field("", description="a folder or s3://bucket/prefix; var/store unless set")
 
     data: str | None = Field(None, validation_alias=AliasChoices("data", "CIFAR10_DIR"))
-    recipe: str = Field("quick", description="quick or best")
+    recipe: Literal["quick", "best"] = "quick"
     epochs: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
         None, validation_alias=AliasChoices("epochs", "EPOCHS")
     )
@@ -42,7 +42,9 @@ class Settings(BaseSettings):
 
     port: Port = Field(DEFAULT_HTTP_PORT, validation_alias=AliasChoices("port", "PORT"))
     grpc_port: Port | None = Field(None, description="the port after `port` unless set")
-    variant: str | None = Field(None, description="how Triton runs a version: cpu-1, cpu-2, cpu-4 or gpu")
+    variant: Literal["cpu-1", "cpu-2", "cpu-4", "gpu"] | None = Field(
+        None, description="how Triton runs a version; by the number of processors unless set"
+    )
     start_seconds: Annotated[float, Field(gt=0)] = Field(120, description="deadline for each process")
 
     gate_floor: Annotated[float, Field(gt=0, lt=1)] = Field(

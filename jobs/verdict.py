@@ -3,12 +3,15 @@
 from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from rich.console import Console
 
 from export.errors import IntegrityError
 from export.store import Store
+from jobs.console import table
 from jobs.errors import RefusedError
 
 PREFIX = "verdict-"
+_COLUMNS = ("check", "value", "limit", "", "meaning")
 
 
 class _Record(BaseModel):
@@ -124,7 +127,12 @@ class Verdict(_Record):
         weak = "; with so few test images the evidence is weak" if self.weak else ""
         return f"Version {self.version} passes {against} ({accuracy}{weak})."
 
-    def rows(self) -> list[tuple[str, str, str, str, str]]:
+    def show(self, console: Console) -> None:
+        """Print the verdict as a table."""
+        cost = f"{self.cost.milliseconds:.2f} ms an image with one thread, {self.cost.bytes / 1e6:.1f} MB"
+        table(_COLUMNS, self._rows(), title=f"{self.sentence}\nCost, not judged: {cost}.", console=console)
+
+    def _rows(self) -> list[tuple[str, str, str, str, str]]:
         """The checks as a table: name, value, limit, passed, meaning."""
         return [
             (

@@ -3,40 +3,80 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
-from export.manifest import Manifest
-from export.store import open_store
+from export.store import Store, open_store
 from jobs.commands.options import JsonFlag, StoreFlag, VersionArgument
 from jobs.console import answer, listing, say, table
-from jobs.settings import load_settings
+from jobs.errors import JobError
+from jobs.serving_folder import ServingFolder
+from jobs.settings import Settings, load_settings
+from jobs.verdict import last_verdict
 
 
 def versions(store: StoreFlag = None, as_json: JsonFlag = False) -> None:
-    """List all versions: which one is served, how good, how old, by whom."""
-    opened = open_store(load_settings(store=store).store_url)
-    served, before = opened.ledger.served(), opened.ledger.previous()
-    manifests = opened.versions()
-    if as_json:
-        answer(json.dumps([_summary(manifest, served, before) for manifest in manifests], indent=1))
-        return
-    if not manifests:
-        say(f"There is no version in {opened.url} yet; `cnn-image run` or `cnn-image retrain` makes one.")
-        return
-    rows = []
-    for manifest in manifests:
-        mark = "served" if manifest.version == served else "before" if manifest.version == before else ""
-        rows.append(
-            (
-                str(manifest.version),
-                mark,
-                f"{manifest.metrics['val_accuracy']:.3f}",
-                manifest.data.kind,
-                _age(manifest.created),
-                manifest.created_by,
-                manifest.commit[:10],
-            )
+    """List all versions: which one is promoted, and served right now, how good, how old, by whom."""
+    settings = load_settings(store=store)
+    opened = open_store(settings.store_url)
+    champion, before = opened.ledger.served(), opened.ledger.previous()
+    live = _live(settings, opened)
+    listed = []
+    for manifest in opened.versions():
+        verdict = last_verdict(opened, manifest.version)
+        listed.append(
+            {
+                "version": manifest.version,
+                "champion": manifest.version == champion,
+                "served": manifest.version == live,
+                "served_before": manifest.version == before,
+                "test_accuracy": verdict.candidate.accuracy if verdict else None,
+                "verdict": verdict.word if verdict else None,
+                "metrics": manifest.metrics,
+                "data": manifest.data.model_dump(),
+                "created": manifest.created.isoformat(),
+                "created_by": manifest.created_by,
+                "commit": manifest.commit,
+                "mlflow_run": manifest.mlflow_run,
+            }
         )
-    table(("version", "", "val_accuracy", "data", "age", "by", "commit"), rows)
+    if as_json:
+        answer(json.dumps(listed, indent=1))
+    elif not listed:
+        say(f"There is no version in {opened.url} yet; `cnn-image run` or `cnn-image retrain` makes one.")
+    else:
+        table(
+            ("version", "", "validation", "test", "verdict", "data", "age", "by", "commit"), map(_row, listed)
+        )
+
+
+def _row(facts: dict[str, Any]) -> tuple[str, ...]:
+    marks = [name for name in ("champion", "served") if facts[name]]
+    tested = facts["test_accuracy"]
+    return (
+        str(facts["version"]),
+        ", ".join(marks) or ("before" if facts["served_before"] else ""),
+        f"{facts['metrics']['val_accuracy']:.3f}",
+        f"{tested:.3f}" if tested is not None else "",
+        facts["verdict"] or "",
+        facts["data"]["kind"],
+        _age(datetime.fromisoformat(facts["created"])),
+        facts["created_by"],
+        facts["commit"][:10],
+    )
+
+
+def _live(settings: Settings, store: Store) -> int | None:
+    """What is served right now, as the place that serves says; None where it cannot be asked."""
+    try:
+        if settings.namespace is None:
+            status = ServingFolder(settings.serving).status()
+            return status.version if status else None
+        from jobs.deploy import open_deployer
+
+        return open_deployer(settings, store).served()
+    except JobError as error:
+        say(f"What is served right now is not known: {error}")
+        return None
 
 
 def history(store: StoreFlag = None, as_json: JsonFlag = False) -> None:
@@ -68,10 +108,12 @@ def info(version: VersionArgument, store: StoreFlag = None, as_json: JsonFlag = 
     """Show where a version comes from and what became of it."""
     opened = open_store(load_settings(store=store).store_url)
     manifest = opened.manifest(version)
+    verdict = last_verdict(opened, version)
     promotions = [entry for entry in opened.ledger.entries() if entry.version == version]
     if as_json:
         facts = manifest.model_dump(mode="json")
         facts["uri"] = opened.uri(version)
+        facts["verdict"] = verdict.model_dump(mode="json") if verdict else None
         facts["attachments"] = opened.attachments(version)
         facts["promotions"] = [entry.model_dump(mode="json") for entry in promotions]
         answer(json.dumps(facts, indent=1))
@@ -86,6 +128,7 @@ def info(version: VersionArgument, store: StoreFlag = None, as_json: JsonFlag = 
             "data": f"{manifest.data.kind}, {manifest.data.source}, digest {manifest.data.digest[:16]}",
             "code": manifest.commit,
             "MLflow run": manifest.mlflow_run or "none",
+            "verdict": verdict.sentence if verdict else "never judged",
             "parity": f"{manifest.parity.max_difference:.1e} on {manifest.parity.images} images",
             "decoder": manifest.decoder_version,
             "attached": ", ".join(opened.attachments(version)) or "nothing",
@@ -93,20 +136,6 @@ def info(version: VersionArgument, store: StoreFlag = None, as_json: JsonFlag = 
             or "none",
         }
     )
-
-
-def _summary(manifest: Manifest, served: int | None, before: int | None) -> dict[str, object]:
-    return {
-        "version": manifest.version,
-        "served": manifest.version == served,
-        "served_before": manifest.version == before,
-        "metrics": manifest.metrics,
-        "data": manifest.data.model_dump(),
-        "created": manifest.created.isoformat(),
-        "created_by": manifest.created_by,
-        "commit": manifest.commit,
-        "mlflow_run": manifest.mlflow_run,
-    }
 
 
 def _age(since: datetime) -> str:

@@ -15,7 +15,7 @@ from jobs.commands.options import (
     WeakFlag,
     write_outputs,
 )
-from jobs.console import answer, say, table
+from jobs.console import answer, out, say
 from jobs.errors import MistakeError, RefusedError
 from jobs.settings import load_settings
 
@@ -46,7 +46,7 @@ def judge(
     if as_json:
         answer(verdict.model_dump_json(indent=1))
     else:
-        table(("check", "value", "limit", "", "meaning"), verdict.rows(), title=verdict.sentence)
+        verdict.show(out)
     if not verdict.passed:
         raise RefusedError(f"Version {version} must not be promoted.")
 

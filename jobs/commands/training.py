@@ -8,7 +8,6 @@ import typer
 from export.store import open_store
 from jobs.commands.options import DataFlag, OutputsFlag, StoreFlag, WeakFlag, one_line, write_outputs
 from jobs.console import answer, say
-from jobs.errors import MistakeError
 from jobs.outcome import Outcome
 from jobs.runs import Request, find_run, interrupted_run, new_run
 from jobs.settings import Settings, load_settings
@@ -126,14 +125,7 @@ def data(source: DataFlag = None, sample_allowed: SampleFlag = False, outputs: O
 
 
 def request_of(settings: Settings, seed: int) -> Request:
-    """What the settings ask to be trained.
-
-    Raises:
-        MistakeError: There is no such recipe.
-    """
-    known = ("quick", "best")
-    if settings.recipe not in known:
-        raise MistakeError(f"There is no recipe {settings.recipe!r}; choose {' or '.join(known)}.")
+    """What the settings ask to be trained."""
     return Request(settings.data, settings.recipe, settings.epochs, settings.batch_size, seed)
 
 

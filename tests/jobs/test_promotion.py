@@ -6,7 +6,7 @@ import pytest
 
 from export.errors import IntegrityError, LostRaceError
 from export.store import Store
-from jobs.errors import LostError, MistakeError, RefusedError, ReturnedError
+from jobs.errors import FaultError, LostError, MistakeError, RefusedError, ReturnedError
 from jobs.promotion import champions, promote, roll_back
 
 
@@ -89,7 +89,7 @@ def test_a_way_back_that_fails_too_is_said(store: Store, publish: Any, deployer:
     publish(), publish()
     make_served(store, deployer, 1)
     deployer.undeployable = {1, 2}
-    with pytest.raises(RefusedError, match="going back to version 1 failed too"):
+    with pytest.raises(FaultError, match="going back to version 1 failed too"):
         make_served(store, deployer, 2)
     assert actions(store)[-1] == ("return", 1)
 

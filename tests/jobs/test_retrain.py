@@ -72,7 +72,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 def test_a_first_version_is_judged_by_the_floor_and_promoted(site: Site) -> None:
     assert site.store.ledger.served() == 1
     verdict = json.loads(site.store.attachment(1, "verdict-001.json"))
-    assert [check["name"] for check in verdict["checks"]][0] == "accuracy"
+    assert verdict["checks"][0]["name"] == "accuracy"
     assert (site.home / "out" / "version").read_text() == "1"
     assert "val_accuracy" in (site.home / "out" / "metrics").read_text()
     assert "report.html" in site.store.attachments(1)
