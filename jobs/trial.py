@@ -1,7 +1,7 @@
 """Wait for the MinIO and the MLflow that the chart starts beside a first training: `python -m jobs.trial`.
 
-They come up together with this pod, and MinIO comes up empty: the store's bucket is made here. With an S3 and an
-MLflow of your own this never runs.
+They come up together with this pod, and MinIO comes up empty: the store's bucket is made here. With an S3 and
+an MLflow of your own this never runs.
 """
 
 import sys

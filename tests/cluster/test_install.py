@@ -17,7 +17,8 @@ training:
   enabled: true
   data: {volumeClaim: cifar10, path: cifar10.tar.xz}
   recipe: quick
-  epochs: 6
+  epochs: 3
+  resources: {requests: {cpu: 800m, memory: 1Gi}, limits: {memory: 4Gi}}
   env: {CNN_IMAGE_GATE_FLOOR: "0.5"}
 """
 
@@ -57,7 +58,7 @@ def test_the_outcome_is_where_describe_shows_it(release: Release) -> None:
 
 def test_progress_is_readable_in_the_log(release: Release) -> None:
     log = release.namespace.kubectl("logs", "job/cnn-image-train-1")
-    assert "6/6" in log, log[-2000:]
+    assert "3/3" in log, log[-2000:]
 
 
 def test_an_upgrade_reaches_the_service_and_leaves_the_model(release: Release) -> None:

@@ -138,8 +138,8 @@ spec:
   {{- end }}
   {{- if and $root.Values.minio.enabled .heavy }}
   initContainers:
-    - name: bucket # MinIO starts with the release: wait for it, and make the bucket when it is not there
-      {{- include "cnn-image.jobContainer" (dict "root" $root "command" (list "python" "-m" "jobs.bucket")) | nindent 6 }}
+    - name: trial # MinIO and MLflow start with the release: wait for them, make the bucket when it is not there
+      {{- include "cnn-image.jobContainer" (dict "root" $root "command" (list "python" "-m" "jobs.trial")) | nindent 6 }}
       resources: {requests: {cpu: 50m, memory: 128Mi}, limits: {cpu: "1", memory: 256Mi}}
   {{- end }}
   containers:
