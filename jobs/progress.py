@@ -67,7 +67,7 @@ class ProgressBar(Observer):
         self._bar.update(self._task, completed=epoch * plan.steps_per_epoch)
         each = (time.monotonic() - self._began) / (epoch - plan.first_epoch + 1)
         self._say(
-            f"epoch {epoch:>3}/{plan.recipe.epochs}  {metrics['images_per_second']:>6,.0f} images/s  "
+            f"epoch {epoch}/{plan.recipe.epochs}  {metrics['images_per_second']:>6,.0f} images/s  "
             f"loss {metrics['loss']:.3f}  accuracy {metrics['accuracy']:.3f}  "
             f"validation {metrics['val_accuracy']:.3f}  {_clock(each * (plan.recipe.epochs - epoch))} left"
         )
