@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -111,13 +110,6 @@ def png(figure: "Figure") -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
-
-
-def write_pngs(folder: Path, figures: Mapping[str, "Figure"]) -> None:
-    """Draw each into `folder`, named by its key."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
-        (folder / f"{name}.png").write_bytes(png(figure))
 
 
 def _figure(width: float, height: float) -> "Figure":

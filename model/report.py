@@ -22,7 +22,6 @@ from model.runs import Run
 
 if TYPE_CHECKING:
     import keras
-    from matplotlib.figure import Figure
 
 REPORT_FILE: Final = "report.html"
 PICTURES_FOLDER: Final = "pictures"
@@ -69,10 +68,13 @@ def write_report(run: Run, dataset: Dataset, network: "keras.Model | None" = Non
         "robustness": pictures.robustness(degraded),
         "filters": pictures.filters_seen(test),
     }
+    drawn = {name: pictures.png(figure) for name, figure in figures.items()}
     folder = run.folder / PICTURES_FOLDER
-    pictures.write_pngs(folder, figures)
+    folder.mkdir(exist_ok=True)
+    for name, png in drawn.items():
+        (folder / f"{name}.png").write_bytes(png)
     page = run.folder / REPORT_FILE
-    page.write_text(_page(run, dataset, probs, evaluation, degraded, figures), encoding="utf-8")
+    page.write_text(_page(run, dataset, probs, evaluation, degraded, drawn), encoding="utf-8")
     return Report(page, folder, evaluation)
 
 
@@ -82,7 +84,7 @@ def _page(
     probs: NDArray[np.float32],
     evaluation: Evaluation,
     degraded: Robustness,
-    figures: dict[str, "Figure"],
+    drawn: dict[str, bytes],
 ) -> str:
     test = dataset.test
     low, high = evaluation.interval
@@ -108,17 +110,17 @@ def _page(
         f"no choice was made on (95 % interval {low:.1%} to {high:.1%}); negative log-likelihood "
         f"{evaluation.nll:.3f}, expected calibration error {evaluation.ece:.3f}.</p>",
         "<h2>Per class</h2>" + _table((name, f"{share:.1%}") for name, share in evaluation.per_class.items()),
-        "<h2>Confusion</h2>" + _picture(figures["confusion"]),
-        "<h2>Calibration</h2>" + _picture(figures["reliability"]),
-        f"<h2>Robustness</h2>{_picture(figures['robustness'])}"
+        "<h2>Confusion</h2>" + _picture(drawn["confusion"]),
+        "<h2>Calibration</h2>" + _picture(drawn["reliability"]),
+        f"<h2>Robustness</h2>{_picture(drawn['robustness'])}"
         f'<p class="note">On {degraded.images:,} test images, {degraded.plain:.1%} right as they are.</p>'
         + _table(
             (name, ", ".join(f"{strength:g}: {share:.1%}" for strength, share in by_strength.items()))
             for name, by_strength in degraded.degraded.items()
         ),
         "<h2>Worst mistakes</h2>" + _mistakes(test, probs),
-        "<h2>What the filters see</h2>" + _picture(figures["filters"]),
-        "<h2>Training</h2>" + _picture(figures["curves"]) + _table((k, str(v)) for k, v in facts.items()),
+        "<h2>What the filters see</h2>" + _picture(drawn["filters"]),
+        "<h2>Training</h2>" + _picture(drawn["curves"]) + _table((k, str(v)) for k, v in facts.items()),
     ]
     title = html.escape(f"{run.folder.name}: evaluation")
     return (
@@ -146,8 +148,8 @@ def _thumbnail(image: NDArray[np.uint8]) -> str:
     return _inline(buffer.getvalue())
 
 
-def _picture(figure: "Figure") -> str:
-    return f'<p><img src="{_inline(pictures.png(figure))}" alt=""></p>'
+def _picture(png: bytes) -> str:
+    return f'<p><img src="{_inline(png)}" alt=""></p>'
 
 
 def _inline(png: bytes) -> str:

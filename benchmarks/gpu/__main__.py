@@ -1,7 +1,7 @@
 """`python -m benchmarks.gpu`: training and ONNX Runtime on CUDA, as far as this machine and environment go.
 
-TensorFlow and ONNX Runtime need different CUDAs, hence different environments: run it in each. The first leaves
-the graph for the second in `var/benchmarks/`.
+TensorFlow and ONNX Runtime need different CUDAs, hence different environments: run it in each. The first
+leaves the graph for the second in `var/benchmarks/`.
 """
 
 import argparse

@@ -12,13 +12,13 @@ BATCHES: Final = (1, 8, 64, 512)
 SECONDS: Final = 3.0
 
 
-def measure(graph: Path | None) -> list[str]:
+def measure(graph: Path) -> list[str]:
     """Return a line a measurement, or one that says why there is none."""
     try:
         import onnxruntime
     except ImportError:
         return ["inference: not measured, this environment has no ONNX Runtime (extra `ort-gpu`)"]
-    if graph is None or not graph.is_file():
+    if not graph.is_file():
         return ["inference: not measured, there is no graph; name one with --graph (a version's model.onnx)"]
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         return ["inference: not measured, this ONNX Runtime is built without CUDA (extra `ort-gpu`)"]

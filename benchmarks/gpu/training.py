@@ -1,5 +1,6 @@
 """Images a second of the training step on the GPU, by batch size and precision."""
 
+import importlib.util
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -44,13 +45,11 @@ def measure(source: str | None) -> list[str]:
     return lines
 
 
-def export(folder: Path) -> Path | None:
-    """Write an untrained network's graph, for the other half, where TensorFlow is."""
-    try:
-        import tensorflow  # noqa: F401 - only whether it is there
-    except ImportError:
-        return None
+def export(folder: Path) -> None:
+    """Write an untrained network's graph for the other half, where TensorFlow is."""
+    if importlib.util.find_spec("tensorflow") is None:
+        return
     from export.graph import export_graphs
     from model.network import build_network
 
-    return export_graphs(build_network(0), 1.0, folder).classifier
+    export_graphs(build_network(0), 1.0, folder)
