@@ -97,15 +97,12 @@ class Request:
         announced = self.headers.get(b"content-length")
         if announced is not None and int(announced) > limit:
             raise self._too_long()
+        # A body that came with its head, as small ones do, is not worth a timer.
+        if not getattr(self._cycle, "more_body", True):
+            return await self._collect(await self._receive(), limit)
         try:
             async with asyncio.timeout(self._settings.body_seconds):
-                message = await self._receive()
-                if message["type"] == "http.request" and not message.get("more_body"):
-                    first: bytes = message["body"]
-                    if len(first) > limit:
-                        raise self._too_long()
-                    return first
-                return await self._collect(message, limit)
+                return await self._collect(await self._receive(), limit)
         except TimeoutError:
             raise ServiceError(
                 "slow_body",
@@ -113,6 +110,11 @@ class Request:
             ) from None
 
     async def _collect(self, message: MutableMapping[str, Any], limit: int) -> bytes:
+        if message["type"] == "http.request" and not message.get("more_body"):
+            whole: bytes = message["body"]
+            if len(whole) > limit:
+                raise self._too_long()
+            return whole
         chunks = []
         length = 0
         try:
