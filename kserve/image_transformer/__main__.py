@@ -13,6 +13,8 @@ def main() -> None:
         settings = Settings()
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:
+            sys.exit(f"{first['msg'].removeprefix('Value error, ').capitalize()}.")
         sys.exit(
             f"--{'.'.join(map(str, first['loc']))}: {first['msg']}. See `python -m image_transformer --help`."
         )

@@ -96,8 +96,7 @@ def the_input(inputs: object) -> dict[str, Any]:
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise invalid(f"The field `inputs` has to be a list of one tensor named {INPUT_NAME!r}.")
     tensor: dict[str, Any] = inputs[0]
-    if tensor.get("name") != INPUT_NAME:
-        raise invalid(f"The input is named {str(tensor.get('name'))[:80]!r}; name it {INPUT_NAME!r}.")
+    check_input(tensor.get("name"))
     if not isinstance(tensor.get("parameters"), dict | None):
         raise invalid("The input's `parameters` have to be an object.")
     return tensor
@@ -122,6 +121,12 @@ def check_shape(datatype: object, shape: object, max_images: int) -> tuple[str, 
             "too_many_images", f"The request has {count} images; send at most {max_images} at once."
         )
     return datatype, shape
+
+
+def check_input(name: object) -> None:
+    """Refuses an input the model does not have."""
+    if name != INPUT_NAME:
+        raise invalid(f"The input is named {str(name)[:80]!r}; name it {INPUT_NAME!r}.")
 
 
 def check_output(name: object) -> None:

@@ -10,7 +10,7 @@ from kserve.protocol.infer_type import InferOutput, InferRequest, InferResponse
 from kserve.utils.utils import generate_uuid
 
 from image_transformer.codec_predict import v1_images
-from image_transformer.codec_v2 import check_output, check_shape, invalid, json_images, metadata
+from image_transformer.codec_v2 import check_input, check_output, check_shape, invalid, json_images, metadata
 from image_transformer.inference import Inference
 from image_transformer.tensors import Images
 from model.contract import CLASSES, INPUT_NAME, OUTPUT_NAME
@@ -54,8 +54,9 @@ class ImageModel(Model):
         return Images(v1_images(payload, self._inference.settings.max_images))
 
     def _v2(self, payload: InferRequest) -> Images:
-        if len(payload.inputs) != 1 or payload.inputs[0].name != INPUT_NAME:
+        if len(payload.inputs) != 1:
             raise invalid(f"The field `inputs` has to be a list of one tensor named {INPUT_NAME!r}.")
+        check_input(payload.inputs[0].name)
         for output in payload.request_outputs or ():
             check_output(output.name)
         tensor = payload.inputs[0]

@@ -39,7 +39,7 @@ def configure() -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("image_transformer").setLevel(logging.INFO)
-    # Pillow warns of what is odd in an image; Python remembers each wording, so clients could fill the memory.
+    # Pillow warns of what is odd in an image; Python keeps each wording, and clients could fill the memory.
     warnings.simplefilter("ignore")
     # uvicorn makes an access line's arguments for each request unless the logger leads nowhere.
     logging.getLogger("uvicorn.access").propagate = False

@@ -18,6 +18,7 @@ from image_transformer.inference import Inference
 from image_transformer.observe import Observer
 from image_transformer.request import Held, Receive, Request, Response, Scope, Send
 from image_transformer.tensors import Images, Probabilities
+from image_transformer.training import TrainRoutes
 from model.contract import CLASSES, FILTER_NAMES, IMAGE_SHAPE
 from model.decode import DECODER_VERSION
 
@@ -42,22 +43,36 @@ log = logging.getLogger(__name__)
 class Routes:
     """An ASGI application in front of another one."""
 
-    def __init__(self, inference: Inference, observer: Observer, behind: ASGIApp) -> None:
+    def __init__(self, inference: Inference, observer: Observer, train: TrainRoutes, behind: ASGIApp) -> None:
         self._inference = inference
         self._settings = inference.settings
         self._observer = observer
+        self._train = train
         self._behind = behind
         self._held = Held()
         model = self._settings.model_name
         self._infer_path = f"/v2/models/{model}/infer"
         self._handlers: dict[str, tuple[str, Handler]] = {
             "/predict": ("POST", self._predict),
+            "/train": ("POST", train.start),
             "/health": ("GET", self._health),
             "/info": ("GET", self._info),
         }
         if self._settings.fast_routes:
             self._handlers[self._infer_path] = ("POST", self._infer)
             self._handlers[f"/v1/models/{model}:predict"] = ("POST", self._v1)
+
+        # Paths that begin with the first and contain the second; these handlers see to the method themselves.
+        self._families: list[tuple[str, str, str, Handler]] = [
+            ("/v2/models/", "/versions/", "/v2/models/versions", self._versioned),
+            ("/v2/repository", "", "/v2/repository", self._repository),
+            ("/train/", "", "/train/NAME", self._training),
+        ]
+        if self._settings.fast_routes:
+            self._families += [
+                ("/v2/models/", "/infer", "/v2/models/infer", self._other_model),
+                ("/v1/models/", ":", "/v1/models/predict", self._other_model),
+            ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request, or passes it on."""
@@ -74,15 +89,9 @@ class Routes:
         """Returns a route's name for the metrics, its method and its handler; None for kserve's routes."""
         if (handler := self._handlers.get(path)) is not None:
             return path, *handler
-        if path.startswith("/v2/models/"):
-            if "/versions/" in path:
-                return "/v2/models/versions", method, self._versioned
-            if path.endswith("/infer") and self._settings.fast_routes:
-                return "/v2/models/infer", method, self._other_model
-        if path.startswith("/v1/models/") and ":" in path and self._settings.fast_routes:
-            return "/v1/models/predict", method, self._other_model
-        if path.startswith("/v2/repository"):
-            return "/v2/repository", method, self._repository
+        for start, part, route, any_method in self._families:
+            if path.startswith(start) and part in path:
+                return route, method, any_method
         return None
 
     async def _answer(self, route: str, method: str, handler: Handler, request: Request, send: Send) -> None:
@@ -197,6 +206,11 @@ class Routes:
             return _json({"name": name, "ready": True})
         return _json(metadata(name, self._version))
 
+    async def _training(self, request: Request) -> Response:
+        if request.method != "GET":
+            raise ServiceError("method_not_allowed", "This route takes GET alone; use that.")
+        return await self._train.look(request)
+
     async def _other_model(self, request: Request) -> Response:
         """Inference by a model that is not served, or by v1's `:explain`."""
         name = request.path.split("/")[3].partition(":")[0]
@@ -243,6 +257,8 @@ def _failed(error: ServiceError, request: Request, method: str) -> Response:
     headers: list[tuple[bytes, bytes]] = []
     if error.failure.retry_after is not None:
         headers.append((b"retry-after", str(error.failure.retry_after).encode()))
+    if error.code == "unauthorized":
+        headers.append((b"www-authenticate", b"Bearer"))
     if error.code == "method_not_allowed":
         headers.append((b"allow", method.encode()))
     return Response(error.failure.http, error.body(request.id), tuple(headers))

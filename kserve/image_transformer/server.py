@@ -17,15 +17,18 @@ from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.rest.server import RESTServer
 from prometheus_client import REGISTRY
 
+from image_transformer.cluster_training import ClusterTrainer
 from image_transformer.grpc_service import ImageServicer
 from image_transformer.http_protocol import GuardedProtocol, close_slow
 from image_transformer.inference import Inference
 from image_transformer.kserve_app import use_our_errors
 from image_transformer.kserve_model import ImageDataPlane, ImageModel
+from image_transformer.local_training import LocalTrainer
 from image_transformer.metrics import Metrics
 from image_transformer.observe import Observer
 from image_transformer.routes import Routes
 from image_transformer.settings import Settings
+from image_transformer.training import Trainer, TrainRoutes
 from image_transformer.triton import Triton
 from kserve import model_server
 
@@ -75,7 +78,8 @@ class ImageServer(model_server.ModelServer):
         inference = Inference(settings, triton, metrics)
         self.register_model(ImageModel(inference))
         self.dataplane = ImageDataPlane(inference, metadata.version("cnn-image"), self.registered_models)
-        http = self._http(inference, observer)
+        trainer = _trainer(settings)
+        http = self._http(inference, observer, TrainRoutes(trainer, settings.train_token.get_secret_value()))
         grpc = self._grpc(inference, observer)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -91,15 +95,17 @@ class ImageServer(model_server.ModelServer):
         log.info("ending once requests under way are answered")
         inference.closing = True
         http.should_exit = True
+        if trainer is not None:  # who waits for a training hears of its end
+            await trainer.close()
         await asyncio.gather(serving, grpc.stop(settings.grace_seconds))
         for watch in watches:
             watch.cancel()
         inference.close()
         triton.endpoints.close()
 
-    def _http(self, inference: Inference, observer: Observer) -> uvicorn.Server:
+    def _http(self, inference: Inference, observer: Observer, train: TrainRoutes) -> uvicorn.Server:
         rest = RESTServer(
-            Routes(inference, observer, model_server.app),  # type: ignore[arg-type] # uvicorn takes either
+            Routes(inference, observer, train, model_server.app),  # type: ignore[arg-type] # uvicorn takes either
             self.dataplane,
             self.model_repository_extension,
             self._settings.http_port,
@@ -128,6 +134,14 @@ class ImageServer(model_server.ModelServer):
         )
         server.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
         return server
+
+
+def _trainer(settings: Settings) -> Trainer | None:
+    if not settings.train_api:
+        return None
+    if settings.namespace:
+        return ClusterTrainer(settings.namespace)
+    return LocalTrainer(settings.state / "train")
 
 
 def _listen(host: str, port: int, variable: str) -> socket.socket:

@@ -1,8 +1,9 @@
 """What the transformer can be told: flags as KServe passes them, and environment variables."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt
+from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.contract import MODEL_NAME
@@ -52,7 +53,28 @@ class Settings(BaseSettings):
     health_seconds: PositiveFloat = Field(1, description="between looks at Triton")
     grace_seconds: PositiveFloat = Field(20, description="for requests under way when told to end")
 
+    train_api: bool = Field(False, description="offer POST /train")
+    train_token: SecretStr = Field(SecretStr(""), description="bearer token that POST /train asks for")
+    train_token_file: Path | None = Field(None, description="file with that token")
+    namespace: str | None = Field(
+        None, description="trainings are Jobs in this namespace, not processes here"
+    )
+    state: Path = Field(Path("var"), description="folder for the trainings' logs and outcomes")
+
     fast_routes: bool = Field(
         True, description="answer v1 and v2 inference ahead of kserve's own routing, which is slower"
     )
     log_requests: bool = Field(False, description="log a line for every request, not for failed ones alone")
+
+    @model_validator(mode="after")
+    def _training_needs_a_token(self) -> Self:
+        if self.train_token_file is not None:
+            try:
+                self.train_token = SecretStr(self.train_token_file.read_text().strip())
+            except OSError as error:
+                raise ValueError(f"the training token's file cannot be read: {error.strerror}") from None
+        if self.train_api and not self.train_token.get_secret_value():
+            raise ValueError(
+                "POST /train needs a token: set CNN_IMAGE_TRAIN_TOKEN or CNN_IMAGE_TRAIN_TOKEN_FILE"
+            )
+        return self

@@ -1,6 +1,7 @@
 """A Triton that a test can make slow, wrong or silent, and the transformer's routes without a socket."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,14 @@ from image_transformer.metrics import Metrics
 from image_transformer.observe import Observer
 from image_transformer.routes import Routes
 from image_transformer.settings import Settings
+from image_transformer.training import Trainer, TrainRoutes
 from image_transformer.triton import Triton
 from model.contract import IMAGE_SHAPE, MODEL_NAME
+
+# kserve reads the command line when it is imported; pytest's has flags that it takes for its own.
+with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(sys, "argv", sys.argv[:1])
+    import kserve  # noqa: F401
 
 EXAMPLES = Path(__file__).parents[2] / "model" / "sample" / "examples"
 
@@ -208,12 +215,12 @@ async def start_service(fake_triton: FakeTriton) -> AsyncIterator[StartService]:
     """Makes the transformer in front of `fake_triton`; settings by name."""
     made: list[Service] = []
 
-    async def start(**changes: Any) -> Service:
+    async def start(*, trainer: Trainer | None = None, **changes: Any) -> Service:
         settings = settings_of(predictor_host=f"127.0.0.1:{fake_triton.port}", **changes)
         metrics = Metrics()
         triton = Triton(settings.predictor_host, settings.model_name, settings.triton_seconds, metrics)
         inference = Inference(settings, triton, metrics)
-        routes = Routes(inference, Observer(metrics, log_all=False), no_route)
+        routes = Routes(inference, Observer(metrics, log_all=False), TrainRoutes(trainer, "token"), no_route)
         service = Service(settings, metrics, triton, inference, routes, fake_triton)
         made.append(service)
         await triton.probe()

@@ -1,0 +1,266 @@
+"""Triton killed, hung, restarted and replaced while clients keep asking; then everything at once, long."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+from serving import (
+    RunningTransformer,
+    RunningTriton,
+    SmallModel,
+    StartTransformer,
+    StartTriton,
+    free_port,
+    wait_until,
+)
+
+from model.decode import decode_image
+
+pytestmark = pytest.mark.slow
+
+SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "60"))
+
+
+@dataclass
+class Seen:
+    """What clients were answered.
+
+    Attributes:
+        statuses: How often each.
+        versions: How often each.
+        slowest: Seconds the slowest answer took.
+    """
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    versions: Counter[str] = field(default_factory=Counter)
+    slowest: float = 0.0
+
+
+class Client:
+    """A keep-alive connection that posts images and checks every answer."""
+
+    def __init__(self, port: int, images: list[bytes], seen: Seen) -> None:
+        self._port = port
+        self._images = images
+        self._seen = seen
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def run(self) -> None:
+        number = 0
+        while True:
+            number += 1
+            await self.ask(self._images[number % len(self._images)])
+
+    async def ask(self, image: bytes) -> int:
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = self._streams
+        started = time.monotonic()
+        writer.write(
+            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s"
+            % (len(image), image)
+        )
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
+        body = json.loads(await reader.readexactly(int(headers["content-length"])))
+        status = int(head.split(" ")[1])
+        self._seen.statuses[status] += 1
+        self._seen.slowest = max(self._seen.slowest, time.monotonic() - started)
+        if status == 200:
+            version = headers["x-model-version"]
+            self._seen.versions[version] += 1
+            wanted = SmallModel(int(version)).probs(decode_image(image)[None])[0]
+            assert np.allclose(body["probabilities"], wanted, atol=1e-5)
+        else:
+            assert set(body) == {"error", "code", "request_id"}
+            assert "retry-after" in headers
+            await asyncio.sleep(0.02)
+        return status
+
+
+@asynccontextmanager
+async def load(transformer: RunningTransformer, images: list[bytes]) -> AsyncIterator[Seen]:
+    """Sixteen clients ask as long as the block runs."""
+    seen = Seen()
+    tasks = [asyncio.create_task(Client(transformer.http_port, images, seen).run()) for _ in range(16)]
+    try:
+        yield seen
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if not isinstance(result, asyncio.CancelledError):
+            raise AssertionError("a client failed") from result  # noqa: TRY004
+
+
+async def until(happened: Callable[[], bool | Awaitable[bool]], seconds: float = 30) -> None:
+    async with asyncio.timeout(seconds):
+        while True:
+            result = happened()
+            if result if isinstance(result, bool) else await result:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def health(transformer: RunningTransformer) -> int:
+    async with httpx.AsyncClient() as client:
+        return (await client.get(transformer.url + "/health", timeout=20)).status_code
+
+
+def repository(folder: Path, *versions: int) -> Path:
+    """Folders `v7`, `v8`, … and a repository whose model is a link to the first of them."""
+    for version in versions:
+        SmallModel(version).write(folder / f"v{version}")
+    (folder / "serving").mkdir()
+    point_to(folder, versions[0])
+    return folder / "serving"
+
+
+def point_to(folder: Path, version: int) -> None:
+    link = folder / "serving" / "new"
+    link.symlink_to(folder / f"v{version}" / "cnn-image")
+    link.rename(folder / "serving" / "cnn-image")
+
+
+async def test_triton_killed_and_started_again(
+    start_triton: StartTriton, start_transformer: StartTransformer, tmp_path: Path, jpegs: list[bytes]
+) -> None:
+    port = free_port()
+    folder = repository(tmp_path, 7)
+    triton = start_triton(folder, http_port=port)
+    transformer = start_transformer(triton.address)
+    async with load(transformer, jpegs) as seen:
+        await until(lambda: seen.statuses[200] > 100)
+        triton.process.kill()
+        await until(lambda: seen.statuses[503] > 100)
+        assert await health(transformer) == 503
+        before = seen.statuses[200]
+        again = await asyncio.to_thread(start_triton, folder, http_port=port)
+        await until(lambda: seen.statuses[200] > before + 100)
+        assert await health(transformer) == 200
+    assert set(seen.statuses) == {200, 503}
+    assert seen.slowest < 8
+    again.stop()
+
+
+async def test_triton_hung_and_awake_again(
+    start_triton: StartTriton, start_transformer: StartTransformer, tmp_path: Path, jpegs: list[bytes]
+) -> None:
+    triton = start_triton(repository(tmp_path, 7))
+    transformer = start_transformer(triton.address)
+    async with load(transformer, jpegs) as seen:
+        await until(lambda: seen.statuses[200] > 100)
+        triton.process.send_signal(signal.SIGSTOP)
+        await until(lambda: seen.statuses[503] + seen.statuses[504] > 100)
+        assert await health(transformer) == 503
+        before = seen.statuses[200]
+        triton.process.send_signal(signal.SIGCONT)
+        await until(lambda: seen.statuses[200] > before + 100)
+        assert await health(transformer) == 200
+    assert set(seen.statuses) <= {200, 503, 504}
+    assert seen.slowest < 8
+    triton.stop()
+
+
+async def test_not_one_request_fails_over_a_new_version(
+    start_triton: StartTriton, start_transformer: StartTransformer, tmp_path: Path, jpegs: list[bytes]
+) -> None:
+    folder = repository(tmp_path, 7, 8)
+    triton = start_triton(folder, "--model-control-mode=explicit", "--load-model=cnn-image")
+    transformer = start_transformer(triton.address)
+    async with load(transformer, jpegs) as seen:
+        await until(lambda: seen.versions["7"] > 100)
+        for version in (8, 7, 8):
+            seen.versions.clear()
+            point_to(tmp_path, version)
+            status, body = await asyncio.to_thread(triton.post, "/v2/repository/models/cnn-image/load", {})
+            assert status == 200, body
+            await until(lambda version=version: seen.versions[str(version)] > 100)  # type: ignore[misc]
+    assert set(seen.statuses) == {200}
+    async with httpx.AsyncClient(base_url=transformer.url) as client:
+        await until(lambda: info_says(client, "8"))
+    triton.stop()
+
+
+async def info_says(client: httpx.AsyncClient, version: str) -> bool:
+    return bool((await client.get("/info")).json()["lineage"]["version"] == version)
+
+
+async def test_a_transformer_starts_before_its_triton(
+    start_triton: StartTriton, start_transformer: StartTransformer, tmp_path: Path
+) -> None:
+    port = free_port()
+    transformer = start_transformer(f"127.0.0.1:{port}", wait=False)
+    wait_until(lambda: b"serving" in transformer.log.read_bytes(), "the transformer's start")
+    await until(lambda: listening(transformer))
+    assert await health(transformer) == 503
+    triton = await asyncio.to_thread(start_triton, repository(tmp_path, 7), http_port=port)
+    await until(transformer.healthy)
+    triton.stop()
+
+
+async def listening(transformer: RunningTransformer) -> bool:
+    try:
+        await health(transformer)
+    except httpx.TransportError:
+        return False
+    return True
+
+
+def measured(process: psutil.Process) -> tuple[float, int]:
+    return process.memory_info().rss / 2**20, process.num_fds()
+
+
+async def test_a_long_run_of_everything_stays_flat(
+    start_transformer: StartTransformer, small_triton: RunningTriton, jpegs: list[bytes]
+) -> None:
+    """Good and bad images of all sizes, half bodies, hang-ups: memory and descriptors stay where they are."""
+    transformer = start_transformer(small_triton.address, body_seconds=0.5)
+    process = psutil.Process(transformer.process.pid)
+    rng = random.Random(0)
+    golden = [
+        path.read_bytes() for path in sorted((Path(__file__).parents[1] / "model" / "golden").iterdir())
+    ]
+
+    async def rude() -> None:
+        while True:
+            data = rng.choice(golden)
+            data = data[: rng.randrange(len(data))] if rng.random() < 0.5 else data
+            _, writer = await asyncio.open_connection("127.0.0.1", transformer.http_port)
+            length = len(data) + rng.choice((0, 0, 10))
+            path = rng.choice((b"/predict", b"/v2/models/cnn-image/infer", b"/v1/models/cnn-image:predict"))
+            writer.write(
+                b"POST %s HTTP/1.1\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % (path, length)
+            )
+            writer.write(data)
+            await asyncio.sleep(rng.choice((0, 0.01, 0.1)))
+            writer.transport.abort()
+
+    others = [asyncio.create_task(rude()) for _ in range(8)]
+    async with load(transformer, jpegs) as seen:
+        await asyncio.sleep(SOAK_SECONDS / 3)
+        memory, files = measured(process)
+        await asyncio.sleep(SOAK_SECONDS * 2 / 3)
+        memory_after, files_after = measured(process)
+    for task in others:
+        assert not task.done()
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    assert set(seen.statuses) == {200}
+    assert memory_after < memory + 15
+    assert files_after < files + 20
+    wait_until(lambda: measured(process)[1] < 40, "the connections' end")
+    assert b'"level":"error"' not in transformer.log.read_bytes()

@@ -1,0 +1,258 @@
+"""Real servers for tests: a small model of the contract's signature, Triton on it, a transformer in front."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model import contract
+
+ROOT = Path(__file__).parent.parent
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(happened: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    """Polls a condition; fails the test when it does not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not happen within {seconds} s")
+        time.sleep(0.02)
+
+
+@dataclass(frozen=True)
+class SmallModel:
+    """One linear layer and a softmax with the contract's names and shapes; other version, other weights."""
+
+    version: int
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        size = int(np.prod(contract.IMAGE_SHAPE))
+        shape = (size, len(contract.CLASSES))
+        return (np.random.default_rng(self.version).standard_normal(shape) / 2000).astype(np.float32)
+
+    def probs(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the model answers, computed by numpy."""
+        logits = images.reshape(len(images), -1).astype(np.float64) @ self.weights
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    def write(self, folder: Path) -> None:
+        """Writes `<folder>/cnn-image` as a whole model of a Triton repository."""
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+
+        size = int(np.prod(contract.IMAGE_SHAPE))
+        graph = helper.make_graph(
+            [
+                helper.make_node("Cast", [contract.INPUT_NAME], ["real"], to=TensorProto.FLOAT),
+                helper.make_node("Reshape", ["real", "flat_shape"], ["flat"]),
+                helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+                helper.make_node("Softmax", ["logits"], [contract.OUTPUT_NAME], axis=1),
+            ],
+            "small",
+            [
+                helper.make_tensor_value_info(
+                    contract.INPUT_NAME, TensorProto.UINT8, ["batch", *contract.IMAGE_SHAPE]
+                )
+            ],
+            [
+                helper.make_tensor_value_info(
+                    contract.OUTPUT_NAME, TensorProto.FLOAT, ["batch", len(contract.CLASSES)]
+                )
+            ],
+            [
+                numpy_helper.from_array(np.array([-1, size], np.int64), "flat_shape"),
+                numpy_helper.from_array(self.weights, "weights"),
+            ],
+        )
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+        onnx.checker.check_model(made)
+        model = folder / contract.MODEL_NAME
+        (model / str(self.version)).mkdir(parents=True)
+        onnx.save(made, model / str(self.version) / "model.onnx")
+        (model / "labels.txt").write_text("\n".join(contract.CLASSES) + "\n")
+        (model / "config.pbtxt").write_text(self.config(instances=1))
+        (model / "configs").mkdir()
+        (model / "configs" / "cpu-2.pbtxt").write_text(self.config(instances=2))
+
+    def config(self, instances: int) -> str:
+        shape = ", ".join(map(str, contract.IMAGE_SHAPE))
+        return f"""
+            name: "{contract.MODEL_NAME}"
+            backend: "onnxruntime"
+            max_batch_size: 64
+            input [{{ name: "{contract.INPUT_NAME}" data_type: TYPE_UINT8 dims: [{shape}] }}]
+            output [{{
+                name: "{contract.OUTPUT_NAME}" data_type: TYPE_FP32 dims: [{len(contract.CLASSES)}]
+                label_filename: "labels.txt"
+            }}]
+            instance_group [{{ count: {instances} kind: KIND_CPU }}]
+            version_policy {{ latest {{ num_versions: 1 }} }}
+            parameters {{ key: "intra_op_thread_count" value {{ string_value: "1" }} }}
+            parameters {{ key: "version" value {{ string_value: "{self.version}" }} }}
+            parameters {{ key: "decoder_version" value {{ string_value: "1" }} }}
+            parameters {{ key: "session.intra_op.allow_spinning" value {{ string_value: "0" }} }}
+        """
+
+
+@dataclass
+class RunningTriton:
+    """A Triton that a test started."""
+
+    process: subprocess.Popen[bytes]
+    http_port: int
+    grpc_port: int
+    metrics_port: int
+    repository: Path
+    log: Path
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.http_port}"
+
+    def ready(self) -> bool:
+        if self.process.poll() is not None:
+            pytest.fail(f"Triton ended with {self.process.returncode}:\n{self.log.read_text()[-3000:]}")
+        try:
+            with urllib.request.urlopen(f"http://{self.address}/v2/health/ready", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def post(self, path: str, body: dict[str, object]) -> tuple[int, dict[str, object]]:
+        """POSTs JSON; returns the status and the JSON answer."""
+        request = urllib.request.Request(
+            f"http://{self.address}{path}", json.dumps(body).encode(), method="POST"
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, json.loads(answer.read() or b"{}")
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read() or b"{}")
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+StartTriton = Callable[..., RunningTriton]
+
+
+def triton_starter(logs: Path, started: list[RunningTriton]) -> StartTriton:
+    def start(
+        repository: Path, *flags: str, http_port: int | None = None, wait: bool = True
+    ) -> RunningTriton:
+        ports = [http_port or free_port(), free_port(), free_port()]
+        names = ("--http-port", "--grpc-port", "--metrics-port")
+        log = logs / f"triton-{len(started)}.log"
+        with log.open("wb") as sink:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "triton_server", "--model-repository", str(repository)),
+                    *(part for pair in zip(names, map(str, ports), strict=True) for part in pair),
+                    *flags,
+                ],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT / "kserve")},
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+            )
+        running = RunningTriton(process, ports[0], ports[1], ports[2], repository, log)
+        started.append(running)
+        if wait:
+            wait_until(running.ready, "Triton's start", 60)
+        return running
+
+    return start
+
+
+@dataclass
+class RunningTransformer:
+    """A transformer in a process of its own."""
+
+    process: subprocess.Popen[bytes]
+    http_port: int
+    grpc_port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    def healthy(self) -> bool:
+        if self.process.poll() is not None:
+            pytest.fail(
+                f"the transformer ended with {self.process.returncode}:\n{self.log.read_text()[-3000:]}"
+            )
+        try:
+            return httpx.get(self.url + "/health", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+StartTransformer = Callable[..., RunningTransformer]
+
+
+def transformer_starter(logs: Path, started: list[RunningTransformer]) -> StartTransformer:
+    """Returns a function that starts a transformer in front of an address; settings by name."""
+
+    def start(predictor_host: str, *, wait: bool = True, **settings: object) -> RunningTransformer:
+        http, grpc = free_port(), free_port()
+        log = logs / f"transformer-{len(started)}.log"
+        with log.open("wb") as sink:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "image_transformer", f"--predictor_host={predictor_host}"),
+                    *(f"--http_port={http}", f"--grpc_port={grpc}", "--host=127.0.0.1"),
+                ],
+                env={
+                    **os.environ,
+                    **{f"CNN_IMAGE_{name.upper()}": str(text) for name, text in settings.items()},
+                },
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+            )
+        running = RunningTransformer(process, http, grpc, log)
+        started.append(running)
+        if wait:
+            wait_until(running.healthy, "the transformer's start", 60)
+        return running
+
+    return start
