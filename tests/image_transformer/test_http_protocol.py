@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import uvicorn
-from image_transformer.http_protocol import GuardedProtocol
 from uvicorn.server import ServerState
+
+from image_transformer.http_protocol import GuardedProtocol
 
 
 class Wire:
@@ -58,9 +59,8 @@ async def exchange(app: Any, request: bytes) -> Wire:
     protocol = GuardedProtocol(config, state, {}, asyncio.get_running_loop())
     wire = Wire()
     protocol.connection_made(wire)  # type: ignore[arg-type]
-    protocol.data_received(request)
-    while state.tasks:
-        await asyncio.sleep(0)
+    protocol.data_received(request)  # noqa: ASYNC110
+    await asyncio.gather(*state.tasks)
     await asyncio.sleep(0)
     return wire
 
