@@ -4,20 +4,15 @@ Beside the repository the shared test cluster may lie; images are then built and
 cluster they are expected to be there: `make images`, then a registry, kind or k3d (docs/kubernetes.md).
 """
 
-import json
 import os
 import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from cluster.kube import ROOT, Namespace, run, say
-
-CLUSTER = ROOT.parent / "shared" / "cluster" / "cluster"
-DATA = ROOT.parent / "shared" / "data" / "cifar10-jpeg.tar.xz"
-TRAIN_IMAGE = os.environ.get("TRAIN_IMAGE", "cnn-image-train:0.1.0")
+from cluster.kube import CLUSTER, ROOT, Namespace, run, say
+from cluster.volumes import discard, seed_data
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -53,62 +48,10 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[Namespace]:
     if request.session.testsfailed and os.environ.get("KEEP"):
         say(f"{fresh.name} is kept (KEEP is set)")
         return
-    run("kubectl", "delete", "namespace", fresh.name, "--wait=true", "--timeout=180s", seconds=200)
-    _free_volumes(fresh.name)
+    discard(fresh)
 
 
 @pytest.fixture(scope="module")
 def data(namespace: Namespace) -> str:
     """A volume claim with CIFAR-10; returns its name."""
     return seed_data(namespace)
-
-
-def seed_data(namespace: Namespace, claim: str = "cifar10") -> str:
-    """Make a claim and put the archive there, through a pod."""
-    if not DATA.exists():
-        pytest.skip(f"no CIFAR-10 at {DATA}")
-    namespace.kubectl("apply", "-f", "-", stdin=_SEED.format(claim=claim, image=TRAIN_IMAGE))
-    namespace.kubectl("wait", "--for=condition=Ready", "pod/seed", "--timeout=120s")
-    put = ("exec", "-i", "seed", "--", "sh", "-c", "cat > /data/cifar10.tar.xz")
-    namespace.kubectl(*put, stdin=DATA.read_bytes())
-    namespace.kubectl("delete", "pod", "seed", "--grace-period=0", "--force")
-    return claim
-
-
-_SEED = """
-apiVersion: v1
-kind: PersistentVolumeClaim
-metadata: {{name: {claim}}}
-spec:
-  accessModes: [ReadWriteOnce]
-  resources: {{requests: {{storage: 1Gi}}}}
----
-apiVersion: v1
-kind: Pod
-metadata: {{name: seed}}
-spec:
-  restartPolicy: Never
-  securityContext:
-    {{runAsNonRoot: true, runAsUser: 1000, fsGroup: 1000, seccompProfile: {{type: RuntimeDefault}}}}
-  containers:
-    - name: seed
-      image: {image}
-      imagePullPolicy: IfNotPresent
-      command: [sleep, "600"]
-      securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}
-      volumeMounts: [{{name: data, mountPath: /data}}]
-  volumes: [{{name: data, persistentVolumeClaim: {{claimName: {claim}}}}}]
-"""
-
-
-def _free_volumes(namespace: str) -> None:
-    """Empty this machine's local volumes that the namespace had, so that the next claim finds one."""
-    if not CLUSTER.exists():
-        return
-    for volume in json.loads(run("kubectl", "get", "pv", "-o", "json"))["items"]:
-        folder = Path(volume["spec"].get("local", {}).get("path", "/nowhere"))
-        if volume["spec"].get("claimRef", {}).get("namespace") == namespace and folder.is_dir():
-            for entry in folder.iterdir():
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            free = '[{"op": "remove", "path": "/spec/claimRef"}]'
-            run("kubectl", "patch", "pv", volume["metadata"]["name"], "--type=json", "-p", free)

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "cnn-image"
+CLUSTER = ROOT.parent / "shared" / "cluster" / "cluster"
+DATA = ROOT.parent / "shared" / "data" / "cifar10-jpeg.tar.xz"
 
 
 def say(text: str) -> None:

@@ -1,6 +1,7 @@
 """JSON schemas for kubeconform, made of what the cluster itself says about its kinds, custom ones too."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,12 @@ from cluster.kube import run
 _ANY_OF = {"int-or-string": ["string", "integer"]}
 
 
-def write_schemas(folder: Path, kinds: set[tuple[str, str]]) -> str:
+def write_schemas(folder: Path, groups: set[str]) -> str:
     """Write a strict schema for each kind.
 
     Args:
         folder: To write to.
-        kinds: As (apiVersion, kind).
+        groups: The API groups wanted.
 
     Returns:
         kubeconform's -schema-location.
@@ -24,13 +25,25 @@ def write_schemas(folder: Path, kinds: set[tuple[str, str]]) -> str:
         _strict(definition)
     for name, definition in definitions.items():
         for which in definition.get("x-kubernetes-group-version-kind", []):
-            version = f"{which['group']}/{which['version']}".removeprefix("/")
-            if (version, which["kind"]) in kinds:
+            if which["group"] in groups:
                 group = which["group"].split(".")[0]
                 suffix = "-".join(part for part in (group, which["version"]) if part)
                 path = folder / f"{which['kind'].lower()}-{suffix}.json"
-                path.write_text(json.dumps({"$ref": f"#/definitions/{name}", "definitions": definitions}))
+                used = _reachable(name, definitions)
+                path.write_text(json.dumps({"$ref": f"#/definitions/{name}", "definitions": used}))
     return str(folder / "{{.ResourceKind}}{{.KindSuffix}}.json")
+
+
+def _reachable(name: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    """The definitions that one needs, so that kubeconform does not compile all of them for each kind."""
+    found: dict[str, Any] = {}
+    waiting = [name]
+    while waiting:
+        each = waiting.pop()
+        if each not in found:
+            found[each] = definitions[each]
+            waiting += re.findall(r'"#/definitions/([^"]+)"', json.dumps(definitions[each]))
+    return found
 
 
 def _strict(schema: Any) -> None:

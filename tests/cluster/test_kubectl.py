@@ -1,0 +1,112 @@
+"""The product by `kubectl apply -f k8s/`, and the InferenceService by itself."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from cluster.kube import ROOT, Namespace, run, say, wait_for
+from cluster.load import Load
+from cluster.release import EXAMPLES
+from cluster.store import TrialStore, make_versions
+from cluster.volumes import discard, seed_data
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
+
+IMAGE = (EXAMPLES / "bird.jpg").read_bytes()
+ANNOTATIONS = ("s3-endpoint=cnn-image-minio:9000", "s3-usehttps=0", "s3-region=us-east-1")
+
+
+@pytest.fixture(scope="module")
+def namespace() -> Iterator[Namespace]:
+    """The namespace that k8s/ names, with the Secret and the claim that docs/kubernetes.md asks for."""
+    fixed = Namespace("cnn-image")
+    if run("kubectl", "get", "namespace", "cnn-image", "--ignore-not-found"):
+        discard(fixed)
+    run("kubectl", "apply", "-f", ROOT / "k8s" / "00-namespace.yaml")
+    fixed.kubectl(
+        *("create", "secret", "generic", "cnn-image-store"),
+        *("--from-literal=AWS_ACCESS_KEY_ID=someone", "--from-literal=AWS_SECRET_ACCESS_KEY=a-long-password"),
+    )
+    annotations = [f"serving.kserve.io/{each}" for each in ANNOTATIONS]
+    fixed.kubectl("annotate", "secret", "cnn-image-store", *annotations)
+    yield fixed
+    discard(fixed)
+
+
+@pytest.fixture(scope="module")
+def store(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrialStore]:
+    """MinIO out of k8s/ with two versions, the first promoted."""
+    run("kubectl", "apply", "-f", ROOT / "k8s" / "serviceaccounts.yaml", "-f", ROOT / "k8s" / "minio.yaml")
+    versions = make_versions(tmp_path_factory.mktemp("versions"), 2)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        filled = TrialStore(namespace, monkeypatch)
+        filled.upload(versions)
+        filled.promote(1)
+        yield filled
+
+
+def pods(namespace: Namespace) -> set[str]:
+    found = [*namespace.pods("predictor"), *namespace.pods("transformer")]
+    return {pod["metadata"]["uid"] for pod in found}
+
+
+def outside(namespace: Namespace) -> str:
+    """The service's address on this machine, by a Service of the test's own beside k8s/."""
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "outside"},
+        "spec": {
+            "type": "NodePort",
+            "selector": {"app.kubernetes.io/name": "cnn-image", "app.kubernetes.io/component": "transformer"},
+            "ports": [{"port": 80, "targetPort": 8080}],
+        },
+    }
+    namespace.kubectl("apply", "-f", "-", stdin=json.dumps(service))
+    return f"http://127.0.0.1:{namespace.get('service', 'outside')['spec']['ports'][0]['nodePort']}"
+
+
+def ask(url: str) -> httpx.Response:
+    return httpx.post(f"{url}/predict", files={"file": ("bird.jpg", IMAGE)}, timeout=30)
+
+
+def test_applied_twice_with_a_promotion_between(namespace: Namespace, store: TrialStore) -> None:
+    seed_data(namespace)
+    say("kubectl apply -f k8s/")
+    run("kubectl", "apply", "-f", ROOT / "k8s")
+    deploy = next(name for name in namespace.names("job") if "cnn-image-deploy" in name).partition("/")[2]
+    wait_for(lambda: namespace.job_end(deploy) == "Complete", "the deploy Job", 600)
+    train = wait_for(lambda: namespace.job_end("cnn-image-train-1"), "the training Job", 300)
+    assert train == "Complete"
+    assert "promoted" in namespace.kubectl("logs", "job/cnn-image-train-1", "-c", "cnn-image")
+    url = outside(namespace)
+    assert ask(url).headers["X-Model-Version"] == "1"
+    namespace.job("promote", "promote", "2", "--override-gate", "a test")
+    before = pods(namespace)
+    with Load(url, IMAGE) as load:
+        run("kubectl", "apply", "-f", ROOT / "k8s")
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            assert namespace.served_uri().endswith("/versions/000002")
+            time.sleep(1)
+    assert pods(namespace) == before
+    assert load.answers.failed == {}
+    assert set(load.answers.versions) == {"2"}
+
+
+def test_the_inferenceservice_by_itself(namespace: Namespace, store: TrialStore) -> None:
+    for kind in ("job", "cronjob", "configmap/cnn-image-inferenceservice", "isvc", "role", "rolebinding"):
+        which = (kind,) if "/" in kind else (kind, "--all")
+        namespace.kubectl("delete", *which, "--wait=true")
+    manifest = Path(ROOT / "k8s" / "pinned" / "inferenceservice.yaml")
+    kinds = {each["kind"] for each in yaml.safe_load_all(manifest.read_text()) if each}
+    assert kinds == {"InferenceService", "Service", "ServiceAccount", "ServingRuntime"}
+    run("kubectl", "apply", "-f", manifest)
+    namespace.kubectl("wait", "--for=condition=Ready", "isvc/cnn-image", "--timeout=300s", seconds=310)
+    url = outside(namespace)
+    wait_for(lambda: ask(url).status_code == 200, "an answer", 60)
+    assert ask(url).headers["X-Model-Version"] == "1"
