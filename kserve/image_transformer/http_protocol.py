@@ -50,39 +50,6 @@ class GuardedProtocol(HttpToolsProtocol):
     """One client's connection.
 
     uvicorn's parser takes a head of any length, and waits for its end for ever: both are limited here. A
-    timer for each connection would cost more than the limit is worth; `close_slow` looks at all of them.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._held = b""
-
-    def write(self, data: bytes) -> None:
-        if self._held:
-            self._transport.write(self._held + data)
-            self._held = b""
-        elif data:
-            self._held = data
-            self._loop.call_soon(self._flush)
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._held:
-            self._transport.write(self._held)
-            self._held = b""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-
-class GuardedProtocol(HttpToolsProtocol):
-    """One client's connection.
-
-    uvicorn's parser takes a head of any length, and waits for its end for ever: both are limited here. A
     timer for each connection would cost more than the limit is worth: `close_slow` looks at all of them.
     """
 
