@@ -24,6 +24,9 @@ from jobs.serving_folder import ServingFolder
 from jobs.settings import Settings
 
 DEPLOY_SECONDS = 120.0
+PREFLIGHT_IMAGES = 507
+"""Held-out images beside the five examples, on which Triton must equal ONNX Runtime before it serves."""
+
 _POLL_SECONDS = 0.1
 
 
@@ -142,7 +145,7 @@ class LaptopDeployer:
         )
         try:
             await child.start()
-            known = await asyncio.to_thread(known_images, folder, version)
+            known = await asyncio.to_thread(known_images, folder, version, more=PREFLIGHT_IMAGES)
             await asyncio.to_thread(_verify_triton, ports.url, known)
         finally:
             await child.stop()
