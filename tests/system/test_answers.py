@@ -4,6 +4,7 @@ import base64
 import json
 import subprocess
 import sys
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -57,12 +58,20 @@ def check(answers: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
     np.testing.assert_array_equal(answers.argmax(axis=1)[clear], expected.argmax(axis=1)[clear])
 
 
+def post(client: httpx.Client, data: bytes) -> httpx.Response:
+    """The answer to one picture; asked again, as clients do, while the service says that it is too busy."""
+    for _ in range(20):
+        answer = client.post("/predict", files={"file": ("a.jpg", data, "image/jpeg")})
+        if answer.status_code not in {429, 503, 504}:
+            break
+        time.sleep(float(answer.headers["Retry-After"]))
+    return answer
+
+
 def test_predict(served: Any, expected: Expected) -> None:
     def ask(part: list[bytes]) -> list[dict[str, Any]]:
         with httpx.Client(base_url=served.url, timeout=30) as client:
-            answers = [
-                client.post("/predict", files={"file": ("a.jpg", data, "image/jpeg")}) for data in part
-            ]
+            answers = [post(client, data) for data in part]
         assert {(answer.status_code, answer.headers["X-Model-Version"]) for answer in answers} == {(200, "1")}
         return [answer.json() for answer in answers]
 
