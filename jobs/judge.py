@@ -64,7 +64,7 @@ def _judge(store: Store, version: int, test: Split, settings: Settings) -> Verdi
     pictures: dict[str, bytes] = {}
     if champion is None:
         best, flips = None, None
-        checks = gate.first_checks(mine, settings.gate_floor)
+        checks = gate.first_checks(mine, settings.gate_floor, settings.gate_class_floor)
     else:
         best = max(past, key=lambda answers: float(answers.right(test.labels).mean()))
         flips = gate.flips(candidate, champion, test.labels)

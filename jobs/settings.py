@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     gate_floor: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.7, description="accuracy that the first version of all must reach"
     )
+    gate_class_floor: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.45, description="accuracy on each class that the first version of all must reach"
+    )
 
     namespace: str | None = Field(None, description="serve on Kubernetes, in this namespace")
     service_url: str | None = Field(None, description="of the service there, from outside the cluster")
