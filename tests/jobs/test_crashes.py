@@ -17,18 +17,19 @@ class KilledError(BaseException):
 
 
 class Fuse:
-    """Lets some calls through, then blows at every one until it is mended."""
+    """Lets some calls through, then blows: at every one from there on, or once."""
 
-    def __init__(self, calls: int, error: Callable[[], BaseException]) -> None:
+    def __init__(self, calls: int, error: Callable[[], BaseException], *, once: bool) -> None:
         self.left = calls
         self.error = error
+        self.once = once
         self.blown = False
 
     def check(self) -> None:
-        if self.left == 0:
+        if self.left == 0 and not (self.once and self.blown):
             self.blown = True
             raise self.error()
-        self.left -= 1
+        self.left = max(0, self.left - 1)
 
 
 class Fused:
@@ -76,7 +77,11 @@ def unreachable() -> BaseException:
     return UnreachableError("The store does not answer; try again.")
 
 
-@pytest.mark.parametrize("error", [KilledError, unreachable], ids=["killed", "store away"])
+@pytest.mark.parametrize(
+    ("error", "once"),
+    [(KilledError, False), (unreachable, False), (unreachable, True)],
+    ids=["killed", "store away", "store away for a moment"],
+)
 @pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
 @pytest.mark.parametrize(("change", "start", "end"), [(promote_2, 1, 2), (back_to_1, 2, 1)])
 def test_cut_off_anywhere_then_done_again(
@@ -84,11 +89,11 @@ def test_cut_off_anywhere_then_done_again(
     start: int,
     end: int,
     error: Callable[[], BaseException],
+    once: bool,
     after: bool,
     store: Store,
     publish: Any,
     deployer: Any,
-    tmp_path: Any,
 ) -> None:
     publish(), publish()
     base = [("promote", 1)] if start == 1 else [("promote", 1), ("promote", 2)]
@@ -100,7 +105,7 @@ def test_cut_off_anywhere_then_done_again(
             store.ledger.record("promote", version, by="me", reason="base", after=number)
         deployer.live = start
 
-        fuse = Fuse(calls, error)
+        fuse = Fuse(calls, error, once=once)
         try:
             change(fused_store(store, fuse, after=after), Fused(deployer, fuse, after=after))
         except (KilledError, UnreachableError):
