@@ -5,6 +5,7 @@ all); as one compiled function with a gradient of its own they cost a fifth of t
 `tests/model/test_forward.py` holds the two passes equal: values, gradients and moving statistics.
 """
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from model.network import CHANNELS
@@ -65,17 +66,14 @@ def _norm_relu_pool(x: Any, norm: "keras.layers.BatchNormalization") -> Any:
     return tf.cast(y, x.dtype)
 
 
+@functools.cache
 def _fused() -> Any:
-    """The compiled function; made once, late, because TensorFlow takes seconds to import."""
-    global _compiled  # noqa: PLW0603
-    if _compiled is None:
-        import tensorflow as tf
+    """Compile the function below; late, because TensorFlow takes seconds to import."""
+    import tensorflow as tf
 
-        _compiled = tf.function(_norm_relu_pool_math, jit_compile=True, autograph=False)
-    return _compiled
-
-
-_compiled: Any = None
+    # On a GPU these sweeps cost little, and XLA needs files that pip's CUDA packages do not always show it.
+    on_cpu = not tf.config.list_physical_devices("GPU")
+    return tf.function(_norm_relu_pool_math, jit_compile=on_cpu, autograph=False)
 
 
 def _norm_relu_pool_math(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
