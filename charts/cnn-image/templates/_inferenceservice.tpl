@@ -47,7 +47,7 @@ spec:
         httpGet: {path: /v2/health/live, port: 8000}
         periodSeconds: 10
         failureThreshold: 6
-        timeoutSeconds: 5
+        timeoutSeconds: 10
       lifecycle:
         preStop: {sleep: {seconds: {{ $serving.drainSeconds }}}}
       volumeMounts:
