@@ -5,8 +5,9 @@ AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_CA_BUNDLE, profiles, a service account's 
 """
 
 import contextlib
+import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -16,10 +17,12 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    HTTPClientError,
     IncompleteReadError,
     ReadTimeoutError,
     ResponseStreamingError,
 )
+from botocore.parsers import ResponseParserError
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from export.blobs import Blob, check_key
@@ -34,11 +37,26 @@ _ATTEMPTS: Final = 4
 _WRITER: Final = "writer"
 
 
+class _CutShortError(HTTPClientError):  # type: ignore[misc]
+    """An answer ended early, in a way that the HTTP client takes for its end: within the headers, say."""
+
+    fmt = "The answer was cut short"
+
+
 def _goes_away(error: BaseException) -> bool:
-    """What botocore does not try again by itself: a body that breaks off, two conditional writes at once."""
+    """What botocore does not try again by itself: an answer that breaks off, two writes at once."""
     if isinstance(error, ClientError):
         return code_of(error) == "ConditionalRequestConflict"
-    return isinstance(error, ResponseStreamingError | IncompleteReadError | ReadTimeoutError)
+    return isinstance(error, _CutShortError | ResponseStreamingError | IncompleteReadError | ReadTimeoutError)
+
+
+@contextlib.contextmanager
+def _whole_answer() -> Iterator[None]:
+    """What botocore cannot read of an answer was cut."""
+    try:
+        yield
+    except (ResponseParserError, ValueError) as error:
+        raise _CutShortError from error
 
 
 _again = retry(
@@ -85,7 +103,7 @@ class S3Blobs:
         """See `export.blobs.Blobs.read`."""
         with self._explained(key):
             try:
-                return self._read(self._key(key))
+                return self._read(self._key(key))[0]
             except ClientError as error:
                 if code_of(error) not in {"NoSuchKey", "404"}:
                     raise
@@ -103,10 +121,7 @@ class S3Blobs:
     def list(self, prefix: str) -> list[str]:
         """See `export.blobs.Blobs.list`."""
         with self._explained(prefix):
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=f"{self._prefix}{prefix}"
-            )
-            keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+            keys = self._list(f"{self._prefix}{prefix}")
         return sorted(key.removeprefix(self._prefix) for key in keys)
 
     def delete(self, key: str) -> None:
@@ -118,13 +133,37 @@ class S3Blobs:
         return self._prefix + check_key(key)
 
     @_again
-    def _read(self, full_key: str) -> Blob:
-        answer = self._client.get_object(Bucket=self._bucket, Key=full_key)
-        data = answer["Body"].read()
+    def _list(self, full_prefix: str) -> Sequence[str]:
+        keys = []
+        with _whole_answer():
+            pages = list(
+                self._client.get_paginator("list_objects_v2").paginate(
+                    Bucket=self._bucket, Prefix=full_prefix
+                )
+            )
+        for page in pages:
+            # Without this, an answer that lost its body would look like an empty store.
+            if "IsTruncated" not in page:
+                raise _CutShortError
+            keys += [item["Key"] for item in page.get("Contents", [])]
+        return keys
+
+    @_again
+    def _read(self, full_key: str) -> tuple[Blob, str]:
+        """An object and its writer's mark."""
+        with _whole_answer():
+            answer = self._client.get_object(Bucket=self._bucket, Key=full_key)
+            data = answer["Body"].read()
+        if (
+            not {"ETag", "LastModified", "ContentLength"} <= answer.keys()
+            or len(data) != answer["ContentLength"]
+        ):
+            raise _CutShortError
         # Both times are the store's, so this machine's clock does not matter.
         date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
         now = parsedate_to_datetime(date) if date else datetime.now(UTC)
-        return Blob(data, answer["ETag"], max(0.0, (now - answer["LastModified"]).total_seconds()))
+        blob = Blob(data, answer["ETag"], max(0.0, (now - answer["LastModified"]).total_seconds()))
+        return blob, str(answer["Metadata"].get(_WRITER, ""))
 
     def _write(self, key: str, data: bytes, refusal: StoreError, **condition: str) -> str:
         """Write under a condition; return the new object's tag, or raise `refusal`."""
@@ -137,20 +176,24 @@ class S3Blobs:
                 if code_of(error) not in {"PreconditionFailed", "412", "NoSuchKey"}:
                     raise
             try:
-                there = self._client.head_object(Bucket=self._bucket, Key=self._key(key))
+                # Read whole and not only its head: headers may be cut, a body of the right length may not.
+                there, writer = self._read(self._key(key))
             except ClientError as error:
-                if code_of(error) != "404":
+                if code_of(error) not in {"NoSuchKey", "404"}:
                     raise
                 raise refusal from None
-        if there["Metadata"].get(_WRITER) != mark:
+        if writer != mark:
             raise refusal
-        return str(there["ETag"])
+        return there.tag
 
     @_again
     def _put(self, full_key: str, data: bytes, mark: str, condition: dict[str, str]) -> str:
-        answer = self._client.put_object(
-            Bucket=self._bucket, Key=full_key, Body=data, Metadata={_WRITER: mark}, **condition
-        )
+        with _whole_answer():
+            answer = self._client.put_object(
+                Bucket=self._bucket, Key=full_key, Body=data, Metadata={_WRITER: mark}, **condition
+            )
+        if "ETag" not in answer:
+            raise _CutShortError
         return str(answer["ETag"])
 
     @contextlib.contextmanager
@@ -172,6 +215,15 @@ def _client() -> Any:
         response_checksum_validation="when_required",
         # An endpoint of one's own seldom has a DNS name for every bucket; Amazon's endpoint takes both.
         s3={"addressing_style": "path"},
-        region_name=session.region_name or "us-east-1",
+        # boto3 itself reads AWS_DEFAULT_REGION and the profile, Amazon's other clients AWS_REGION.
+        region_name=session.region_name or os.environ.get("AWS_REGION") or "us-east-1",
     )
-    return session.client("s3", config=config)
+    client = session.client("s3", config=config)
+    # botocore asks before it sends a body, and waits for ever where the connection ends within "100 Continue"
+    # (AWSConnection._consume_headers, 1.44); objects are small, so nothing is lost by sending them at once.
+    client.meta.events.register_last("before-call.s3", _without_expect)
+    return client
+
+
+def _without_expect(params: dict[str, Any], **_: object) -> None:
+    params["headers"].pop("Expect", None)

@@ -130,28 +130,38 @@ def _explain_answer(error: ClientError, url: str, endpoint: str, what: str) -> S
 
 
 def _explain_silence(error: Exception, url: str, endpoint: str) -> StoreError:
-    text = str(error).rstrip(".")
+    text = " ".join(str(error).split()).rstrip(".")
     if isinstance(error, _NO_CREDENTIALS):
         return CredentialsError(
             f"There are no credentials for {url} ({text}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
         )
     if isinstance(error, boto.SSLError):
         return _explain_tls(text, endpoint)
-    if isinstance(error, boto.HTTPClientError | boto.IncompleteReadError):
+    if isinstance(error, boto.ConnectionClosedError) and endpoint.startswith("http://"):
         return UnreachableError(
-            f"The S3 at {endpoint} does not answer ({type(error).__name__}); check AWS_ENDPOINT_URL and the"
-            " network, then try again."
+            f"The S3 at {endpoint} closed the connection; try again, or write https:// in AWS_ENDPOINT_URL"
+            " if it speaks TLS."
         )
-    if isinstance(error, OSError):
-        return TlsError(
-            f"The file that AWS_CA_BUNDLE names cannot be read ({text}); give a certificate in PEM."
+    if isinstance(error, boto.ConnectionError | boto.HTTPClientError | boto.IncompleteReadError):
+        return UnreachableError(
+            f"The S3 at {endpoint} does not answer ({type(error).__name__.lstrip('_')});"
+            " check AWS_ENDPOINT_URL and the network, then try again."
         )
-    return StoreError(f"The settings for {url} make no sense ({text}); check the AWS_* variables.")
+    return StoreError(f"The address {url} or the AWS_* variables make no sense ({text}); check them.")
 
 
 def _explain_tls(text: str, endpoint: str) -> TlsError:
+    reason = text.rpartition("certificate verify failed: ")[2].partition(" (_ssl")[0]
+    if "No such file" in text or "NO_CERTIFICATE_OR_CRL_FOUND" in text or "PEM lib" in text:
+        return TlsError(
+            "The file that AWS_CA_BUNDLE names holds no certificate; put the authority's there, in PEM."
+        )
+    if "doesn't match" in text or "mismatch" in text:
+        return TlsError(
+            f"The certificate of the S3 at {endpoint} is for another name ({reason});"
+            " write that one in AWS_ENDPOINT_URL."
+        )
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        reason = text.rpartition("certificate verify failed: ")[2].partition(" (_ssl")[0]
         return TlsError(
             f"The certificate of the S3 at {endpoint} is refused ({reason}); put its authority's certificate"
             " into a file and name that in AWS_CA_BUNDLE."
