@@ -33,19 +33,26 @@ class Piece:
 
 
 class Batcher:
-    """The queue in front of Triton."""
+    """The queue in front of Triton.
+
+    Attributes:
+        images_per_piece: A request with more images is cut into such pieces, so that they are decoded and
+            classified side by side.
+    """
 
     def __init__(
         self,
         triton: Triton,
         *,
+        images_per_piece: int,
         images_per_call: int,
         calls_in_flight: int,
         max_queued: int,
         max_wait: float,
         metrics: Metrics,
     ) -> None:
-        self.images_per_call = images_per_call
+        self.images_per_piece = min(images_per_piece, images_per_call)
+        self._images_per_call = images_per_call
         self._triton = triton
         self._calls_per_endpoint = calls_in_flight
         self._max_queued = max_queued
@@ -54,6 +61,7 @@ class Batcher:
         self._queue: deque[Piece] = deque()
         self._queued = 0
         self._under_way = 0
+        self._pump_is_due = False
         metrics.queued_images = lambda: self._queued
         triton.on_change = self._changed
 
@@ -68,7 +76,7 @@ class Batcher:
         """Queues images.
 
         Args:
-            pixels: At most `images_per_call` contiguous images, `[32, 32, 3]` each.
+            pixels: At most `images_per_piece` contiguous images, `[32, 32, 3]` each.
             alive: Asked before they are sent.
 
         Returns:
@@ -77,7 +85,10 @@ class Batcher:
         piece = Piece(pixels, alive, self._loop.time(), self._loop.create_future())
         self._queue.append(piece)
         self._queued += piece.count
-        self._pump()
+        if not self._pump_is_due:
+            # Not at once: what came in by the same turn of the event loop goes out together.
+            self._pump_is_due = True
+            self._loop.call_soon(self._pump)
         return piece.future
 
     def _changed(self) -> None:
@@ -92,17 +103,20 @@ class Batcher:
                 piece.future.set_exception(self._triton.unavailable())
 
     def _pump(self) -> None:
-        limit = self._calls_per_endpoint * max(1, self._triton.endpoints.healthy)
-        while self._queue and self._under_way < limit:
-            if pieces := self._next():
+        self._pump_is_due = False
+        endpoints = max(1, self._triton.endpoints.healthy)
+        while self._queue and self._under_way < self._calls_per_endpoint * endpoints:
+            # A fair share, so that no instance of the model idles while another has all the work. One call
+            # an endpoint only bridges the time between an answer and the next request.
+            share = -(-self._queued // (max(1, self._calls_per_endpoint - 1) * endpoints))
+            if pieces := self._next(min(self._images_per_call, max(self.images_per_piece, share))):
                 self._under_way += 1
                 pixels = b"".join(image.data for piece in pieces for image in piece.pixels)
                 count = sum(piece.count for piece in pieces)
                 self._triton.infer(pixels, count, partial(self._answered, pieces))
 
-    def _next(self) -> list[Piece]:
+    def _next(self, room: int) -> list[Piece]:
         pieces: list[Piece] = []
-        room = self.images_per_call
         oldest = self._loop.time() - self._max_wait
         while self._queue and self._queue[0].count <= room:
             piece = self._queue.popleft()

@@ -25,6 +25,7 @@ class Inference:
         self.metrics = metrics
         self._batcher = Batcher(
             triton,
+            images_per_piece=settings.images_per_piece,
             images_per_call=settings.images_per_call,
             calls_in_flight=settings.calls_in_flight,
             max_queued=settings.max_queued_images,
@@ -92,7 +93,7 @@ class Inference:
         if len(encoded) == 1:
             pixels = [await self._decode(encoded[0], None)]
             return pixels, [await self._batcher.submit(pixels, alive)]
-        size = self._batcher.images_per_call
+        size = self._batcher.images_per_piece
         pixels = []
         sent: list[asyncio.Future[Probabilities]] = []
         try:
@@ -116,7 +117,7 @@ class Inference:
         self, pixels: Sequence[Pixels], answers: Sequence[Probabilities], alive: Alive
     ) -> Probabilities:
         """Joins the calls of one request; asks again where a new version came between two of them."""
-        size = self._batcher.images_per_call
+        size = self._batcher.images_per_piece
         for _ in range(3):
             if answers and len({answer.version for answer in answers}) == 1:
                 return Probabilities(np.concatenate([answer.probs for answer in answers]), answers[0].version)

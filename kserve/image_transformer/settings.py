@@ -37,8 +37,11 @@ class Settings(BaseSettings):
         8081, validation_alias=AliasChoices("grpc_port", "GRPC_PORT", "CNN_IMAGE_GRPC_PORT")
     )
 
-    calls_in_flight: PositiveInt = Field(4, description="calls under way to one Triton")
-    images_per_call: PositiveInt = Field(8, description="images that go to Triton together")
+    calls_in_flight: PositiveInt = Field(
+        3, description="calls under way to one Triton: its instances and one"
+    )
+    images_per_call: PositiveInt = Field(32, description="images that go to Triton together at most")
+    images_per_piece: PositiveInt = Field(8, description="images of one request that stay together")
     max_images: PositiveInt = Field(256, description="images in one request")
     max_queued_images: PositiveInt = Field(1024, description="images that may wait for Triton")
     max_image_bytes: PositiveInt = Field(MAX_BYTES, description="bytes of one encoded image")

@@ -22,18 +22,40 @@ async def test_an_idle_service_sends_an_image_at_once(service: Any) -> None:
     assert service.fake.calls == [1]
 
 
-async def test_load_makes_the_batches(service: Any, small_model: Any) -> None:
-    """Four calls go out, the rest waits and goes out together, at most eight images a call."""
+async def hold_every_call(service: Any) -> list[asyncio.Task[Any]]:
+    """Sends one image after the other until no more calls may be under way; Triton keeps them waiting."""
     service.fake.answers.clear()
+    held = []
+    for count in range(1, service.inference.settings.calls_in_flight + 1):
+        held.append(asyncio.create_task(service.inference.classify(pixels(1))))
+        await until(lambda count=count: len(service.fake.calls) == count)
+    return held
+
+
+async def test_load_makes_the_batches(service: Any, small_model: Any) -> None:
+    """While all calls are under way images wait; then they go out together, a fair share a call."""
+    held = await hold_every_call(service)
     requests = [pixels(1, seed) for seed in range(30)]
     tasks = [asyncio.create_task(service.inference.classify(request)) for request in requests]
-    await until(lambda: len(service.fake.calls) == 4)
+    await asyncio.sleep(0.01)
     service.fake.answers.set()
     results = await asyncio.gather(*tasks)
-    assert service.fake.calls == [1, 1, 1, 1, 8, 8, 8, 2]
-    assert service.fake.most_waiting == 4
+    await asyncio.gather(*held)
+    assert service.fake.calls == [1, 1, 1, 15, 8, 7]
+    assert service.fake.most_waiting == 3
     for request, result in zip(requests, results, strict=True):
         np.testing.assert_array_equal(result.probs, small_model.probs(request.pixels))
+
+
+async def test_what_comes_at_once_goes_out_at_once_and_together(service: Any) -> None:
+    await asyncio.gather(*(service.inference.classify(pixels(1)) for _ in range(30)))
+    assert service.fake.calls == [15, 8, 7]
+
+
+async def test_a_call_takes_no_more_than_it_may(start_service: Any) -> None:
+    service = await start_service(images_per_call=4)
+    await asyncio.gather(*(service.inference.classify(pixels(1)) for _ in range(30)))
+    assert max(service.fake.calls) == 4
 
 
 async def test_a_large_request_goes_out_in_several_calls(service: Any, small_model: Any) -> None:
@@ -45,9 +67,9 @@ async def test_a_large_request_goes_out_in_several_calls(service: Any, small_mod
 
 async def test_no_room_in_the_queue_is_said_at_once(start_service: Any, failure: Any) -> None:
     service = await start_service(max_queued_images=8)
-    service.fake.answers.clear()
-    tasks = [asyncio.create_task(service.inference.classify(pixels(1))) for _ in range(12)]
-    await until(lambda: len(service.fake.calls) == 4)
+    tasks = await hold_every_call(service)
+    tasks += [asyncio.create_task(service.inference.classify(pixels(1))) for _ in range(8)]
+    await asyncio.sleep(0)
     with failure("overloaded"):
         await service.inference.classify(pixels(1))
     service.fake.answers.set()
@@ -55,10 +77,8 @@ async def test_no_room_in_the_queue_is_said_at_once(start_service: Any, failure:
 
 
 async def test_who_hung_up_gets_no_work_done(service: Any) -> None:
-    service.fake.answers.clear()
     gone = False
-    held = [asyncio.create_task(service.inference.classify(pixels(1))) for _ in range(4)]
-    await until(lambda: len(service.fake.calls) == 4)
+    held = await hold_every_call(service)
     waiting = asyncio.create_task(service.inference.classify(pixels(2), lambda: not gone))
     cancelled = asyncio.create_task(service.inference.classify(pixels(3)))
     await asyncio.sleep(0)
@@ -68,13 +88,11 @@ async def test_who_hung_up_gets_no_work_done(service: Any) -> None:
     await asyncio.gather(*held)
     with pytest.raises(Exception, match=r"^$"):
         await waiting
-    assert service.fake.calls == [1, 1, 1, 1]
+    assert service.fake.calls == [1, 1, 1]
 
 
 async def test_what_waits_is_answered_when_triton_goes(service: Any, failure: Any) -> None:
-    service.fake.answers.clear()
-    held = [asyncio.create_task(service.inference.classify(pixels(1))) for _ in range(4)]
-    await until(lambda: len(service.fake.calls) == 4)
+    held = await hold_every_call(service)
     waiting = asyncio.create_task(service.inference.classify(pixels(1)))
     await asyncio.sleep(0)
     await service.fake.stop()
@@ -88,11 +106,11 @@ async def test_what_waits_is_answered_when_triton_goes(service: Any, failure: An
 async def test_what_waits_too_long_is_told(start_service: Any, failure: Any) -> None:
     service = await start_service(triton_seconds=0.2)
     service.fake.answers.clear()
-    tasks = [asyncio.create_task(service.inference.classify(pixels(8))) for _ in range(5)]
+    tasks = [asyncio.create_task(service.inference.classify(pixels(8))) for _ in range(4)]
     for task in tasks:
         with failure("model_timeout"):
             await asyncio.wait_for(task, 5)
-    assert len(service.fake.calls) == 4, "the fifth never went out"
+    assert len(service.fake.calls) == 3, "the fourth never went out"
 
 
 async def test_one_request_is_answered_by_one_version(service: Any) -> None:

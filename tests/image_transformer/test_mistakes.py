@@ -342,10 +342,13 @@ SENDERS: dict[str, type[Sender]] = {
 
 async def too_much_at_once(service: Any, sender: Sender) -> Any:
     service.fake.answers.clear()
-    waiting = [asyncio.create_task(sender.send([GOOD])) for _ in range(6)]
+    batcher = service.inference._batcher
+    waiting: list[asyncio.Task[Any]] = []
     async with asyncio.timeout(10):
-        while len(service.fake.calls) < 4 or service.inference._batcher._queued < 2:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+        while batcher._queued < 2:
+            waiting.append(asyncio.create_task(sender.send([GOOD])))
+            while sum(service.fake.calls) + batcher._queued < len(waiting):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
     answer = await sender.send([GOOD])
     service.fake.answers.set()
     await asyncio.gather(*waiting)
