@@ -59,7 +59,7 @@ async def exchange(app: Any, request: bytes) -> Wire:
     protocol = GuardedProtocol(config, state, {}, asyncio.get_running_loop())
     wire = Wire()
     protocol.connection_made(wire)  # type: ignore[arg-type]
-    protocol.data_received(request)  # noqa: ASYNC110
+    protocol.data_received(request)
     await asyncio.gather(*state.tasks)
     await asyncio.sleep(0)
     return wire
