@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -90,6 +91,9 @@ class ImageServer(model_server.ModelServer):
         ]
         await grpc.start()
         serving = asyncio.create_task(http.serve(sockets=[listener]))
+        # What is imported by now stays for good: the collector need not look through it again and again.
+        gc.collect()
+        gc.freeze()
         log.info("serving", extra={"http_port": settings.http_port, "grpc_port": settings.grpc_port})
         await stop.wait()
         log.info("ending once requests under way are answered")
@@ -116,6 +120,7 @@ class ImageServer(model_server.ModelServer):
         rest.config.http = GuardedProtocol
         rest.config.ws = "none"
         rest.config.server_header = False
+        rest.config.proxy_headers = False  # nobody asks for the client's address
         return _HttpServer(rest.config)
 
     def _grpc(self, inference: Inference, observer: Observer) -> aio.Server:
