@@ -24,6 +24,7 @@ class Ports:
     other_triton_metrics: int
     kserve: int
     fastapi_onnx: int
+    fastapi_plain: int
     original: int
 
     @classmethod
@@ -87,6 +88,10 @@ def starters(
         graph = str(graph_path(work))
         return uvicorn("fastapi-onnx", "fastapi_onnx", ports.fastapi_onnx, *flags, COMPETITOR_GRAPH=graph)
 
+    def fastapi_plain() -> Service:
+        graph = str(graph_path(work))
+        return uvicorn("fastapi-plain", "fastapi_plain", ports.fastapi_plain, COMPETITOR_GRAPH=graph)
+
     def original() -> Service:
         network = str(work / "network.keras")
         environment = {"COMPETITOR_NETWORK": network, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -98,6 +103,7 @@ def starters(
         "other-triton": other_triton,
         "kserve": kserve,
         "fastapi-onnx": fastapi_onnx,
+        "fastapi-plain": fastapi_plain,
         "original": original,
     }
     return {name: start for name, start in starts.items() if name in needed}
