@@ -1,4 +1,4 @@
-"""FastAPI with ONNX Runtime in process as tutorials write it: an upload, Pillow, one process, default threads.
+"""FastAPI with ONNX Runtime in process as tutorials write it: upload, Pillow, one process, default threads.
 
 Environment: COMPETITOR_GRAPH, the ONNX file.
 """
