@@ -80,11 +80,16 @@ def export_graph(model: "keras.Model", output_name: str, path: Path) -> None:
     graph.ir_version = min(graph.ir_version, IR_VERSION)
     graph.graph.name = path.stem
     onnx.checker.check_model(graph, full_check=True)
-    _check_signature(graph, output_name)
+    check_signature(graph, output_name)
     onnx.save_model(graph, path)
 
 
-def _check_signature(graph: onnx.ModelProto, output_name: str) -> None:
+def check_signature(graph: onnx.ModelProto, output_name: str) -> None:
+    """Require the contract's names and types of the input and the output.
+
+    Raises:
+        ValueError: They are others.
+    """
     names = [value.name for value in (*graph.graph.input, *graph.graph.output)]
     types = [value.type.tensor_type.elem_type for value in (*graph.graph.input, *graph.graph.output)]
     expected = [onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT]
