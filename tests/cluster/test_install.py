@@ -3,6 +3,7 @@
 import json
 import time
 
+import httpx
 import pytest
 from cluster.kube import ROOT, Namespace, run, say, wait_for
 from cluster.load import Load
@@ -148,6 +149,35 @@ def test_an_edit_by_hand_is_refused_and_taken_back_only_when_asked(release: Rele
     assert "somebody" in said
     namespace.job("forced", "deploy", "--force")
     assert namespace.get("isvc", "cnn-image")["spec"]["predictor"]["minReplicas"] == 1
+
+
+def test_train_starts_the_same_job_for_who_holds_the_token(release: Release) -> None:
+    namespace = release.namespace
+    namespace.kubectl("create", "secret", "generic", "train-token", "--from-literal=token=open-sesame")
+    release.upgrade("--set", "serving.trainApi.enabled=true,serving.trainApi.tokenSecret=train-token")
+    asking = {"Prefer": "respond-async"}
+    refused = httpx.post(f"{release.url}/train", json={"epochs": 1}, headers=asking, timeout=30)
+    assert refused.status_code == 401, refused.text
+    asking["Authorization"] = "Bearer open-sesame"
+    accepted = httpx.post(f"{release.url}/train", json={"epochs": 1}, headers=asking, timeout=30)
+    assert accepted.status_code == 202, accepted.text
+    name = accepted.headers["Location"].rpartition("/")[2]
+    container = namespace.get("job", name)["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "EPOCHS", "value": "1"} in container["env"]
+    assert container["args"] == ["retrain"]
+    looked = httpx.get(f"{release.url}{accepted.headers['Location']}", headers=asking, timeout=30)
+    assert looked.status_code == 200, looked.text
+    namespace.kubectl("delete", "job", name)
+    namespace.kubectl("delete", "secret", "train-token")
+    # The transformer's service account may start Jobs, and nothing else.
+    account = f"--as=system:serviceaccount:{namespace.name}:cnn-image-transformer"
+    for verb, what, allowed in (
+        ("create", "jobs", "yes"),
+        ("patch", "inferenceservices", "no"),
+        ("get", "secrets", "no"),
+        ("delete", "pods", "no"),
+    ):
+        assert namespace.kubectl("auth", "can-i", verb, what, account, check=False).strip() == allowed, what
 
 
 def test_uninstalling_leaves_what_is_kept_on_purpose(release: Release) -> None:
