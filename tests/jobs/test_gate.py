@@ -118,6 +118,15 @@ def test_an_overconfident_version_never_passes() -> None:
     assert against_champion(Answers(2, sure.astype(np.float32))) == {"calibration error"}
 
 
+def test_a_champion_that_is_badly_calibrated_can_be_succeeded_by_one_no_worse() -> None:
+    sure = np.where(CHAMPION.probs == CHAMPION.probs.max(axis=1, keepdims=True), 0.92, 0.02)
+    surer = np.where(CHAMPION.probs == CHAMPION.probs.max(axis=1, keepdims=True), 0.96, 0.01)
+    champion = Answers(1, sure.astype(np.float32))
+    for probs, expected in ((sure, set()), (surer, {"calibration error"})):
+        candidate = Answers(2, probs.astype(np.float32))
+        assert refused(gate.successor_checks(candidate, champion, champion, LABELS)) == expected
+
+
 def test_the_lower_bound_is_students_for_paired_differences() -> None:
     """By hand: 60 mended, 40 broken of 1,000: mean 0.02, s = 0.31456, t(0.95, 999) = 1.64638."""
     champion = np.zeros(1_000, bool)
