@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from model.contract import IMAGE_SIZE
-from model.image_header import Format, image_format, image_size, other_image_format
+from model.image_header import Format, image_format, image_size, other_image_format, parts
 
 DECODER_VERSION: Final = "1"
 """Rises whenever any image may decode to other pixels; stands in the manifest and in `/info`."""
@@ -26,6 +26,8 @@ MAX_BYTES: Final = 20_000_000
 
 _SCALED_FROM: Final = 512
 _SCANS: Final = 100
+_PARTS: Final = 1000
+_BYTES_A_PART: Final = 512
 _CHEAP_BYTES: Final = 16_384
 _CHEAP_PIXELS: Final = 65_536
 
@@ -91,8 +93,7 @@ def decode_image(
     if form == "jpeg" and (pixels := _plain_jpeg(data, max_pixels)) is not None:
         return pixels
     _check_size(image_size(data), max_pixels)
-    if form == "jpeg":
-        _check_scans(data)
+    _check_parts(form, data)
     try:
         return _decode(_PLUGINS[form](io.BytesIO(data)), max_pixels)
     except ImageError:
@@ -135,12 +136,18 @@ def _check_size(size: tuple[int, int] | None, max_pixels: int) -> None:
         )
 
 
-def _check_scans(data: bytes) -> None:
-    """Refuses a progressive JPEG of so many scans that a few bytes each cost a pass over all pixels."""
-    # https://libjpeg-turbo.org/pmwiki/uploads/About/TwoIssueswiththeJPEGStandard.pdf, first issue
-    if data.count(b"\xff\xda") > _SCANS:
+def _check_parts(form: Format, data: bytes) -> None:
+    """Refuses a file of so many parts that decoding it costs far more than its size says.
+
+    These are tiny chunks or blocks, and scans of a progressive JPEG: each is a pass over all pixels (first issue
+    of https://libjpeg-turbo.org/pmwiki/uploads/About/TwoIssueswiththeJPEGStandard.pdf).
+    """
+    limit = _PARTS + len(data) // _BYTES_A_PART
+    if (form == "jpeg" and data.count(b"\xff\xda") > _SCANS) or any(
+        number > limit for number, _ in enumerate(parts(data))
+    ):
         raise ImageError(
-            "unsupported_format", "The JPEG has too many scans; save it again with usual settings."
+            "unsupported_format", f"The {form.upper()} has too many parts; save it again with usual settings."
         )
 
 

@@ -1,6 +1,7 @@
 """What an encoded image says of itself in its first bytes: its format, and its size before any decoding."""
 
 import struct
+from collections.abc import Iterator
 from typing import Final, Literal
 
 import simplejpeg
@@ -97,3 +98,44 @@ def _webp(data: bytes) -> tuple[int, int]:
 
 
 _READERS: Final = {"jpeg": _jpeg, "png": _png, "webp": _webp, "gif": _gif, "bmp": _bmp}
+
+
+def parts(data: bytes) -> Iterator[None]:
+    """Yields once for each part of the file that Pillow's Python code would walk through before the pixels.
+
+    PNG's chunks (all of them), JPEG's segments, GIF's blocks. A file of tiny parts alone costs a third of a
+    second a megabyte, so their number is worth a look.
+    """
+    form = image_format(data)
+    return _WALKERS[form](data) if form in _WALKERS else iter(())
+
+
+def _png_chunks(data: bytes) -> Iterator[None]:
+    position = 8
+    while position + 8 <= len(data):
+        position += 12 + int.from_bytes(data[position : position + 4])
+        yield
+
+
+def _jpeg_segments(data: bytes) -> Iterator[None]:
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != 0xDA:
+        # A segment may be preceded by any number of 0xFF.
+        marker = data[position + 1]
+        position += 1 if marker == 0xFF else 2 + int.from_bytes(data[position + 2 : position + 4])
+        yield
+
+
+def _gif_blocks(data: bytes) -> Iterator[None]:
+    flags = data[10:11]
+    position = 13 + (3 << ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0)
+    while data[position : position + 1] == b"\x21":
+        position += 2
+        while position < len(data) and data[position]:
+            position += 1 + data[position]
+            yield
+        position += 1
+        yield
+
+
+_WALKERS: Final = {"png": _png_chunks, "jpeg": _jpeg_segments, "gif": _gif_blocks}

@@ -228,6 +228,27 @@ def test_a_jpeg_of_a_thousand_scans_is_refused() -> None:
     assert code_of(data[:start] + data[start:-2] * 1000 + data[-2:]) == "unsupported_format"
 
 
+def flooded(form: str) -> bytes:
+    """A small image with hundreds of thousands of empty parts."""
+    whole = encoded(noise(32, 32), form, **({"exif": Image.Exif().tobytes()} if form == "JPEG" else {}))
+    match form:
+        case "PNG":
+            return (
+                whole[:33] + (b"\0\0\0\0abCd" + struct.pack(">I", zlib.crc32(b"abCd"))) * 300_000 + whole[33:]
+            )
+        case "JPEG":
+            return whole[:2] + b"\xff\xe5\0\x02" * 300_000 + whole[2:]
+    picture = whole.index(b"\x2c\0\0\0\0")
+    return whole[:picture] + b"\x21\xfe\x01x\0" * 300_000 + whole[picture:]
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF"])
+def test_a_flood_of_tiny_parts_is_refused(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "_plain_jpeg", lambda *_: None)
+    monkeypatch.setattr(decode, "_decode", lambda *_: pytest.fail("Pillow is not asked to walk through them"))
+    assert code_of(flooded(form)) == "unsupported_format"
+
+
 def test_a_compressed_text_chunk_does_not_unfold() -> None:
     text = b"zTXtkey\0\0" + zlib.compress(bytes(20_000_000), 1)
     chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))

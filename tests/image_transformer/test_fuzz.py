@@ -1,0 +1,121 @@
+"""Bodies of any kind on every route for a while: an answer below 500, always in our words."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+HERE = Path(__file__).parent
+FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "20"))
+FORM = (
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\nimage\r\n--b\r\n'
+    b'Content-Disposition: form-data; name="file"\r\n\r\n\r\n--b--\r\n'
+)
+SEEDS = [
+    b"\x00" + FORM,
+    b'\x40{"instances": [{"image": {"b64": "/9g="}}]}',
+    b'\x80{"id": "a", "inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["/9g="]}]}',
+    b'\x80{"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 32, 32, 3], "data": [0]}]}',
+    b'\xc0{"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1],'
+    b' "parameters": {"binary_data_size": 5}}]}\x01\0\0\0x',
+]
+ROUTES = ("/predict", "/v2/models/cnn-image/infer", "/v1/models/cnn-image:predict")
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5000)
+    | st.floats()
+    | st.sampled_from(["image", "/9g=", "BYTES", "UINT8"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "inputs",
+                    "name",
+                    "datatype",
+                    "shape",
+                    "data",
+                    "parameters",
+                    "outputs",
+                    "id",
+                    "instances",
+                    "image",
+                    "b64",
+                ]
+            ),
+            inner,
+            max_size=6,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("route", ROUTES)
+async def test_any_json_and_any_bytes(start_service: Any, route: str) -> None:
+    service = await start_service(max_images=8)
+    loop = asyncio.get_running_loop()
+    kinds = st.sampled_from(
+        [
+            "application/json",
+            "image/png",
+            "multipart/form-data; boundary=b",
+            "application/octet-stream",
+            "",
+            'é;;="',
+        ]
+    )
+    lengths = st.none() | st.integers(-1, 40).map(str) | st.text("0123456789abc²", max_size=4)
+
+    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(
+        body=st.binary(max_size=300)
+        | JSON_VALUES.map(orjson.dumps)
+        | st.sampled_from([seed[1:] for seed in SEEDS]),
+        kind=kinds,
+        length=lengths,
+    )
+    def every(body: bytes, kind: str, length: str | None) -> None:
+        headers = {"content_type": kind}
+        if length is not None and length.isascii():
+            headers["inference_header_content_length"] = length
+        call = service.call("POST", route, body, **headers)
+        answer = asyncio.run_coroutine_threadsafe(call, loop).result(30)
+        assert answer.status in {200, 400, 413, 415, 422}
+        if answer.status != 200:
+            assert {"error", "code", "request_id"} <= set(answer.json())
+
+    await asyncio.to_thread(every)
+
+
+@pytest.mark.slow
+def test_atheris(tmp_path: Path) -> None:
+    seeds = tmp_path / "seeds"
+    seeds.mkdir()
+    for number, seed in enumerate([*SEEDS, *(path.read_bytes() for path in (HERE / "corpus").glob("*.bin"))]):
+        (seeds / str(number)).write_bytes(seed)
+    options = [f"-max_total_time={FUZZ_SECONDS}", "-max_len=4000", "-timeout=10", "-rss_limit_mb=2048"]
+    target = HERE.parent / "fuzz_targets.py"
+    command = [
+        sys.executable,
+        str(target),
+        "routes",
+        str(seeds),
+        *options,
+        f"-artifact_prefix={tmp_path}/found-",
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    found = sorted(tmp_path.glob("found-*"))
+    assert not found, (
+        f"keep these bytes in {HERE / 'corpus'}: {found[0].read_bytes()!r}\n{run.stderr[-3000:]}"
+    )
+    assert run.returncode == 0, run.stderr[-3000:]

@@ -1,0 +1,76 @@
+"""Damaged images for a while: pixels or an ImageError, and nothing else."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from model.decode import ImageError, decode_image
+
+HERE = Path(__file__).parent
+SEEDS = [
+    path.read_bytes()
+    for path in sorted((HERE / "golden").iterdir())
+    if path.suffix not in {".py", ".npz", ""}
+]
+SEEDS = [seed for seed in SEEDS if len(seed) < 10_000]
+FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "20"))
+
+
+def decoded_or_refused(data: bytes) -> None:
+    started = time.process_time()
+    try:
+        pixels = decode_image(data, max_pixels=1_000_000)
+    except ImageError:
+        pass
+    else:
+        assert pixels.shape == (32, 32, 3)
+    assert time.process_time() - started < 5, "a small file keeps a decoder busy for seconds"
+
+
+@pytest.mark.parametrize("path", sorted((HERE / "corpus").glob("*.bin")), ids=lambda path: path.name)
+def test_what_was_found_before(path: Path) -> None:
+    decoded_or_refused(path.read_bytes())
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    seed=st.sampled_from(SEEDS),
+    changes=st.lists(st.tuples(st.integers(0, 2**31), st.binary(max_size=6), st.integers(0, 6)), max_size=6),
+)
+def test_damaged_images(seed: bytes, changes: list[tuple[int, bytes, int]]) -> None:
+    data = bytearray(seed)
+    for position, written, removed in changes:
+        start = position % (len(data) + 1)
+        data[start : start + removed] = written
+    decoded_or_refused(bytes(data))
+
+
+@pytest.mark.slow
+def test_atheris(tmp_path: Path) -> None:
+    seeds = tmp_path / "seeds"
+    seeds.mkdir()
+    for number, seed in enumerate(SEEDS):
+        (seeds / str(number)).write_bytes(seed)
+    target = HERE.parent / "fuzz_targets.py"
+    options = [f"-max_total_time={FUZZ_SECONDS}", "-max_len=10000", "-timeout=10", "-rss_limit_mb=2048"]
+    command = [
+        sys.executable,
+        str(target),
+        "decode",
+        str(seeds),
+        *options,
+        f"-artifact_prefix={tmp_path}/found-",
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    found = sorted(tmp_path.glob("found-*"))
+    assert not found, (
+        f"keep these bytes in {HERE / 'corpus'}: {found[0].read_bytes()!r}\n{run.stderr[-3000:]}"
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
