@@ -139,8 +139,8 @@ def _check_size(size: tuple[int, int] | None, max_pixels: int) -> None:
 def _check_parts(form: Format, data: bytes) -> None:
     """Refuses a file of so many parts that decoding it costs far more than its size says.
 
-    These are tiny chunks or blocks, and scans of a progressive JPEG: each is a pass over all pixels (first issue
-    of https://libjpeg-turbo.org/pmwiki/uploads/About/TwoIssueswiththeJPEGStandard.pdf).
+    These are tiny chunks or blocks, and scans of a progressive JPEG: each is a pass over all pixels (first
+    issue of https://libjpeg-turbo.org/pmwiki/uploads/About/TwoIssueswiththeJPEGStandard.pdf).
     """
     limit = _PARTS + len(data) // _BYTES_A_PART
     if (form == "jpeg" and data.count(b"\xff\xda") > _SCANS) or any(

@@ -59,6 +59,17 @@ JSON_VALUES = st.recursive(
 )
 
 
+@pytest.mark.parametrize("path", sorted((HERE / "corpus").glob("*.bin")), ids=lambda path: path.name)
+async def test_what_was_found_before(start_service: Any, path: Path) -> None:
+    service = await start_service(max_images=8)
+    content = path.read_bytes()[1:]
+    headers = {"inference_header_content_length": str(content.find(b"}]}") + 3)} if b"}]}" in content else {}
+    for route in ROUTES:
+        for kind in ("multipart/form-data; boundary=b", "application/json"):
+            answer = await service.call("POST", route, content, content_type=kind, **headers)
+            assert 400 <= answer.status < 500
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("route", ROUTES)
 async def test_any_json_and_any_bytes(start_service: Any, route: str) -> None:
