@@ -104,13 +104,19 @@ async def test_what_waits_is_answered_when_triton_goes(service: Any, failure: An
 
 
 async def test_what_waits_too_long_is_told(start_service: Any, failure: Any) -> None:
-    service = await start_service(triton_seconds=0.2)
+    service = await start_service(triton_seconds=1)
     service.fake.answers.clear()
-    tasks = [asyncio.create_task(service.inference.classify(pixels(8))) for _ in range(4)]
-    for task in tasks:
+    held = []
+    for calls in range(1, 5):
+        held.append(asyncio.create_task(service.inference.classify(pixels(1))))
+        await until(lambda calls=calls: len(service.fake.calls) == calls)  # type: ignore[misc]
+    waiting = asyncio.create_task(service.inference.classify(pixels(1)))
+    await asyncio.sleep(0)
+    service.inference._batcher._max_wait = 0
+    for task in (*held, waiting):
         with failure("model_timeout"):
             await asyncio.wait_for(task, 5)
-    assert len(service.fake.calls) == 3, "the fourth never went out"
+    assert len(service.fake.calls) == 4, "what waited too long never goes out"
 
 
 async def test_one_request_is_answered_by_one_version(service: Any) -> None:

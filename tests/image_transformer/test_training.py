@@ -133,7 +133,10 @@ async def test_no_training_stays_behind(trainer: LocalTrainer) -> None:
     ],
 )
 @pytest.mark.parametrize(("method", "path"), [("POST", "/train"), ("GET", "/train/20260101-000000-abcdef")])
-async def test_without_the_token(service: Any, method: str, path: str, header: dict[str, str]) -> None:
+async def test_without_the_token(
+    service: Any, tmp_path: Path, method: str, path: str, header: dict[str, str]
+) -> None:
+    (tmp_path / "go").touch()  # so that a training that should not be does not run on
     answer = await service.call(method, path, b"", **header)
     assert answer.status == 401
     assert answer.headers["www-authenticate"] == "Bearer"
