@@ -149,8 +149,8 @@ def successor_checks(
             meaning=f"against version {best.version}, the best that was ever promoted",
         )
     )
-    # A champion that is worse calibrated than the limit, as a small data set makes it, can be succeeded by one
-    # that is no worse.
+    # A champion that is worse calibrated than the limit, as a small data set makes it, can be succeeded by
+    # one that is no worse.
     limit = max(CALIBRATION_LIMIT, figures(champion, labels).ece)
     checks.append(_calibration(figures(candidate, labels), limit))
     return checks
