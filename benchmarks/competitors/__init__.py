@@ -1,6 +1,5 @@
-"""What a user would pick instead, each as a small program tuned as well as we could; benchmarks.serving
-starts them.
+"""What a user would pick instead, each as a small program; benchmarks.serving starts them.
 
-All of them decode with the product's own `model.decode`, so that the comparison is about serving, and every
-answer can be held against the same numbers. Only the original service keeps its own way with an image.
+All but `fastapi_plain` and `original` decode with the product's own `model.decode`, so that the comparison is
+about serving. Every answer is held against the same numbers.
 """

@@ -44,7 +44,7 @@ ensemble_scheduling {{
 def write_repository(folder: Path, graph: Path, *, decoders: int = 2, dynamic_batching: bool = False) -> None:
     """Lays out decoder, classifier and ensemble; what was there is replaced.
 
-    The settings are the best of those tried on the two cores of the reference machine (docs/speed.md).
+    The settings are those that were best for our own classifier on two cores; others were not tried here.
 
     Args:
         folder: The repository.
