@@ -16,8 +16,8 @@ _CONNECTIONS: Final = 4096
 class _Joining:
     """A transport that sends a response's head and body together.
 
-    uvicorn writes them one after the other, and each write is a packet, a wake-up of the client and a
-    few hundredths of what a request costs here. A head that no body follows at once, as in a stream, goes alone.
+    uvicorn writes them one after the other, and each write is a packet, a wake-up of the client and a few
+    hundredths of what a request costs here. A head that no body follows at once, as in a stream, goes alone.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
