@@ -8,15 +8,29 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
+from cluster import kube
 from cluster.kube import CLUSTER, ROOT, Namespace, run, say
 from cluster.volumes import discard, seed_data
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cluster() -> None:
+def shown(request: pytest.FixtureRequest) -> None:
+    """Progress is shown while it happens, though pytest captures what tests print."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def write(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            sys.stderr.write(f"\n{line}")
+
+    kube.progress.write = write  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cluster(shown: None) -> None:
     """A cluster that answers, with our images."""
     if CLUSTER.exists() and "KUBECONFIG" not in os.environ:
         for line in run(CLUSTER, "env").splitlines():

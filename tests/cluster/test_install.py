@@ -18,9 +18,9 @@ training:
   enabled: true
   data: {volumeClaim: cifar10, path: cifar10.tar.xz}
   recipe: quick
-  epochs: 3
+  epochs: 6
   resources: {requests: {cpu: 800m, memory: 1Gi}, limits: {memory: 4Gi}}
-  env: {CNN_IMAGE_GATE_FLOOR: "0.4", CNN_IMAGE_GATE_CLASS_FLOOR: "0.01"}
+  env: {CNN_IMAGE_GATE_FLOOR: "0.5", CNN_IMAGE_GATE_CLASS_FLOOR: "0.2"}
 """
 
 
@@ -62,7 +62,7 @@ def test_the_outcome_is_where_describe_shows_it(release: Release) -> None:
 
 def test_progress_is_readable_in_the_log(release: Release) -> None:
     log = release.namespace.kubectl("logs", "job/cnn-image-train-1")
-    assert "3/3" in log, log[-2000:]
+    assert "6/6" in log, log[-2000:]
 
 
 def test_an_upgrade_reaches_the_service_and_leaves_the_model(release: Release) -> None:

@@ -115,7 +115,8 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 
-{{/* The pod that every job of ours runs in: dict "root" $ "args" ARGS "gpu" BOOL "workspace" BOOL "data" BOOL "component" NAME. */}}
+{{/* The pod that every job of ours runs in: dict "root" $ "args" ARGS "heavy" BOOL "first" BOOL "component" NAME.
+     `heavy` is training's: its resources, data and workspace; `first` may run before the trial MinIO has a bucket. */}}
 {{- define "cnn-image.jobPod" -}}
 {{- $root := .root }}{{ $training := $root.Values.training }}
 metadata:
@@ -136,7 +137,7 @@ spec:
   tolerations: {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- end }}
-  {{- if and $root.Values.minio.enabled .heavy }}
+  {{- if and $root.Values.minio.enabled (or .heavy .first) }}
   initContainers:
     - name: trial # MinIO and MLflow start with the release: wait for them, make the bucket when it is not there
       {{- include "cnn-image.jobContainer" (dict "root" $root "command" (list "python" "-m" "jobs.trial")) | nindent 6 }}
