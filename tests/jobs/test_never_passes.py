@@ -23,8 +23,8 @@ from model.data import Dataset, Split, load_dataset
 
 pytestmark = pytest.mark.slow
 
-EPOCHS = 14
-"""Of the champion, on the sample: enough to know every class."""
+EPOCHS = 8
+"""Of the champion, on the sample: enough to be far better than one epoch."""
 
 
 def train(dataset: Dataset, epochs: int, folder: Path) -> Any:
@@ -133,11 +133,16 @@ def test_swapped_classes(bench: Bench) -> None:
 
 
 def test_one_class_unlearnt(bench: Bench) -> None:
+    """A class that the champion knows; on the small sample it hardly learns some."""
+    verdict = bench.judge(bench.champion.network, bench.champion.temperature)
+    known = max(CLASSES, key=lambda name: verdict.candidate.per_class[name])
+    assert verdict.candidate.per_class[known] > 0.4
+
     def forget(weights: list[Any]) -> None:
-        weights[1][CLASSES.index("cat")] -= 100
+        weights[1][CLASSES.index(known)] -= 100
 
     network = changed(bench.champion.network, forget)
-    assert "cat" in refusals(bench.judge(network, bench.champion.temperature))
+    assert known in refusals(bench.judge(network, bench.champion.temperature))
 
 
 def test_an_export_with_another_scaling(bench: Bench) -> None:
