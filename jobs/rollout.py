@@ -9,6 +9,10 @@ from jobs.errors import FaultError, RefusedError
 SOURCE = "internal.serving.kserve.io/storage-initializer-sourceuri"
 """KServe's own annotation on predictor pods: where their model comes from."""
 
+SETTLE_SECONDS = 10.0
+"""So long all must have been there where KServe does not say that it has seen the specification: it writes
+its status only when something else in it changes, so 0.20 does not for a change of replicas."""
+
 _POLL_SECONDS = 1.0
 _HOPELESS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"}
 _TRIES = 3
@@ -37,19 +41,24 @@ class Rollout:
             FaultError: It was not ready in time.
         """
         ends = time.monotonic() + seconds
+        settled: float | None = None
         while True:
             try:
                 awaited = self._awaited()
                 reason = self._hopeless() if awaited else None
+                if awaited is None and self._read_by_kserve():
+                    return
             except ApiError as error:
                 raise error.explained("watch the rollout") from error
-            if awaited is None:
+            settled = (settled or time.monotonic()) if awaited is None else None
+            if settled and time.monotonic() - settled >= SETTLE_SECONDS:
                 return
             if reason:
                 raise RefusedError(f"The rollout of {self._uri} failed: {reason}")
             if time.monotonic() > ends:
                 raise FaultError(
-                    f"The rollout of {self._uri} was not ready within {seconds:g} s: {awaited}; "
+                    f"The rollout of {self._uri} was not ready within {seconds:g} s: "
+                    f"{awaited or 'KServe has not read it yet'}; "
                     f"see `kubectl -n {self._kubernetes.namespace} describe isvc {self._name}`."
                 )
             time.sleep(_POLL_SECONDS)
@@ -57,9 +66,6 @@ class Rollout:
     def _awaited(self) -> str | None:
         """What is still to come, in words; None when all is there."""
         service = self._kubernetes.get("inferenceservices", self._name)
-        status, generation = service.get("status", {}), service["metadata"]["generation"]
-        if status.get("observedGeneration", generation) != generation:
-            return "KServe has not read it yet"
         for part in ("predictor", "transformer"):
             if part in service["spec"] and (reason := self._unfinished(part)):
                 return reason
@@ -67,8 +73,17 @@ class Rollout:
         old = [pod["metadata"]["name"] for pod in self._pods("predictor") if source(pod) != self._uri]
         if old:
             return f"{', '.join(old)} still ends"
-        ready = {condition["type"]: condition["status"] for condition in status.get("conditions", [])}
+        ready = {
+            condition["type"]: condition["status"]
+            for condition in service.get("status", {}).get("conditions", [])
+        }
         return None if ready.get("Ready") == "True" else "the InferenceService is not Ready"
+
+    def _read_by_kserve(self) -> bool:
+        """Whether KServe says that it has seen the present specification."""
+        service = self._kubernetes.get("inferenceservices", self._name)
+        seen: bool = service["status"].get("observedGeneration") == service["metadata"]["generation"]
+        return seen
 
     def _unfinished(self, part: str) -> str | None:
         deployment = self._kubernetes.find("deployments", f"{self._name}-{part}")

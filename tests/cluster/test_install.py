@@ -20,7 +20,7 @@ training:
   recipe: quick
   epochs: 6
   resources: {requests: {cpu: 800m, memory: 1Gi}, limits: {memory: 4Gi}}
-  env: {CNN_IMAGE_GATE_FLOOR: "0.5", CNN_IMAGE_GATE_CLASS_FLOOR: "0.2"}
+  env: {CNN_IMAGE_GATE_FLOOR: "0.5", CNN_IMAGE_GATE_CLASS_FLOOR: "0.05"}
 """
 
 

@@ -97,6 +97,17 @@ def test_done_when_the_new_version_alone_runs(kubernetes: FakeKubernetes) -> Non
     wait(kubernetes)
 
 
+def test_kserve_need_not_say_that_it_has_read_what_all_pods_show(
+    kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubernetes.service = service(generation=3)
+    now = iter(range(1000))
+    monkeypatch.setattr(rollout.time, "monotonic", lambda: float(next(now)))
+    monkeypatch.setattr(rollout.time, "sleep", lambda _seconds: None)
+    Rollout(kubernetes, "cnn-image", URI).wait(60)
+    assert next(now) > rollout.SETTLE_SECONDS
+
+
 @pytest.mark.parametrize(
     ("change", "awaited"),
     [
