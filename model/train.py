@@ -26,7 +26,7 @@ __all__ = ["BEST", "QUICK", "RECIPES", "Observer", "Recipe", "TrainedModel", "Tr
 
 QUICK: Final = Recipe(
     name="quick",
-    epochs=18,
+    epochs=10,
     batch_size=128,
     learning_rate=4e-3,
     warmup=0.1,
@@ -35,6 +35,10 @@ QUICK: Final = Recipe(
     averaging=0.998,
     shift=4,
     flip=True,
+    # The network's own 0.3 and 0.5 suit long training: in a short one they cost 0.1 of accuracy after two
+    # epochs.
+    dropout_block=0.1,
+    dropout_hidden=0.3,
 )
 BEST: Final = replace(QUICK, name="best", epochs=80)
 RECIPES: Final = {recipe.name: recipe for recipe in (QUICK, BEST)}

@@ -16,7 +16,7 @@ from model.recipe import Recipe
 from model.train import QUICK
 from model.trainer import Trainer
 
-SHORT_EPOCHS: Final = 5
+SHORT_EPOCHS: Final = 4
 
 
 @dataclass
