@@ -9,6 +9,7 @@ VENV ?= .venv
 TRITON_VENV ?= .venv-triton
 # TensorFlow's CUDA build where an NVIDIA GPU is, its CPU build elsewhere.
 TRAIN ?= $(if $(shell command -v nvidia-smi),gpu,train)
+CLUSTER_TESTS ?= tests/cluster
 UV := $(VENV)/bin/uv
 UV_INSTALL := $(UV) pip install --compile-bytecode --require-hashes
 export VIRTUAL_ENV := $(abspath $(VENV))
@@ -47,8 +48,8 @@ images: ## build the container images with docker, podman or buildah
 	@images/build
 
 .PHONY: cluster-test
-cluster-test: $(VENV)/.dev ## the tests on a Kubernetes with KServe (KUBECONFIG)
-	@$(VENV)/bin/pytest -v -m cluster tests/cluster
+cluster-test: $(VENV)/.dev ## the tests on a Kubernetes with KServe (KUBECONFIG); CLUSTER_TESTS names some of them
+	@$(VENV)/bin/pytest -v -m cluster $(CLUSTER_TESTS)
 
 .PHONY: k8s
 k8s: ## render the chart into k8s/
