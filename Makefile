@@ -40,7 +40,7 @@ test-fast: $(VENV)/.dev ## the tests that take seconds
 
 .PHONY: test-slow
 test-slow: $(VENV)/.dev $(TRITON_VENV)/.installed ## the tests that train, export and serve for real
-	@$(VENV)/bin/pytest -v -m "slow and not cluster" --cov --cov-append
+	@$(VENV)/bin/pytest -v -m "slow and not cluster" --cov --cov-append $(PYTEST_ARGS)
 
 ##@ On Kubernetes
 .PHONY: images
