@@ -79,7 +79,11 @@ class Namespace:
         container = spec["template"]["spec"]["containers"][0]
         container["args"] = list(args)
         container["resources"] = {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "3Gi"}}
-        body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
+        # Owned by the CronJob, as `cnn-image jobs run` does it, so that uninstalling removes it.
+        owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": "cnn-image-retrain"}
+        owner["uid"] = cronjob["metadata"]["uid"]
+        metadata = {"name": name, "ownerReferences": [owner]}
+        body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
         self.kubectl("create", "-f", "-", stdin=json.dumps(body))
         ended = wait_for(lambda: self.job_end(name), f"the end of {name}", seconds)
         log = self.kubectl("logs", f"job/{name}", check=False)
