@@ -31,6 +31,10 @@ _BYTES_A_PART: Final = 512
 _CHEAP_BYTES: Final = 16_384
 _CHEAP_PIXELS: Final = 65_536
 
+# Pillow refuses twice this. It asks only where the first frame of a GIF outgrows the size in its header, then
+# fills a background of that size before anyone can ask how large the picture is.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
+
 # The alpha channel is multiplied in before pixels are averaged, or the colour of transparent ones would leak.
 _PREMULTIPLIED: Final = "RGBa"
 _ORIENTATION: Final = 0x0112
@@ -98,6 +102,11 @@ def decode_image(
         return _decode(_PLUGINS[form](io.BytesIO(data)), max_pixels)
     except ImageError:
         raise
+    except Image.DecompressionBombError:
+        raise ImageError(
+            "too_many_pixels",
+            f"A frame of the image is larger than {max_pixels:,} pixels; send a smaller one.",
+        ) from None
     except MemoryError:
         raise ImageError(
             "too_many_pixels", "The image needs more memory than there is; send a smaller one."

@@ -2,8 +2,12 @@
 
 A target takes any bytes and raises only what it promises; everything else is a find, and libFuzzer writes the
 bytes that caused it beside `-artifact_prefix`. Finds belong into the corpus folders; tests go through them.
+
+The limit on memory is checked here: libFuzzer's own reads a peak that a process inherits from its parent, and
+a pytest that has trained networks is large.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -18,12 +22,24 @@ with atheris.instrument_imports(include=["model", "image_transformer"]):
     from model.decode import ImageError, decode_image
 
 
+MEMORY_LIMIT_KB = 512 * 1024
+PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
+
+
+def within_memory() -> None:
+    peak = PEAK.search(Path("/proc/self/status").read_text())
+    if peak and int(peak[1]) > MEMORY_LIMIT_KB:
+        raise AssertionError(f"the process grew to {int(peak[1]) // 1024} MiB")
+
+
 def decode(data: bytes) -> None:
     """The decoder gives pixels, or says what is wrong."""
     try:
         pixels = decode_image(data, max_pixels=1_000_000)
     except ImageError:
+        within_memory()
         return
+    within_memory()
     if pixels.shape != (32, 32, 3):
         raise AssertionError(f"pixels of shape {pixels.shape}")
 
@@ -44,6 +60,7 @@ def routes(data: bytes) -> None:
     except ServiceError as error:
         if error.failure.http >= 500:
             raise
+    within_memory()
 
 
 def main() -> None:
