@@ -1,5 +1,6 @@
 """POST /predict and v1: uploads to encoded images, probabilities to the original service's bodies."""
 
+import itertools
 import re
 from email.message import Message
 from typing import Any, Final
@@ -14,6 +15,7 @@ from model.contract import CLASSES, FILTER_NAMES
 
 _FIELD: Final = "file"
 _PART_HEADERS: Final = 8192
+_OTHER_PARTS: Final = 100
 # What every browser and library sends; anything else takes the long way round.
 _PLAIN_DISPOSITION: Final = re.compile(
     rb'(?i)content-disposition: *form-data; *name="([^"\\\r\n]*)"(?:; *filename="[^"\\\r\n]*")? *(?:\r\n|$)'
@@ -36,7 +38,7 @@ def uploaded(content_type: str, body: bytes, max_images: int) -> tuple[list[byte
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        files = form_files(content_type, body)
+        files = form_files(content_type, body, max_images)
         if not files:
             raise invalid(
                 f"The form has no field {_FIELD!r}; send each image in one, as -F {_FIELD}=@image.jpg does."
@@ -54,29 +56,40 @@ def uploaded(content_type: str, body: bytes, max_images: int) -> tuple[list[byte
     )
 
 
-def form_files(content_type: str, body: bytes) -> list[bytes]:
+def form_files(content_type: str, body: bytes, max_images: int) -> list[bytes]:
     """Returns the contents of the fields `file` of a multipart form that is there as a whole (RFC 7578).
 
+    Nothing but those contents is copied: forms are the largest bodies.
+
     Raises:
-        ServiceError: the form is broken.
+        ServiceError: the form is broken, or has far more parts than images may be.
     """
-    boundary = _boundary(content_type)
     # Every delimiter but the first follows a line break, which belongs to it.
-    parts = (b"\r\n" + body).split(b"\r\n--" + boundary)
-    if len(parts) < 3 and not parts[-1].startswith(b"--"):
+    delimiter = b"\r\n--" + _boundary(content_type)
+    cuts = [-2] if body.startswith(delimiter[2:]) else []
+    position = cuts[0] + len(delimiter) if cuts else 0
+    while (at := body.find(delimiter, position)) >= 0:
+        cuts.append(at)
+        position = at + len(delimiter)
+        if len(cuts) > max_images + _OTHER_PARTS:
+            raise ServiceError(
+                "too_many_images", f"The form has too many parts; send at most {max_images} images."
+            )
+    if not cuts or not body.startswith(b"--", position):
         raise invalid(
             "The form does not have the boundary its header announces, or is cut short; send it whole."
+            if len(cuts) < 2
+            else "The form ends without its closing boundary; send it whole."
         )
-    if not parts[-1].startswith(b"--"):
-        raise invalid("The form ends without its closing boundary; send it whole.")
     files = []
-    for part in parts[1:-1]:
-        end_of_line = part.find(b"\r\n")
-        end = part.find(b"\r\n\r\n", max(end_of_line, 0), _PART_HEADERS)
-        if end_of_line < 0 or part[:end_of_line].strip(b" \t") or end < 0:
+    for before, stop in itertools.pairwise(cuts):
+        start = before + len(delimiter)
+        end_of_line = body.find(b"\r\n", start, stop)
+        end = body.find(b"\r\n\r\n", max(end_of_line, start), min(stop, start + _PART_HEADERS))
+        if end_of_line < 0 or body[start:end_of_line].strip(b" \t") or end < 0:
             raise invalid("A part of the form has no headers; send the form as RFC 7578 has it.")
-        if _name(part[end_of_line + 2 : end]) == _FIELD:
-            files.append(part[end + 4 :])
+        if _name(body[end_of_line + 2 : end]) == _FIELD:
+            files.append(body[end + 4 : stop])
     return files
 
 

@@ -82,8 +82,9 @@ class ImageServicer(InferenceServicer):
         with self._observer.request("grpc", identity) as observation:
             try:
                 self._inference.check_model(request.model_name)
-                images = parse_request(request, self._inference.settings.max_images)
-                result = await self._inference.classify(images, lambda: not context.cancelled())
+                with self._inference.held.during(request.ByteSize()):
+                    images = parse_request(request, self._inference.settings.max_images)
+                    result = await self._inference.classify(images, lambda: not context.cancelled())
                 observation.status = 200
                 return answer(request, result)
             except ServiceError as error:

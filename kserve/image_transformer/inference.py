@@ -1,19 +1,18 @@
 """One request's images: decoded, batched, answered. Every route and protocol ends here."""
 
 import asyncio
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from image_transformer.batching import Alive, Batcher
+from image_transformer.decoding import Decoder
 from image_transformer.errors import ServiceError
+from image_transformer.held import Held
 from image_transformer.metrics import Metrics
 from image_transformer.settings import Settings
 from image_transformer.tensors import Images, Pixels, Probabilities
 from image_transformer.triton import Triton
-from model.decode import ImageError, decode_image, is_cheap
 
 
 class Inference:
@@ -23,6 +22,7 @@ class Inference:
         self.settings = settings
         self.triton = triton
         self.metrics = metrics
+        self.held = Held(settings.max_held_bytes)
         self._batcher = Batcher(
             triton,
             images_per_piece=settings.images_per_piece,
@@ -32,8 +32,7 @@ class Inference:
             max_wait=settings.triton_seconds,
             metrics=metrics,
         )
-        self._threads = ThreadPoolExecutor(settings.decode_threads, "decode")
-        self._decoding = 0
+        self._decoder = Decoder(settings, metrics)
         self.closing = False
 
     async def classify(self, images: Images, alive: Alive = lambda: True) -> Probabilities:
@@ -83,15 +82,15 @@ class Inference:
         self._check_version(asked, self.triton.version)
 
     def close(self) -> None:
-        """Ends the threads; what they decode is given up."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Ends the decoder's threads."""
+        self._decoder.close()
 
     async def _decode_and_send(
         self, encoded: Sequence[bytes], alive: Alive
     ) -> tuple[list[Pixels], list[Probabilities]]:
         """Decodes, and sends every full call's worth while the rest is decoded; one image makes no detour."""
         if len(encoded) == 1:
-            pixels = [await self._decode(encoded[0], None)]
+            pixels = [await self._decoder.decode(encoded[0], None, alive)]
             return pixels, [await self._batcher.submit(pixels, alive)]
         size = self._batcher.images_per_piece
         pixels = []
@@ -99,7 +98,7 @@ class Inference:
         try:
             for start in range(0, len(encoded), size):
                 part = [
-                    await self._decode(data, start + index)
+                    await self._decoder.decode(data, start + index, alive)
                     for index, data in enumerate(encoded[start : start + size])
                 ]
                 pixels += part
@@ -131,25 +130,6 @@ class Inference:
                 raise failures[0]
             answers = [result for result in settled if not isinstance(result, BaseException)]
         raise ServiceError("model_unavailable", "The model is being replaced; try again in a moment.")
-
-    async def _decode(self, data: bytes, index: int | None) -> Pixels:
-        started = time.perf_counter()
-        limits = {"max_pixels": self.settings.max_pixels, "max_bytes": self.settings.max_image_bytes}
-        try:
-            if is_cheap(data):
-                return decode_image(data, **limits)
-            if self._decoding >= self.settings.decode_threads * 16:
-                raise ServiceError("overloaded", "Too many large images are waiting; try again in a second.")
-            self._decoding += 1
-            try:
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._threads, lambda: decode_image(data, **limits))
-            finally:
-                self._decoding -= 1
-        except ImageError as error:
-            raise ServiceError(error.code, str(error), index) from None
-        finally:
-            self.metrics.decode_seconds.add(time.perf_counter() - started)
 
     @staticmethod
     def _check_version(asked: str | None, served: str | None) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from image_transformer.errors import ClientGoneError, ServiceError
+from image_transformer.held import Held
 from image_transformer.settings import Settings
 
 Scope = MutableMapping[str, Any]
@@ -25,13 +26,6 @@ def request_id(header: bytes | None) -> str:
     if header is not None and _REQUEST_ID.fullmatch(header):
         return header.decode()
     return f"{_run}-{next(_numbers):x}"
-
-
-@dataclass
-class Held:
-    """How many bytes all requests that are being read hold together."""
-
-    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,7 @@ class Request:
         id: For the answer and the log.
     """
 
-    __slots__ = ("_cycle", "_held", "_receive", "_settings", "headers", "id", "method", "path")
+    __slots__ = ("_cycle", "_held", "_length", "_receive", "_settings", "headers", "id", "method", "path")
 
     def __init__(self, scope: Scope, receive: Receive, settings: Settings, held: Held) -> None:
         self.method: str = scope["method"]
@@ -71,6 +65,7 @@ class Request:
         self._receive = receive
         self._settings = settings
         self._held = held
+        self._length = 0
         # uvicorn's own note that the client hung up. Asking `receive` for it would take a task a request.
         self._cycle = getattr(receive, "__self__", None)
 
@@ -82,8 +77,13 @@ class Request:
         """Tells whether the client is still there."""
         return not getattr(self._cycle, "disconnected", False)
 
+    def release(self) -> None:
+        """Says that the request is answered, and its body needed no more."""
+        self._held.give_back(self._length)
+        self._length = 0
+
     async def body(self) -> bytes:
-        """Reads the body.
+        """Reads the body; it counts as held until `release`.
 
         Raises:
             ServiceError: it is too long, too slow, compressed, or there is no room for it now.
@@ -112,29 +112,23 @@ class Request:
     async def _collect(self, message: MutableMapping[str, Any], limit: int) -> bytes:
         if message["type"] == "http.request" and not message.get("more_body"):
             whole: bytes = message["body"]
-            if len(whole) > limit:
-                raise self._too_long()
+            self._take(whole, limit)
             return whole
         chunks = []
-        length = 0
-        try:
-            while message["type"] == "http.request":
-                chunk: bytes = message["body"]
-                chunks.append(chunk)
-                length += len(chunk)
-                self._held.count += len(chunk)
-                if length > limit:
-                    raise self._too_long()
-                if self._held.count > self._settings.max_held_bytes:
-                    raise ServiceError(
-                        "overloaded", "Too many large requests at once; try again in a second."
-                    )
-                if not message.get("more_body"):
-                    return b"".join(chunks)
-                message = await self._receive()
-        finally:
-            self._held.count -= length
+        while message["type"] == "http.request":
+            chunk: bytes = message["body"]
+            self._take(chunk, limit)
+            chunks.append(chunk)
+            if not message.get("more_body"):
+                return b"".join(chunks)
+            message = await self._receive()
         raise ClientGoneError
+
+    def _take(self, chunk: bytes, limit: int) -> None:
+        if self._length + len(chunk) > limit:
+            raise self._too_long()
+        self._held.take(len(chunk))
+        self._length += len(chunk)
 
     def _too_long(self) -> ServiceError:
         return ServiceError(

@@ -16,7 +16,7 @@ from image_transformer.codec_v2 import answer, metadata, parse_json, parse_reque
 from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.inference import Inference
 from image_transformer.observe import Observer
-from image_transformer.request import Held, Receive, Request, Response, Scope, Send
+from image_transformer.request import Receive, Request, Response, Scope, Send
 from image_transformer.tensors import Images, Probabilities
 from image_transformer.training import TrainRoutes
 from model.contract import CLASSES, FILTER_NAMES, IMAGE_SHAPE
@@ -49,7 +49,6 @@ class Routes:
         self._observer = observer
         self._train = train
         self._behind = behind
-        self._held = Held()
         model = self._settings.model_name
         self._infer_path = f"/v2/models/{model}/infer"
         self._handlers: dict[str, tuple[str, Handler]] = {
@@ -83,7 +82,7 @@ class Routes:
         if found is None:
             await self._behind(scope, receive, send)
         else:
-            await self._answer(*found, Request(scope, receive, self._settings, self._held), send)
+            await self._answer(*found, Request(scope, receive, self._settings, self._inference.held), send)
 
     def _find(self, path: str, method: str) -> tuple[str, str, Handler] | None:
         """Returns a route's name for the metrics, its method and its handler; None for kserve's routes."""
@@ -110,6 +109,8 @@ class Routes:
                 failure = self._explain(error, request)
                 observation.failed(failure)
                 response = _failed(failure, request, method)
+            finally:
+                request.release()
             observation.status = response.status
             await _send(response, request, send)
 
@@ -128,6 +129,7 @@ class Routes:
         body = await request.body()
         content_type = request.header(b"content-type")
         encoded, many = await _apart(body, uploaded, content_type, body, self._settings.max_images)
+        del body  # images out of a form are copies
         result = await self._inference.classify(Images(encoded), request.alive)
         return _answered(result, prediction(result, many=many))
 

@@ -47,9 +47,12 @@ class Settings(BaseSettings):
     max_image_bytes: PositiveInt = Field(MAX_BYTES, description="bytes of one encoded image")
     max_pixels: PositiveInt = Field(MAX_PIXELS, description="width times height of one image")
     max_body_bytes: PositiveInt = Field(32_000_000, description="bytes of one request")
-    max_held_bytes: PositiveInt = Field(128_000_000, description="bytes of all requests being read")
+    max_held_bytes: PositiveInt = Field(64_000_000, description="bytes of all requests under way")
     max_requests: PositiveInt = Field(2048, description="requests under way")
     decode_threads: PositiveInt = Field(2, description="threads for large images")
+    max_decoding_pixels: PositiveInt = Field(
+        MAX_PIXELS, description="pixels of the large images that are decoded at once"
+    )
 
     body_seconds: PositiveFloat = Field(20, description="until a request has to be there")
     triton_seconds: PositiveFloat = Field(3, description="until Triton has to answer a call")

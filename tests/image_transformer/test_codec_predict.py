@@ -38,6 +38,11 @@ def test_contents_come_through_byte_for_byte(content: bytes) -> None:
     assert uploaded(KIND, form(("file", content)), 8)[0] == [content]
 
 
+def test_a_flood_of_parts_is_not_taken_apart(failure: Callable[[str], Any]) -> None:
+    with failure("too_many_images"):
+        uploaded(KIND, b"--frontier" + b"\r\n--frontier" * 1_000_000 + b"--", 8)
+
+
 @pytest.mark.parametrize(
     "disposition",
     [

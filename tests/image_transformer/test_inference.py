@@ -102,3 +102,24 @@ async def test_nobody_is_asked_while_the_model_is_away(
     with failure("model_unavailable"):
         await service.inference.classify(Images(jpegs))
     assert service.fake.calls == []
+
+
+async def test_a_body_counts_until_its_answer(start_service: Any) -> None:
+    """Bodies that wait for the decoder or for Triton are held as well as those that come in."""
+    large = photograph()
+    service = await start_service(max_held_bytes=2 * len(large) + 1000)
+    service.fake.answers.clear()
+
+    def send() -> Any:
+        return service.call("POST", "/predict", [large[:1000], large[1000:]], content_type="image/png")
+
+    waiting = [asyncio.create_task(send()) for _ in range(2)]
+    async with asyncio.timeout(20):
+        while sum(service.fake.calls) + service.inference._batcher._queued < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    refused = await send()
+    assert (refused.status, refused.json()["code"]) == (429, "overloaded")
+    service.fake.answers.set()
+    assert [(await task).status for task in waiting] == [200, 200]
+    assert (await send()).status == 200
+    assert service.inference.held.count == 0
