@@ -2,6 +2,7 @@
 
 var/runs/20261122-184412-3f2a/
     request.json        what was asked for
+    unfinished          while a retrain has more to do with it, so that another try goes on with it
     checkpoint.npz      while it trains
     model.keras, run.json   once it is trained
     export/             the graphs and their lineage, once parity is proven
@@ -19,7 +20,6 @@ from pathlib import Path
 
 from export.store import Store
 from jobs.errors import MistakeError
-from jobs.verdict import last_verdict
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,19 @@ class Run:
         """Note the version's number."""
         (self.folder / "published.json").write_text(json.dumps({store.url: version}) + "\n")
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a retrain that was to bring it to its end has not done so."""
+        return (self.folder / "unfinished").exists()
+
+    def begin(self) -> None:
+        """Note that a retrain is to bring it to its end: published, or promoted, or refused."""
+        (self.folder / "unfinished").touch()
+
+    def finish(self) -> None:
+        """Note that nothing more is to be done with it; the next retrain trains anew."""
+        (self.folder / "unfinished").unlink(missing_ok=True)
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other processes from training the same run.
@@ -129,13 +142,12 @@ def new_run(runs: Path, request: Request, name: str | None = None) -> Run:
 
 
 def unfinished_run(runs: Path, request: Request, store: Store) -> Run | None:
-    """The newest run of this request on which the gate has said nothing yet."""
+    """The newest run of this request that a retrain began and did not bring to its end."""
     for run in _newest_first(runs):
-        if run.request() != request or run.busy:
-            continue
-        version = run.version(store)
-        if version is None or (version in store.numbers() and last_verdict(store, version) is None):
-            return run
+        if run.unfinished and run.request() == request and not run.busy:
+            version = run.version(store)
+            if version is None or version in store.numbers():
+                return run
     return None
 
 

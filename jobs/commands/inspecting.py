@@ -3,8 +3,11 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from export.manifest import Manifest
 from export.store import Store, open_store
 from jobs.commands.options import JsonFlag, StoreFlag, VersionArgument
 from jobs.console import answer, listing, say, table
@@ -14,7 +17,16 @@ from jobs.settings import Settings, load_settings
 from jobs.verdict import last_verdict
 
 
-def versions(store: StoreFlag = None, as_json: JsonFlag = False) -> None:
+def versions(
+    made_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Only those of this MLflow run, commit or data digest, or its beginning."
+        ),
+    ] = None,
+    store: StoreFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
     """List all versions: which one is promoted, and served right now, how good, how old, by whom."""
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)
@@ -22,6 +34,8 @@ def versions(store: StoreFlag = None, as_json: JsonFlag = False) -> None:
     live = _live(settings, opened)
     listed = []
     for manifest in opened.versions():
+        if made_from is not None and not _is_from(manifest, made_from):
+            continue
         verdict = last_verdict(opened, manifest.version)
         listed.append(
             {
@@ -41,12 +55,19 @@ def versions(store: StoreFlag = None, as_json: JsonFlag = False) -> None:
         )
     if as_json:
         answer(json.dumps(listed, indent=1))
+    elif not listed and made_from is not None:
+        say(f"No version in {opened.url} was made by an MLflow run, of a commit or of data {made_from!r}.")
     elif not listed:
         say(f"There is no version in {opened.url} yet; `cnn-image run` or `cnn-image retrain` makes one.")
     else:
         table(
             ("version", "", "validation", "test", "verdict", "data", "age", "by", "commit"), map(_row, listed)
         )
+
+
+def _is_from(manifest: Manifest, origin: str) -> bool:
+    origins = (manifest.mlflow_run, manifest.commit, manifest.data.digest)
+    return any(known is not None and known.startswith(origin) for known in origins)
 
 
 def _row(facts: dict[str, Any]) -> tuple[str, ...]:

@@ -62,10 +62,13 @@ def export(run: RunFlag = None, outputs: OutputsFlag = None) -> None:
 
 def publish(run: RunFlag = None, store: StoreFlag = None, outputs: OutputsFlag = None) -> None:
     """Publish an exported run as the next version; nobody is served by it yet."""
+    from jobs import champion
     from jobs.candidate import publish_run
 
     settings = load_settings(store=store)
-    manifest = publish_run(find_run(settings.runs, run), open_store(settings.store_url))
+    opened = open_store(settings.store_url)
+    manifest = publish_run(find_run(settings.runs, run), opened)
+    champion.register(settings, opened, manifest.version)
     write_outputs(outputs, version=manifest.version, metrics=one_line(manifest.metrics))
     answer(str(manifest.version))
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from laptop import Laptop
 
 from export.blobs import FolderBlobs
 from export.manifest import DataLineage, Lineage, Manifest, Parity, file_digest
@@ -36,13 +37,13 @@ def make_lineage(**changes: object) -> Lineage:
     return Lineage(**(facts | changes))  # type: ignore[arg-type]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def lineage() -> Callable[..., Lineage]:
     """Makes what is known of a version before it has a number."""
     return make_lineage
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def wait_until() -> Callable[..., None]:
     """Polls a condition; fails the test when it does not come true in time."""
 
@@ -56,29 +57,49 @@ def wait_until() -> Callable[..., None]:
     return wait
 
 
+@pytest.fixture(scope="session")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
+    """Retrained once, for real, for all tests; too weak for a first version, so promoted against the gate.
+
+    Eight epochs on the sample are far better than one. Its first run is the champion's; only for slow tests.
+    """
+    laptop = Laptop(tmp_path_factory.mktemp("laptop"), epochs=8)
+    sentence = laptop.run("retrain", code=3).strip().splitlines()[-1]
+    assert "Version 1 is refused as the first version" in sentence
+    assert laptop.store.ledger.served() is None
+    laptop.run("promote", "1", "--override-gate", "to have one")
+    return laptop
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(FolderBlobs(tmp_path / "store"))
+
+
+def make_version(number: int, folder: Path, **changes: object) -> Manifest:
+    """Lays out a version whose graphs are a few bytes."""
+    for name in (MODEL_NAME, FILTERS_MODEL_NAME):
+        (folder / name / str(number)).mkdir(parents=True)
+        (folder / name / str(number) / "model.onnx").write_bytes(b"graph %d" % number)
+        (folder / name / "config.pbtxt").write_text(f'name: "{name}"\n')
+    files = {
+        path.relative_to(folder).as_posix(): file_digest(path) for path in folder.rglob("*") if path.is_file()
+    }
+    return Manifest(**dict(make_lineage(**changes)), version=number, files=files)
+
+
+@pytest.fixture(scope="session")
+def build() -> Callable[..., Manifest]:
+    """Builds a version for `Store.publish`."""
+    return make_version
 
 
 @pytest.fixture
 def publish(store: Store) -> Publish:
     """Publishes a version whose graphs are a few bytes."""
 
-    def build(number: int, folder: Path, **changes: object) -> Manifest:
-        for name in (MODEL_NAME, FILTERS_MODEL_NAME):
-            (folder / name / str(number)).mkdir(parents=True)
-            (folder / name / str(number) / "model.onnx").write_bytes(b"graph %d" % number)
-            (folder / name / "config.pbtxt").write_text(f'name: "{name}"\n')
-        files = {
-            path.relative_to(folder).as_posix(): file_digest(path)
-            for path in folder.rglob("*")
-            if path.is_file()
-        }
-        return Manifest(**dict(make_lineage(**changes)), version=number, files=files)
-
     def publish(**changes: object) -> int:
-        return store.publish(lambda number, folder: build(number, folder, **changes)).version
+        return store.publish(lambda number, folder: make_version(number, folder, **changes)).version
 
     return publish
 

@@ -141,6 +141,22 @@ def test_versions_history_and_info_show_what_is_served(home: Path, store: Store,
     assert "served      yes" in run("info", "2", *there).stdout
 
 
+def test_a_version_is_found_by_what_it_was_made_from(home: Path, store: Store, publish: Any) -> None:
+    publish(commit="abc" + "0" * 37, mlflow_run="5f" * 16)
+    publish(commit="abc" + "1" * 37, mlflow_run=None)
+
+    def found(origin: str) -> list[int]:
+        listed = json.loads(run("versions", "--from", origin, "--store", store.url, "--json").stdout)
+        return [entry["version"] for entry in listed]
+
+    assert found("5f" * 16) == [1]
+    assert found("abc") == [1, 2]
+    assert found("abc1") == [2]
+    assert found("d" * 64) == [1, 2]  # the data's digest
+    assert found("e") == []
+    assert "made by" in run("versions", "--from", "e", "--store", store.url).stderr
+
+
 def test_a_version_that_was_never_judged_is_not_promoted(home: Path, store: Store, publish: Any) -> None:
     publish()
     assert "never judged" in said(run("promote", "1", "--store", store.url), Exit.MISTAKE)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from laptop import Laptop
 
 from export.artifact import assemble
 from export.blobs import FolderBlobs
@@ -22,9 +23,6 @@ from model.contract import CLASSES
 from model.data import Dataset, Split, load_dataset
 
 pytestmark = pytest.mark.slow
-
-EPOCHS = 8
-"""Of the champion, on the sample: enough to be far better than one epoch."""
 
 
 def train(dataset: Dataset, epochs: int, folder: Path) -> Any:
@@ -51,6 +49,7 @@ class Bench:
 
     dataset: Dataset
     champion: Any
+    temperature: float
     store: Store
     settings: Settings
     folder: Path
@@ -81,13 +80,15 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def bench(laptop: Laptop, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    from model.runs import load_run
+
     folder = tmp_path_factory.mktemp("bench")
     dataset = load_dataset("sample", allow_sample=True)
-    champion = train(dataset, EPOCHS, folder / "champion")
+    run = load_run(laptop.runs[0])
     store = Store(FolderBlobs(folder / "store"))
-    bench = Bench(dataset, champion, store, load_settings(user="a test"), folder)
-    bench.publish(champion.network, champion.temperature)
+    bench = Bench(dataset, run.network(), run.temperature, store, load_settings(user="a test"), folder)
+    bench.publish(bench.champion, bench.temperature)
     store.ledger.record("promote", 1, by="a test", reason="the first", after=0)
     return bench
 
@@ -99,7 +100,7 @@ def refusals(verdict: Verdict) -> set[str]:
 
 
 def test_the_champion_again_passes(bench: Bench) -> None:
-    verdict = bench.judge(bench.champion.network, bench.champion.temperature)
+    verdict = bench.judge(bench.champion, bench.temperature)
     assert verdict.word == "passed", verdict.sentence
     assert verdict.flips is not None
     assert (verdict.flips.mended, verdict.flips.broken) == (0, 0)
@@ -128,21 +129,21 @@ def test_swapped_classes(bench: Bench) -> None:
         order = [CLASSES.index(name) for name in ("automobile", "airplane", "bird", "cat", "dog")]
         weights[0], weights[1] = weights[0][:, order], weights[1][order]
 
-    network = changed(bench.champion.network, swap)
-    assert {"airplane", "automobile"} <= refusals(bench.judge(network, bench.champion.temperature))
+    network = changed(bench.champion, swap)
+    assert {"airplane", "automobile"} <= refusals(bench.judge(network, bench.temperature))
 
 
 def test_one_class_unlearnt(bench: Bench) -> None:
     """A class that the champion knows; on the small sample it hardly learns some."""
-    verdict = bench.judge(bench.champion.network, bench.champion.temperature)
+    verdict = bench.judge(bench.champion, bench.temperature)
     known = max(CLASSES, key=lambda name: verdict.candidate.per_class[name])
     assert verdict.candidate.per_class[known] > 0.4
 
     def forget(weights: list[Any]) -> None:
         weights[1][CLASSES.index(known)] -= 100
 
-    network = changed(bench.champion.network, forget)
-    assert known in refusals(bench.judge(network, bench.champion.temperature))
+    network = changed(bench.champion, forget)
+    assert known in refusals(bench.judge(network, bench.temperature))
 
 
 def test_an_export_with_another_scaling(bench: Bench) -> None:
@@ -154,8 +155,36 @@ def test_an_export_with_another_scaling(bench: Bench) -> None:
 
     image = keras.Input((32, 32, 3), dtype="uint8", name="image")
     darker = keras.ops.cast(keras.ops.floor_divide(keras.ops.cast(image, "int32"), 4), "uint8")
-    wrong = keras.Model(image, bench.champion.network(darker))
-    graphs = export_graphs(wrong, bench.champion.temperature, bench.folder / "scaled")
+    wrong = keras.Model(image, bench.champion(darker))
+    graphs = export_graphs(wrong, bench.temperature, bench.folder / "scaled")
     with pytest.raises(ParityError, match="differs from the trained model"):
-        prove(bench.champion.network, bench.champion.temperature, graphs, bench.dataset.test.images[:64])
-    assert "accuracy, lower bound" in refusals(bench.judge(wrong, bench.champion.temperature))
+        prove(bench.champion, bench.temperature, graphs, bench.dataset.test.images[:64])
+    assert "accuracy, lower bound" in refusals(bench.judge(wrong, bench.temperature))
+
+
+def test_a_slow_drift_down_over_five_promotions(bench: Bench, tmp_path: Path) -> None:
+    """Each is so little worse than the one before that this comparison alone lets it pass."""
+    import keras
+
+    def worse(share: float) -> Any:
+        """The champion, but wrong on a share of all images: those whose pixels' sum says so."""
+        image = keras.Input((32, 32, 3), dtype="uint8", name="image")
+        number = keras.ops.mod(keras.ops.sum(keras.ops.cast(image, "int32"), axis=(1, 2, 3)), 1000)
+        logits = bench.champion(image)
+        chosen = keras.ops.expand_dims(number < int(1000 * share), 1)
+        return keras.Model(image, keras.ops.where(chosen, -logits, logits))
+
+    drifting = replace(bench, store=Store(FolderBlobs(tmp_path / "store")), folder=tmp_path)
+    drifting.publish(bench.champion, bench.temperature)
+    drifting.store.ledger.record("promote", 1, by="a test", reason="the first", after=0)
+    promoted = 1
+    for step in range(1, 6):
+        verdict = drifting.judge(worse(0.008 * step), bench.temperature)
+        if not verdict.passed:
+            assert {check.name for check in verdict.checks if not check.passed} == {"accuracy, drift"}
+            assert verdict.best == 1
+            break
+        drifting.store.ledger.record("promote", verdict.version, by="a test", reason="-", after=promoted)
+        promoted += 1
+    assert 2 <= promoted < 5
+    assert verdict.judged_against == promoted

@@ -9,24 +9,21 @@ import pytest
 from export.store import Store
 from jobs.errors import MistakeError
 from jobs.runs import Request, find_run, interrupted_run, new_run, unfinished_run
-from jobs.verdict import attach_verdict
 
 REQUEST = Request(data="sample", recipe="quick", epochs=2, batch_size=None, seed=0)
-
-
-def finish(run: Any) -> None:
-    (run.folder / "run.json").write_text("{}")
 
 
 def test_an_interrupted_run_is_gone_on_with(tmp_path: Path, store: Store) -> None:
     run = new_run(tmp_path / "runs", REQUEST)
     assert interrupted_run(tmp_path / "runs", REQUEST) == run
+    assert unfinished_run(tmp_path / "runs", REQUEST, store) is None  # `cnn-image train`'s own
+    run.begin()
     assert unfinished_run(tmp_path / "runs", REQUEST, store) == run
     assert run.request() == REQUEST
 
 
 def test_another_request_gets_a_run_of_its_own(tmp_path: Path, store: Store) -> None:
-    new_run(tmp_path / "runs", REQUEST)
+    new_run(tmp_path / "runs", REQUEST).begin()
     assert interrupted_run(tmp_path / "runs", replace(REQUEST, epochs=3)) is None
     assert unfinished_run(tmp_path / "runs", replace(REQUEST, seed=1), store) is None
 
@@ -40,17 +37,24 @@ def test_a_run_in_the_hands_of_another_process_is_left_alone(tmp_path: Path) -> 
     assert interrupted_run(tmp_path / "runs", REQUEST) == run
 
 
-def test_a_published_run_is_unfinished_until_the_gate_has_spoken(
-    tmp_path: Path, store: Store, publish: Any, verdict: Any
-) -> None:
+def test_a_run_is_unfinished_until_its_retrain_says_so(tmp_path: Path, store: Store, publish: Any) -> None:
     run = new_run(tmp_path / "runs", REQUEST)
-    finish(run)
+    run.begin()
+    (run.folder / "run.json").write_text("{}")
     run.published_as(store, publish())
     assert run.version(store) == 1
     assert unfinished_run(tmp_path / "runs", REQUEST, store) == run
-    attach_verdict(store, verdict(1), {})
-    assert unfinished_run(tmp_path / "runs", REQUEST, store) is None
     assert interrupted_run(tmp_path / "runs", REQUEST) is None
+    run.finish()
+    assert unfinished_run(tmp_path / "runs", REQUEST, store) is None
+
+
+def test_a_run_whose_version_was_pruned_is_left_alone(tmp_path: Path, store: Store, publish: Any) -> None:
+    run = new_run(tmp_path / "runs", REQUEST)
+    run.begin()
+    run.published_as(store, publish())
+    store.delete(1)
+    assert unfinished_run(tmp_path / "runs", REQUEST, store) is None
 
 
 def test_a_name_taken_for_something_else_is_refused(tmp_path: Path) -> None:

@@ -103,6 +103,13 @@ class Site:
         files = {"file": ("image.jpg", IMAGES[index])}
         return httpx.post(f"{self.settings.url}/predict", files=files, timeout=10)
 
+    def is_up(self) -> bool:
+        """Whether the service answers, from whatever version."""
+        try:
+            return self.ask().status_code == 200
+        except httpx.TransportError:
+            return False
+
     def answers(self, version: int) -> bool:
         """Whether the live service answers, from this version, as its model does."""
         try:
@@ -120,27 +127,27 @@ def served_by(response: httpx.Response) -> int:
     return int(response.headers["X-Model-Version"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def site(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_model: Any, lineage: Callable[..., Any]
+    tmp_path_factory: pytest.TempPathFactory, small_model: Any, lineage: Callable[..., Any]
 ) -> Iterator[Site]:
-    """Three versions, the first one promoted; nothing runs yet."""
-    monkeypatch.setenv("CNN_IMAGE_TRITON_VENV", str(ROOT / ".venv-triton"))
+    """Three versions, the first one promoted; the service is started by `running`."""
+    home = tmp_path_factory.mktemp("site")
     ports = free_ports(2)
-    settings = load_settings(
-        state=tmp_path / "var", store=str(tmp_path / "store"), port=ports[0], grpc_port=ports[1]
-    )
-    site = Site(tmp_path, settings, open_store(settings.store_url))
-    write_filters(tmp_path / "filters.onnx")
+    settings = load_settings(state=home / "var", store=str(home / "store"), port=ports[0], grpc_port=ports[1])
+    site = Site(home, settings, open_store(settings.store_url))
+    write_filters(home / "filters.onnx")
     for number in (1, 2, 3):
         model = type(small_model)(number)
-        model.write(tmp_path / f"made-{number}")
-        graph = tmp_path / f"made-{number}" / contract.MODEL_NAME / str(number) / "model.onnx"
-        graphs = Graphs(graph, tmp_path / "filters.onnx")
+        model.write(home / f"made-{number}")
+        graph = home / f"made-{number}" / contract.MODEL_NAME / str(number) / "model.onnx"
+        graphs = Graphs(graph, home / "filters.onnx")
         site.store.publish(lambda n, folder, graphs=graphs: assemble(graphs, lineage(), n, folder))
         site.models[number] = model
     site.store.ledger.record("promote", 1, by="a test", reason="first", after=0)
-    yield site
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CNN_IMAGE_TRITON_VENV", str(ROOT / ".venv-triton"))
+        yield site
     if site.process is not None and site.process.poll() is None:
         site.process.send_signal(signal.SIGINT)
         site.process.wait(60)
@@ -148,9 +155,22 @@ def site(
 
 @pytest.fixture
 def running(site: Site, wait_until: Callable[..., None]) -> Site:
-    site.start()
+    """The service, started if it does not run, with version 1 served."""
+    if site.process is None or site.process.poll() is not None:
+        site.start()
+        wait_until(site.is_up, "the start of the service", 180)
+    if site.store.ledger.served() != 1:
+        roll_back(site.store, site.deployer, 1, by="a test", reason="as it was")
     wait_until(lambda: site.answers(1), "the first answer", 180)
     return site
+
+
+@pytest.fixture
+def broken(running: Site, lineage: Any) -> int:
+    """A version whose classifier no Triton can load."""
+    (running.home / "broken.onnx").write_bytes(b"\x08\x0acut short")
+    graphs = Graphs(running.home / "broken.onnx", running.home / "filters.onnx")
+    return running.store.publish(lambda n, folder: assemble(graphs, lineage(), n, folder)).version
 
 
 class Load:
@@ -206,27 +226,25 @@ async def test_no_request_fails_over_promotions_and_a_rollback(running: Site) ->
     assert running.answers(2)
 
 
-def test_a_candidate_that_triton_cannot_load_changes_nothing(running: Site, lineage: Any) -> None:
-    (running.home / "broken.onnx").write_bytes(b"\x08\x0acut short")
-    graphs = Graphs(running.home / "broken.onnx", running.home / "filters.onnx")
-    version = running.store.publish(lambda n, folder: assemble(graphs, lineage(), n, folder)).version
+def test_a_candidate_that_triton_cannot_load_changes_nothing(running: Site, broken: int) -> None:
+    before = running.store.ledger.entries()
     with pytest.raises(RefusedError, match="Triton cannot load cnn-image"):
-        running.promote(version)
-    assert running.store.ledger.served() == 1
+        running.promote(broken)
+    assert running.store.ledger.entries() == before
     assert running.answers(1)
 
 
 def test_a_version_that_the_service_cannot_load_is_taken_back(
-    running: Site, lineage: Any, monkeypatch: pytest.MonkeyPatch
+    running: Site, broken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (running.home / "broken.onnx").write_bytes(b"\x08\x0acut short")
-    graphs = Graphs(running.home / "broken.onnx", running.home / "filters.onnx")
-    version = running.store.publish(lambda n, folder: assemble(graphs, lineage(), n, folder)).version
-    monkeypatch.setattr(LaptopDeployer, "preflight", lambda self, version: None)
-    with pytest.raises(ReturnedError, match="version 1 serves again"):
-        running.promote(version)
-    entries = running.store.ledger.entries()
-    assert [(entry.action, entry.version) for entry in entries[1:]] == [("promote", version), ("return", 1)]
+    before = len(running.store.ledger.entries())
+    with monkeypatch.context() as patch:
+        patch.setattr(LaptopDeployer, "preflight", lambda self, version: None)
+        with pytest.raises(ReturnedError, match="version 1 serves again"):
+            running.promote(broken)
+    entries = running.store.ledger.entries()[before:]
+    assert [(entry.action, entry.version) for entry in entries] == [("promote", broken), ("return", 1)]
+    assert "Triton cannot load cnn-image" in entries[1].reason
     assert running.answers(1)
     running.promote(2)  # and it goes on from there
     assert running.answers(2)
