@@ -2,6 +2,7 @@
 
 import binascii
 import struct
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -129,12 +130,16 @@ def check_input(name: object) -> None:
         raise invalid(f"The input is named {str(name)[:80]!r}; name it {INPUT_NAME!r}.")
 
 
-def check_output(name: object) -> None:
-    """Refuses an output the model does not have."""
+def check_output(name: object, parameters: Container[str] = ()) -> None:
+    """Refuses an output the model does not have, or in a form that is not offered."""
     if name != OUTPUT_NAME:
         raise invalid(
             f"There is no output {str(name)[:80]!r}; ask for {OUTPUT_NAME!r}, or for none in particular."
         )
+    if "classification" in parameters:
+        raise invalid("The parameter `classification` is not offered; POST /predict names the class.")
+    if "shared_memory_region" in parameters:
+        raise invalid("Shared memory is not offered; leave `shared_memory_region` out.")
 
 
 def from_raw(datatype: str, raw: bytes, count: int, version: str | None) -> Images:
@@ -241,12 +246,10 @@ def _wants_binary(content: dict[str, Any]) -> bool:
     ):
         raise invalid(f"The field `outputs` has to be a list of the one output {OUTPUT_NAME!r}, or left out.")
     for output in outputs:
-        check_output(output.get("name"))
         asked = output.get("parameters")
         if not isinstance(asked, dict | None):
             raise invalid("The output's `parameters` have to be an object.")
-        if asked and "classification" in asked:
-            raise invalid("The parameter `classification` is not offered; POST /predict names the class.")
+        check_output(output.get("name"), asked or ())
         binary = bool((asked or {}).get("binary_data", binary))
     return binary
 

@@ -28,7 +28,7 @@ def parse_request(request: pb.ModelInferRequest, max_images: int) -> Images:
     if len(request.inputs) != 1 or request.inputs[0].name != INPUT_NAME:
         raise invalid(f"The request has to have one input, named {INPUT_NAME!r}.")
     for output in request.outputs:
-        check_output(output.name)
+        check_output(output.name, output.parameters)
     tensor = request.inputs[0]
     datatype, (count, *_) = check_shape(tensor.datatype, list(tensor.shape), max_images)
     version = request.model_version or None
