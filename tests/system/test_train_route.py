@@ -1,0 +1,81 @@
+"""POST /train on the laptop: trains for real, and what it made is served without a failed request."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from export.store import open_store
+from model.data import example_images
+
+pytestmark = pytest.mark.slow
+
+TOKEN = {"authorization": "Bearer secret"}
+SECONDS = 600
+
+
+@pytest.fixture
+def site(served: Any, start_run: Callable[..., Any]) -> Any:
+    """The session's version 1, served again elsewhere with training switched on."""
+    run = start_run(copy_of=served, CNN_IMAGE_TRAIN_API="true", CNN_IMAGE_TRAIN_TOKEN="secret")
+    run.wait_serving()
+    return run
+
+
+@contextmanager
+def steady_load(url: str) -> Iterator[Counter[tuple[int, str]]]:
+    """A client that asks again as soon as it is answered; counts (status, version)."""
+    (image, *_) = [path.read_bytes() for path in example_images().values()]
+    seen: Counter[tuple[int, str]] = Counter()
+    ended = False
+
+    def ask() -> None:
+        with httpx.Client(base_url=url, timeout=30) as client:
+            while not ended:
+                answer = client.post("/predict", files={"file": ("a.jpg", image)})
+                seen[answer.status_code, answer.headers.get("X-Model-Version", "")] += 1
+
+    with ThreadPoolExecutor(2) as threads:
+        clients = [threads.submit(ask) for _ in range(2)]
+        try:
+            yield seen
+        finally:
+            ended = True
+    for client in clients:
+        client.result()
+
+
+def test_a_training_by_http_is_served_without_a_failed_request(site: Any) -> None:
+    with httpx.Client(base_url=site.url, timeout=60) as client, steady_load(site.url) as seen:
+        assert client.post("/train", json={"epochs": 2}).status_code == 401
+        started = client.post("/train", json={"epochs": 2}, headers={**TOKEN, "prefer": "respond-async"})
+        assert started.status_code == 202, started.text
+        where = started.headers["location"]
+        second = client.post("/train", json={"epochs": 2}, headers=TOKEN)
+        assert (second.status_code, second.json()["code"]) == (409, "training_under_way")
+
+        said = set()
+        deadline = time.monotonic() + SECONDS
+        while (outcome := client.get(where, headers=TOKEN).json())["status"] == "running":
+            said.add(outcome["detail"])
+            assert time.monotonic() < deadline, said
+            time.sleep(0.2)
+        assert outcome["status"] == "success", outcome
+        assert any("epoch 1/2" in line for line in said), said
+        while not seen[200, "2"]:
+            assert time.monotonic() < deadline, seen
+            time.sleep(0.02)
+
+    store = open_store(str(site.home / "var" / "store"))
+    assert outcome.keys() == {"status", "metrics", "model_path"}
+    assert outcome["metrics"].keys() == {"accuracy", "val_accuracy", "loss", "val_loss"}
+    assert outcome["metrics"] == store.manifest(2).metrics
+    assert outcome["model_path"].endswith("versions/000002")
+    assert store.ledger.served() == 2
+    assert {status for status, _ in seen} == {200}, seen
+    assert {version for _, version in seen} == {"1", "2"}
