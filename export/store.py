@@ -180,6 +180,10 @@ class Store:
             for key in self.blobs.list(prefix):
                 self.blobs.delete(key)
 
+    def attachments_uri(self, version: int) -> str:
+        """The address of what is attached to a version."""
+        return f"{self.url.rstrip('/')}/{_attachment_prefix(version)}"
+
     def attach(self, version: int, name: str, data: bytes) -> None:
         """Put a file beside a version, once.
 

@@ -116,7 +116,8 @@ class Verdict(_Record):
     def sentence(self) -> str:
         """The verdict in words."""
         against = f"against version {self.judged_against}" if self.champion else "as the first version"
-        accuracy = f"accuracy {self.candidate.accuracy:.3f} on {self.test_images:,} test images"
+        theirs = f", the champion's {self.champion.accuracy:.3f}," if self.champion else ""
+        accuracy = f"accuracy {self.candidate.accuracy:.3f}{theirs} on {self.test_images:,} test images"
         if not self.passed:
             reasons = "; ".join(
                 f"{check.name} {check.value:+.3f}, limit {check.limit:+.3f}"
@@ -130,7 +131,13 @@ class Verdict(_Record):
     def show(self, console: Console) -> None:
         """Print the verdict as a table."""
         cost = f"{self.cost.milliseconds:.2f} ms an image with one thread, {self.cost.bytes / 1e6:.1f} MB"
-        table(_COLUMNS, self._rows(), title=f"{self.sentence}\nCost, not judged: {cost}.", console=console)
+        reported = [f"Not judged: {cost}."]
+        if self.flips is not None:
+            reported.append(
+                f"Answers that flip: {self.flips.mended} turn right, {self.flips.broken} wrong "
+                f"(by chance alone: p = {self.flips.p_value:.2g}); the images are in its flips-….png."
+            )
+        table(_COLUMNS, self._rows(), title="\n".join([self.sentence, *reported]), console=console)
 
     def _rows(self) -> list[tuple[str, str, str, str, str]]:
         """The checks as a table: name, value, limit, passed, meaning."""

@@ -152,11 +152,16 @@ def info(version: VersionArgument, store: StoreFlag = None, as_json: JsonFlag = 
             "verdict": verdict.sentence if verdict else "never judged",
             "parity": f"{manifest.parity.max_difference:.1e} on {manifest.parity.images} images",
             "decoder": manifest.decoder_version,
-            "attached": ", ".join(opened.attachments(version)) or "nothing",
+            "attached": _attached(opened, version),
             "promotions": "; ".join(f"{e.action} {e.at:%Y-%m-%d %H:%M} by {e.by}" for e in promotions)
             or "none",
         }
     )
+
+
+def _attached(store: Store, version: int) -> str:
+    names = store.attachments(version)
+    return f"{', '.join(names)} in {store.attachments_uri(version)}" if names else "nothing"
 
 
 def _age(since: datetime) -> str:

@@ -139,6 +139,8 @@ def test_versions_history_and_info_show_what_is_served(home: Path, store: Store,
     info = json.loads(run("info", "2", *there, "--json").stdout)
     assert (info["commit"], info["promotions"][0]["by"]) == ("c" * 40, "bob")
     assert "served      yes" in run("info", "2", *there).stdout
+    store.attach(2, "report.html", b"a page")
+    assert f"attached    report.html in {store.url}/attachments/000002" in run("info", "2", *there).stdout
 
 
 def test_a_version_is_found_by_what_it_was_made_from(home: Path, store: Store, publish: Any) -> None:
