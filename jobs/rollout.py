@@ -44,9 +44,11 @@ class Rollout:
         settled: float | None = None
         while True:
             try:
+                # Asked first: what KServe does in between must not pass for what was there before.
+                read = self._read_by_kserve()
                 awaited = self._awaited()
                 reason = self._hopeless() if awaited else None
-                if awaited is None and self._read_by_kserve():
+                if awaited is None and read:
                     return
             except ApiError as error:
                 raise error.explained("watch the rollout") from error
@@ -82,7 +84,8 @@ class Rollout:
     def _read_by_kserve(self) -> bool:
         """Whether KServe says that it has seen the present specification."""
         service = self._kubernetes.get("inferenceservices", self._name)
-        seen: bool = service["status"].get("observedGeneration") == service["metadata"]["generation"]
+        status = service.get("status", {})
+        seen: bool = status.get("observedGeneration") == service["metadata"]["generation"]
         return seen
 
     def _unfinished(self, part: str) -> str | None:

@@ -222,16 +222,22 @@ volumeMounts:
   {{- end }}
 {{- end }}
 
-{{/* The specification of a Job that trains: dict "root" $ "args" ARGS. Faults are retried, mistakes are not. */}}
+{{/* The specification of a Job that trains: dict "root" $ "args" ARGS "install" BOOL. Faults are retried, mistakes are not.
+     `helm install --wait-for-jobs` of Helm 3 takes a Job as failed only when more pods failed than its backoffLimit, so
+     that of the Job it waits for is 0: a failed pod ends it, and one that met a fault does not count as failed. */}}
 {{- define "cnn-image.trainingJob" -}}
 {{- $training := .root.Values.training -}}
-backoffLimit: {{ $training.retries }}
+backoffLimit: {{ .install | ternary 0 $training.retries }}
 activeDeadlineSeconds: {{ $training.deadlineSeconds }}
 ttlSecondsAfterFinished: {{ $training.ttlSeconds }}
 podFailurePolicy:
   rules:
     # An evicted or preempted pod costs no retry; the next one goes on from its checkpoint.
     - {action: Ignore, onPodConditions: [{type: DisruptionTarget}]}
+    {{- if .install }}
+    # 69: something this depends on is away (store, network); 143: told to end. Tried again until the deadline.
+    - {action: Ignore, onExitCodes: {operator: In, values: [69, 143]}}
+    {{- end }}
     # 2: wrong data, wrong settings, missing rights; 3 refused by the gate; 4 someone was first; 5 taken back.
     - {action: FailJob, onExitCodes: {containerName: cnn-image, operator: In, values: [2, 3, 4, 5]}}
 template:
