@@ -11,14 +11,14 @@ from cluster.kube import CLUSTER, DATA, Namespace, run
 TRAIN_IMAGE = os.environ.get("TRAIN_IMAGE", "cnn-image-train:0.1.0")
 
 
-def seed_data(namespace: Namespace, claim: str = "cifar10") -> str:
-    """Make a claim and put the archive there, through a pod."""
-    if not DATA.exists():
-        pytest.skip(f"no CIFAR-10 at {DATA}")
+def seed_data(namespace: Namespace, claim: str = "cifar10", archive: Path = DATA) -> str:
+    """Make a claim and put an archive there, through a pod, as cifar10.tar.xz."""
+    if not archive.exists():
+        pytest.skip(f"no CIFAR-10 at {archive}")
     namespace.kubectl("apply", "-f", "-", stdin=_SEED.format(claim=claim, image=TRAIN_IMAGE))
     namespace.kubectl("wait", "--for=condition=Ready", "pod/seed", "--timeout=120s")
     put = ("exec", "-i", "seed", "--", "sh", "-c", "cat > /data/cifar10.tar.xz")
-    namespace.kubectl(*put, stdin=DATA.read_bytes())
+    namespace.kubectl(*put, stdin=archive.read_bytes())
     namespace.kubectl("delete", "pod", "seed", "--grace-period=0", "--force")
     return claim
 

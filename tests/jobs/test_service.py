@@ -226,6 +226,14 @@ async def test_no_request_fails_over_promotions_and_a_rollback(running: Site) ->
     assert running.answers(2)
 
 
+def test_the_pre_flight_loads_a_version_with_the_variant_that_will_serve_it(site: Site) -> None:
+    settings = site.settings.model_copy(update={"variant": "cpu-4", "state": site.home / "preflight"})
+    LaptopDeployer(settings, site.store).preflight(2)
+    log = (settings.logs / "preflight.log").read_text()
+    assert "cnn-image_0_3" in log  # four instances
+    assert "cnn-image_0_4" not in log
+
+
 def test_a_candidate_that_triton_cannot_load_changes_nothing(running: Site, broken: int) -> None:
     before = running.store.ledger.entries()
     with pytest.raises(RefusedError, match="Triton cannot load cnn-image"):

@@ -43,6 +43,15 @@ resources: {requests: {cpu: 50m, memory: 256Mi}, limits: {cpu: "2", memory: {{ .
 {{- end }}
 {{- end }}
 
+{{/* A container that leaves the workspace alone: a volume that one node at a time can have must not keep the node of
+     the steps from being another one. */}}
+{{- define "cnn-image.argoContainerApart" -}}
+{{- $container := include "cnn-image.argoContainer" . | fromYaml }}
+{{- $mounts := list }}
+{{- range $container.volumeMounts }}{{ if ne .name "work" }}{{ $mounts = append $mounts . }}{{ end }}{{ end }}
+{{- set $container "volumeMounts" $mounts | toYaml }}
+{{- end }}
+
 {{- define "cnn-image.argoRetry" -}}
 retryStrategy:
   limit: {{ .Values.training.retries | quote }}
