@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from export.blobs import FolderBlobs
-from export.errors import UnreachableError
+from export.errors import ParityError, UnreachableError
 from export.ledger import Ledger
 from export.store import Store
 from jobs import retrain as pipeline
+from jobs.errors import RefusedError, ReturnedError
 from jobs.promotion import promote, roll_back
 from jobs.runs import Request, Run
 from jobs.settings import load_settings
@@ -130,52 +131,36 @@ def test_cut_off_anywhere_then_done_again(
     pytest.fail("the change never ran to its end")
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
-def test_a_retrain_killed_anywhere_then_done_again(
-    after: bool,
-    deployer: Any,
-    build: Any,
-    lineage: Any,
-    verdict: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """All steps but their arithmetic: what is left on disk and in the store is what real ones leave."""
-    fuse = Fuse(0, KilledError, once=False)
-    trainings: list[Run] = []
+class Steps:
+    """The steps of a retrain without their arithmetic: what they leave on disk and in the store is real."""
 
-    def train(run: Run, *_: Any, **__: Any) -> None:
-        fuse.check()
-        trainings.append(run)
+    def __init__(self, lineage: Any, verdict: Any) -> None:
+        self.fuse = Fuse(10_000, KilledError, once=False)
+        self.trainings: list[Run] = []
+        self.good = True
+        self.parity: Exception | None = None
+        self._lineage, self._verdict = lineage, verdict
+
+    def train_run(self, run: Run, *_: Any, **__: Any) -> None:
+        self.fuse.check()
+        self.trainings.append(run)
         (run.folder / "run.json").write_text("{}")
-        fuse.check()
+        self.fuse.check()
 
-    def export(run: Run, _settings: Any) -> None:
+    def export_run(self, run: Run, _settings: Any) -> None:
         run.export_folder.mkdir(exist_ok=True)
-        fuse.check()
-        (run.export_folder / "lineage.json").write_text(lineage().model_dump_json())
+        self.fuse.check()
+        if self.parity:
+            raise self.parity
+        (run.export_folder / "lineage.json").write_text(self._lineage().model_dump_json())
 
-    def judge(store: Store, version: int, *_: Any) -> Verdict:
-        said: Verdict = verdict(version).model_copy(update={"champion": verdict(1).candidate, "best": 1})
+    def judge(self, store: Store, version: int, *_: Any) -> Verdict:
+        against = {"champion": self._verdict(1).candidate, "best": 1}
+        said: Verdict = self._verdict(version, passed=self.good).model_copy(update=against)
         attach_verdict(store, said, {})
         return said
 
-    class Silent:
-        def __getattr__(self, name: str) -> Any:
-            return lambda *_: None
-
-    for name, step in (
-        ("train_run", train),
-        ("export_run", export),
-        ("judge", judge),
-        ("champion", Silent()),
-    ):
-        monkeypatch.setattr(pipeline, name, step)
-    monkeypatch.setattr(pipeline, "load_data", lambda *_, **__: Silent())
-    monkeypatch.setattr("export.artifact.assemble", lambda _graphs, _lineage, *place: build(*place))
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # no power fails here
-
-    def retrain(store: Store, deployer: Any, home: Path) -> None:
+    def retrain(self, store: Store, deployer: Any, home: Path) -> None:
         pipeline.retrain(
             load_settings(state=home, user="me"),
             store,
@@ -186,16 +171,41 @@ def test_a_retrain_killed_anywhere_then_done_again(
             weak_accepted=False,
         )
 
+
+class Silent:
+    """Takes every call and does nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: None
+
+
+@pytest.fixture
+def steps(lineage: Any, verdict: Any, build: Any, monkeypatch: pytest.MonkeyPatch) -> Steps:
+    """The pipeline with these steps."""
+    steps = Steps(lineage, verdict)
+    for name in ("train_run", "export_run", "judge"):
+        monkeypatch.setattr(pipeline, name, getattr(steps, name))
+    monkeypatch.setattr(pipeline, "champion", Silent())
+    monkeypatch.setattr(pipeline, "load_data", lambda *_, **__: Silent())
+    monkeypatch.setattr("export.artifact.assemble", lambda _graphs, _lineage, *place: build(*place))
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # no power fails here
+    return steps
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
+def test_a_retrain_killed_anywhere_then_done_again(
+    after: bool, steps: Steps, deployer: Any, build: Any, tmp_path: Path
+) -> None:
     for calls in range(300):
         home = tmp_path / str(calls)
         store = Store(FolderBlobs(home / "store"))
         store.publish(build)
         store.ledger.record("promote", 1, by="me", reason="base", after=0)
         deployer.live = 1
-        trainings.clear()
-        fuse.left, fuse.blown = calls, False
+        steps.trainings.clear()
+        fuse = steps.fuse = Fuse(calls, KilledError, once=False)
         try:
-            retrain(fused_store(store, fuse, after=after), Fused(deployer, fuse, after=after), home)
+            steps.retrain(fused_store(store, fuse, after=after), Fused(deployer, fuse, after=after), home)
         except KilledError:
             fuse.left = 10_000
             assert deployer.live == store.ledger.served() or deployer.live == 1, calls
@@ -203,13 +213,42 @@ def test_a_retrain_killed_anywhere_then_done_again(
             if lease.exists():  # the dead one holds it until it runs out
                 os.utime(lease, (time.time() - 61,) * 2)
             if store.ledger.served() == 1 or list(home.glob("runs/*/unfinished")):  # else all was done
-                retrain(store, deployer, home)
+                steps.retrain(store, deployer, home)
         made = store.numbers()[-1]
         assert made in {2, 3}, calls  # 3: one was published, and the kill came before its number was noted
         assert deployer.live == store.ledger.served() == made, calls
         assert [entry.action for entry in store.ledger.entries()] == ["promote", "promote"], calls
-        assert len(set(trainings)) == 1, calls  # the run that was begun was gone on with
+        assert len(set(steps.trainings)) == 1, calls  # the run that was begun was gone on with
         if not fuse.blown:
             assert calls > 30
             return
     pytest.fail("the retrain never ran to its end")
+
+
+@pytest.mark.parametrize("end", ["parity", "gate", "pre-flight", "service", "store away"])
+def test_what_is_refused_is_not_tried_again_and_what_was_a_fault_is(
+    end: str, steps: Steps, deployer: Any, store: Store, publish: Any, tmp_path: Path
+) -> None:
+    publish()
+    store.ledger.record("promote", 1, by="me", reason="base", after=0)
+    deployer.live = 1
+    steps.good = end != "gate"
+    if end == "parity":
+        steps.parity = ParityError("0.4 apart")
+    deployer.unloadable = {2} if end == "pre-flight" else set()
+    deployer.wrong = {2} if end == "service" else set()
+    away = Fuse(10, unreachable, once=False)
+    expected = UnreachableError if end == "store away" else (ParityError, RefusedError, ReturnedError)
+    with pytest.raises(expected):
+        steps.retrain(
+            fused_store(store, away, after=False) if end == "store away" else store, deployer, tmp_path
+        )
+    assert store.ledger.served() == deployer.live == 1
+    first = steps.trainings.pop()
+    steps.good, steps.parity, deployer.unloadable, deployer.wrong = True, None, set(), set()
+    lease = tmp_path / "store" / "leases" / "retrain.json"
+    os.utime(lease, (time.time() - 61,) * 2)
+    steps.retrain(store, deployer, tmp_path)
+    assert (steps.trainings == []) is (end == "store away")
+    assert first not in steps.trainings
+    assert deployer.live == store.ledger.served() == store.numbers()[-1]
