@@ -25,17 +25,18 @@ def prune(store: Store, keep: int) -> list[int]:
         What was removed, ascending.
     """
     numbers = store.numbers()
-    protected = {
-        store.ledger.served(),
-        store.ledger.previous(),
-        _best(store, champions(store.ledger.entries())),
+    needed = {
+        _best(store, champions(store.ledger.entries())): "it is the most accurate that ever served",
+        store.ledger.previous(): "a rollback goes to it",
+        store.ledger.served(): "it is served",
     }
     removed = []
     for number in numbers[: max(0, len(numbers) - keep)]:
-        if number in protected:
+        if number in needed:
+            say(f"Version {number} stays: {needed[number]}.")
             continue
         if lease_state(store.blobs, judging(number)) is not None:
-            say(f"Version {number} is being judged and stays.")
+            say(f"Version {number} stays: it is being judged.")
             continue
         store.delete(number)
         removed.append(number)

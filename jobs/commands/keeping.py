@@ -30,9 +30,13 @@ def verify(
     from jobs.deploy import open_deployer
 
     served = opened.ledger.served()
+    if served is None:
+        raise MistakeError(f"No version is promoted in {opened.url} yet; `cnn-image retrain` makes one.")
     deployer = open_deployer(settings, opened)
-    if served is None or deployer.served() is None:
-        raise MistakeError("No service runs, or no version is promoted yet; `cnn-image run` starts one.")
+    if deployer.served() is None:
+        raise MistakeError(
+            f"No service runs that could serve version {served}; `cnn-image serve` starts one."
+        )
     deployer.verify(served)
     answer(f"The live service answers as version {served} should.")
 

@@ -165,6 +165,14 @@ def test_a_version_that_was_never_judged_is_not_promoted(home: Path, store: Stor
     assert store.ledger.served() is None
 
 
+def test_verify_of_the_service_says_what_is_missing(home: Path, store: Store, publish: Any) -> None:
+    there = ("--store", store.url)
+    assert "`cnn-image retrain` makes one" in said(run("verify", *there), Exit.MISTAKE)
+    publish()
+    store.ledger.record("promote", 1, by="ann", reason="first", after=0)
+    assert "serve version 1; `cnn-image serve` starts one" in said(run("verify", *there), Exit.MISTAKE)
+
+
 def test_verify_says_what_is_broken(home: Path, store: Store, publish: Any) -> None:
     publish()
     assert "whole" in run("verify", "1", "--store", store.url).stdout

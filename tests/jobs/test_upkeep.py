@@ -19,7 +19,7 @@ def serve(store: Store, *versions: int) -> None:
 
 
 def test_prune_keeps_the_newest_the_served_the_one_before_and_the_best(
-    store: Store, publish: Any, verdict: Any
+    store: Store, publish: Any, verdict: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(1, 9):
         publish()
@@ -27,6 +27,11 @@ def test_prune_keeps_the_newest_the_served_the_one_before_and_the_best(
     serve(store, 1, 2, 4, 5)
     assert prune(store, keep=1) == [1, 3, 6, 7]
     assert store.numbers() == [2, 4, 5, 8]  # best, before, served, newest
+    assert capsys.readouterr().err.splitlines() == [
+        "Version 2 stays: it is the most accurate that ever served.",
+        "Version 4 stays: a rollback goes to it.",
+        "Version 5 stays: it is served.",
+    ]
 
 
 def test_prune_leaves_what_is_being_judged(store: Store, publish: Any) -> None:
