@@ -118,10 +118,16 @@ class Endpoints:
         return sum(endpoint.healthy for endpoint in self._endpoints.values())
 
     def pick(self, besides: Endpoint | None = None) -> Endpoint | None:
-        """Returns the healthy address with the fewest requests under way, if possible not `besides`."""
+        """Returns the healthy address with the fewest requests under way, if possible not `besides`.
+
+        Of several such, the one that was picked the longest ago: a quiet service shares its load too.
+        """
         candidates = [endpoint for endpoint in self._endpoints.values() if endpoint.healthy]
         others = [endpoint for endpoint in candidates if endpoint is not besides]
-        return min(others or candidates, key=lambda endpoint: endpoint.busy, default=None)
+        picked = min(others or candidates, key=lambda endpoint: endpoint.busy, default=None)
+        if picked is not None:
+            self._endpoints[picked.address] = self._endpoints.pop(picked.address)
+        return picked
 
     async def resolve(self) -> None:
         """Looks the name up, unless that was done a moment ago: new addresses join, vanished ones leave."""

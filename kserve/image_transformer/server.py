@@ -6,6 +6,7 @@ import gc
 import logging
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from importlib import metadata
 from typing import Final
@@ -35,6 +36,8 @@ from kserve import model_server
 
 # A compressed message could grow to any size before its length is looked at.
 _UNCOMPRESSED: Final = 1 << 0
+# For clients to hear, with the next answer, that their connection ends.
+_LEAVE_SECONDS: Final = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,14 @@ class _HttpServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Sends clients away before closing: none asks over a connection that is just being closed."""
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        ends = time.monotonic() + _LEAVE_SECONDS
+        while self.server_state.connections and time.monotonic() < ends:  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.05)
+        await super().shutdown(sockets)
 
 
 class ImageServer(model_server.ModelServer):

@@ -317,13 +317,27 @@ def test_sigterm_answers_what_is_under_way(
         lambda: "cnn_image_requests_under_way 1.0" in httpx.get(ending.url + "/metrics").text, "the request"
     )
     ending.process.send_signal(signal.SIGTERM)
-    assert idle.recv(1) == b"", "idle connections end at once"
+    assert idle.recv(1) == b"", "idle connections end"
     with pytest.raises(OSError):  # noqa: PT011 - refused or reset
         socket.create_connection(("127.0.0.1", ending.http_port)).recv(1)
     late.sendall(jpegs[0][100:])
     head, _, body = everything(late).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200")
     assert json.loads(body)["probabilities"] == close_to(probs[0])
+    assert ending.process.wait(20) == 0
+
+
+def test_sigterm_sends_clients_away_before_connections_are_closed(
+    start_transformer: StartTransformer, small_triton: RunningTriton
+) -> None:
+    ending = start_transformer(small_triton.address)
+    with httpx.Client(base_url=ending.url) as client:
+        assert "connection" not in client.get("/v2/health/live").headers
+        ending.process.send_signal(signal.SIGTERM)
+        # Whoever asks on without a pause is told to go, and never finds a connection closed.
+        wait_until(
+            lambda: client.get("/v2/health/live").headers.get("connection") == "close", "to be sent away"
+        )
     assert ending.process.wait(20) == 0
 
 
