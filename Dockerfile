@@ -34,9 +34,8 @@ RUN uv build --quiet --wheel --no-build-isolation --python /opt/tools/bin/python
 
 # Triton sets the run bit of its Python stub itself, so the backends' folder belongs to the user it runs as.
 FROM triton AS triton-ready
-COPY --from=dependencies /opt/cnn-image /opt/cnn-image
 COPY --from=project /opt/app /opt/app
-RUN /opt/cnn-image/bin/python -c 'from pathlib import Path; from triton_server.environment import find_environment; find_environment(Path("/opt/triton")).backends()' \
+RUN PYTHONPATH=/opt/app python3 -c 'from pathlib import Path; from triton_server.environment import find_environment; find_environment(Path("/opt/triton")).backends()' \
  && chown -R 1000:1000 /opt/triton/triton-backends
 
 FROM ${PYTHON_IMAGE}

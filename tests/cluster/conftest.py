@@ -1,4 +1,4 @@
-"""A Kubernetes with KServe (KUBECONFIG), our images on it, a fresh namespace with data for each module.
+"""A Kubernetes with KServe (KUBECONFIG), our images on it, fresh namespaces, a service for several modules.
 
 Beside the repository the shared test cluster may lie; images are then built and loaded by it. With any other
 cluster they are expected to be there: `make images`, then a registry, kind or k3d (docs/kubernetes.md).
@@ -10,10 +10,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from cluster import kube
 from cluster.kube import CLUSTER, ROOT, Namespace, run, say
+from cluster.release import SMALL, TWO, Release
+from cluster.store import TrialStore, make_versions
 from cluster.volumes import discard, seed_data
 
 
@@ -47,10 +51,9 @@ def cluster(shown: None) -> None:
         subprocess.run([ROOT / "images" / "build", "train", "transformer"], env=environment, check=True)
 
 
-@pytest.fixture(scope="module")
-def namespace(request: pytest.FixtureRequest) -> Iterator[Namespace]:
+@contextmanager
+def fresh_namespace(word: str, session: pytest.Session) -> Iterator[Namespace]:
     """A fresh namespace under restricted pod security; removed with all that is in it."""
-    word = request.module.__name__.rpartition("test_")[2].replace("_", "-")
     fresh = Namespace(f"test-{word}-{secrets.token_hex(2)}")
     say(f"namespace {fresh.name}")
     run("kubectl", "create", "namespace", fresh.name)
@@ -59,13 +62,49 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[Namespace]:
         *("pod-security.kubernetes.io/enforce=restricted", "pod-security.kubernetes.io/warn=restricted"),
     )
     yield fresh
-    if request.session.testsfailed and os.environ.get("KEEP"):
+    if session.testsfailed and os.environ.get("KEEP"):
         say(f"{fresh.name} is kept (KEEP is set)")
         return
     discard(fresh)
 
 
 @pytest.fixture(scope="module")
+def namespace(request: pytest.FixtureRequest) -> Iterator[Namespace]:
+    """A namespace for the module."""
+    word = request.module.__name__.rpartition("test_")[2].replace("_", "-")
+    with fresh_namespace(word, request.session) as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="module")
 def data(namespace: Namespace) -> str:
     """A volume claim with CIFAR-10; returns its name."""
     return seed_data(namespace)
+
+
+@pytest.fixture(scope="session")
+def versions(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder's store with two versions that answer differently."""
+    return make_versions(tmp_path_factory.mktemp("versions"), 2)
+
+
+@pytest.fixture(scope="session")
+def serving(
+    request: pytest.FixtureRequest, versions: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Release]:
+    """The chart with its MinIO and two versions in it, the first promoted; two replicas of each component.
+
+    Shared by the session: a test leaves it as it was.
+    """
+    folder = tmp_path_factory.mktemp("serving")
+    for name, text in (("small", SMALL), ("two", TWO)):
+        (folder / name).write_text(text)
+    with fresh_namespace("serving", request.session) as namespace, pytest.MonkeyPatch.context() as patch:
+        release = Release(namespace, [folder / "small", folder / "two"])
+        release.install()
+        store = TrialStore(namespace, patch)
+        store.upload(versions)
+        store.promote(1)
+        say("deploying version 1")
+        namespace.job("first", "deploy")
+        yield release

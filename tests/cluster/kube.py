@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,13 +71,18 @@ class Namespace:
         pods = self.get("pods", "-l", label)["items"]
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
-    def job(self, name: str, *args: str, seconds: float = 600, ok: bool = True) -> str:
-        """Run a command of cnn-image as a Job from the installed template and return its log."""
+    def create_job(
+        self, name: str, *args: str, env: Mapping[str, str] | None = None, retries: int = 0
+    ) -> None:
+        """Start a command of cnn-image as a Job from the installed template."""
         cronjob = self.get("cronjob", "cnn-image-retrain")
         spec = cronjob["spec"]["jobTemplate"]["spec"]
-        spec["backoffLimit"] = 0
+        spec["backoffLimit"] = retries
         container = spec["template"]["spec"]["containers"][0]
         container["args"] = list(args)
+        changed = env or {}
+        kept = [each for each in container["env"] if each["name"] not in changed]
+        container["env"] = [*kept, *({"name": key, "value": value} for key, value in changed.items())]
         container["resources"] = {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "3Gi"}}
         # Owned by the CronJob, as `cnn-image jobs run` does it, so that uninstalling removes it.
         owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": "cnn-image-retrain"}
@@ -85,6 +90,10 @@ class Namespace:
         metadata = {"name": name, "ownerReferences": [owner]}
         body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
         self.kubectl("create", "-f", "-", stdin=json.dumps(body))
+
+    def job(self, name: str, *args: str, seconds: float = 600, ok: bool = True) -> str:
+        """Run a command of cnn-image as a Job from the installed template and return its log."""
+        self.create_job(name, *args)
         ended = wait_for(lambda: self.job_end(name), f"the end of {name}", seconds)
         log = self.kubectl("logs", f"job/{name}", check=False)
         assert (ended == "Complete") is ok, f"{name} {' '.join(args)} {ended}:\n{log[-3000:]}"

@@ -25,6 +25,8 @@ serving:
   service: {type: NodePort}
 """
 
+TWO = "serving: {triton: {replicas: 2}, transformer: {replicas: 2}}\n"
+
 
 @dataclass
 class Release:

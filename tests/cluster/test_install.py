@@ -3,11 +3,11 @@
 import json
 import time
 
-import httpx
 import pytest
-from cluster.kube import ROOT, Namespace, run, say, wait_for
+from cluster.kube import CHART, ROOT, Namespace, run, say, wait_for
 from cluster.load import Load
 from cluster.release import EXAMPLES, SMALL, Release
+from cluster.volumes import discard
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
@@ -18,7 +18,7 @@ training:
   enabled: true
   data: {volumeClaim: cifar10, path: cifar10.tar.xz}
   recipe: quick
-  epochs: 6
+  epochs: 2
   resources: {requests: {cpu: 800m, memory: 1Gi}, limits: {memory: 4Gi}}
   env: {CNN_IMAGE_GATE_FLOOR: "0.5", CNN_IMAGE_GATE_CLASS_FLOOR: "0.05"}
 """
@@ -63,7 +63,7 @@ def test_the_outcome_is_where_describe_shows_it(release: Release) -> None:
 
 def test_progress_is_readable_in_the_log(release: Release) -> None:
     log = release.namespace.kubectl("logs", "job/cnn-image-train-1")
-    assert "6/6" in log, log[-2000:]
+    assert "2/2" in log, log[-2000:]
 
 
 def test_an_upgrade_reaches_the_service_and_leaves_the_model(release: Release) -> None:
@@ -93,9 +93,22 @@ def test_an_upgrade_without_a_change_restarts_nothing(release: Release) -> None:
     assert after == before
 
 
-def test_jobs_run_and_promote_without_a_failed_request(release: Release) -> None:
+def test_an_evicted_training_goes_on(release: Release) -> None:
     namespace = release.namespace
-    namespace.job("second", "retrain", "--no-promote", "--epochs=1")
+    namespace.create_job("second", "retrain", "--no-promote", "--epochs=2", "--seed=1")
+    wait_for(lambda: "epoch 1/2" in namespace.kubectl("logs", "job/second", check=False), "an epoch", 300)
+    pod = namespace.get("pods", "-l", "job-name=second")["items"][0]["metadata"]["name"]
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+    path = f"/api/v1/namespaces/{namespace.name}/pods/{pod}/eviction"
+    run("kubectl", "create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+    assert wait_for(lambda: namespace.job_end("second"), "the end of the training", 600) == "Complete"
+    assert "goes on with epoch 2" in namespace.kubectl("logs", "job/second")
+    # No retry was left: an eviction takes none.
+    assert namespace.get("job", "second")["status"].get("failed", 0) == 0
+
+
+def test_jobs_promote_without_a_failed_request(release: Release) -> None:
+    namespace = release.namespace
     image = (EXAMPLES / "dog.jpg").read_bytes()
     with Load(release.url, image) as load:
         namespace.job("promote-2", "promote", "2", "--override-gate", "a test of promotion")
@@ -152,33 +165,49 @@ def test_an_edit_by_hand_is_refused_and_taken_back_only_when_asked(release: Rele
     assert namespace.get("isvc", "cnn-image")["spec"]["predictor"]["minReplicas"] == 1
 
 
-def test_train_starts_the_same_job_for_who_holds_the_token(release: Release) -> None:
-    namespace = release.namespace
-    namespace.kubectl("create", "secret", "generic", "train-token", "--from-literal=token=open-sesame")
-    release.upgrade("--set", "serving.trainApi.enabled=true,serving.trainApi.tokenSecret=train-token")
-    asking = {"Prefer": "respond-async"}
-    refused = httpx.post(f"{release.url}/train", json={"epochs": 1}, headers=asking, timeout=30)
-    assert refused.status_code == 401, refused.text
-    asking["Authorization"] = "Bearer open-sesame"
-    accepted = httpx.post(f"{release.url}/train", json={"epochs": 1}, headers=asking, timeout=30)
-    assert accepted.status_code == 202, accepted.text
-    name = accepted.headers["Location"].rpartition("/")[2]
-    container = namespace.get("job", name)["spec"]["template"]["spec"]["containers"][0]
-    assert {"name": "EPOCHS", "value": "1"} in container["env"]
-    assert container["args"] == ["retrain"]
-    looked = httpx.get(f"{release.url}{accepted.headers['Location']}", headers=asking, timeout=30)
-    assert looked.status_code == 200, looked.text
-    namespace.kubectl("delete", "job", name)
-    namespace.kubectl("delete", "secret", "train-token")
-    # The transformer's service account may start Jobs, and nothing else.
-    account = f"--as=system:serviceaccount:{namespace.name}:cnn-image-transformer"
-    for verb, what, allowed in (
-        ("create", "jobs", "yes"),
-        ("patch", "inferenceservices", "no"),
-        ("get", "secrets", "no"),
-        ("delete", "pods", "no"),
-    ):
-        assert namespace.kubectl("auth", "can-i", verb, what, account, check=False).strip() == allowed, what
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("AWS_ACCESS_KEY_ID", "nobody", "check AWS_ACCESS_KEY_ID"),
+        ("AWS_SECRET_ACCESS_KEY", "wrong", "check AWS_SECRET_ACCESS_KEY"),
+        ("CNN_IMAGE_STORE", "s3://no-such-bucket/store", "There is no bucket for s3://no-such-bucket/store"),
+        ("CIFAR10_DIR", "/data/elsewhere", "/data/elsewhere"),
+    ],
+)
+def test_a_mistake_is_said_in_a_sentence_and_not_tried_again(
+    release: Release, variable: str, value: str, sentence: str
+) -> None:
+    namespace, name = release.namespace, f"wrong-{variable.lower().replace('_', '-')}"
+    namespace.create_job(name, "retrain", env={variable: value}, retries=2)
+    assert wait_for(lambda: namespace.job_end(name), f"the end of {name}", 120) == "Failed"
+    pods = namespace.get("pods", "-l", f"job-name={name}")["items"]
+    assert len(pods) == 1
+    ended = pods[0]["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert ended["exitCode"] == 2
+    assert sentence in ended["message"]
+
+
+@pytest.mark.parametrize("program", ["helm", "helm4"])
+def test_an_install_whose_training_fails_ends_at_once(release: Release, program: str) -> None:
+    namespace = Namespace(f"{release.namespace.name}-{program}")
+    run("kubectl", "create", "namespace", namespace.name)
+    try:
+        keys = ("--from-literal=AWS_ACCESS_KEY_ID=nobody", "--from-literal=AWS_SECRET_ACCESS_KEY=wrong")
+        namespace.kubectl("create", "secret", "generic", "s3", *keys)
+        values = (
+            "store.url=s3://cnn-image/store,store.secret=s3,training.gpus=0,"
+            f"store.endpoint=http://cnn-image-minio.{release.namespace.name}:9000,"
+            "training.data.url=s3://cnn-image/data,training.resources.requests.cpu=100m"
+        )
+        install = f"{program} -n {namespace.name} install trial {CHART} --set {values} --wait --wait-for-jobs"
+        said = run("sh", "-c", f"{install} --timeout=10m 2>&1", seconds=700, check=False)
+        assert "Job" in said or "job" in said, said
+        assert "deadline" not in said, said
+        assert "timed out" not in said, said
+        described = namespace.kubectl("describe", "pods", "-l", "job-name=cnn-image-train-1")
+        assert "check AWS_ACCESS_KEY_ID" in described
+    finally:
+        discard(namespace)
 
 
 def test_uninstalling_leaves_what_is_kept_on_purpose(release: Release) -> None:

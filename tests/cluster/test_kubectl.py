@@ -11,7 +11,7 @@ import yaml
 from cluster.kube import ROOT, Namespace, run, say, wait_for
 from cluster.load import Load
 from cluster.release import EXAMPLES
-from cluster.store import TrialStore, make_versions
+from cluster.store import TrialStore
 from cluster.volumes import discard, seed_data
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
@@ -38,10 +38,9 @@ def namespace() -> Iterator[Namespace]:
 
 
 @pytest.fixture(scope="module")
-def store(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrialStore]:
+def store(namespace: Namespace, versions: Path) -> Iterator[TrialStore]:
     """MinIO out of k8s/ with two versions, the first promoted."""
     run("kubectl", "apply", "-f", ROOT / "k8s" / "serviceaccounts.yaml", "-f", ROOT / "k8s" / "minio.yaml")
-    versions = make_versions(tmp_path_factory.mktemp("versions"), 2)
     with pytest.MonkeyPatch.context() as monkeypatch:
         filled = TrialStore(namespace, monkeypatch)
         filled.upload(versions)

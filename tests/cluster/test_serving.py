@@ -3,7 +3,7 @@
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -11,36 +11,17 @@ import pytest
 import yaml
 from cluster.kube import ROOT, Namespace, run, say, wait_for
 from cluster.load import Answers, Load
-from cluster.release import EXAMPLES, SMALL, Release
-from cluster.store import TrialStore, make_versions
+from cluster.release import EXAMPLES, Release
+from cluster.store import TrialStore
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
-TWO = "serving: {triton: {replicas: 2}, transformer: {replicas: 2}}\n"
 IMAGE = (EXAMPLES / "cat.jpg").read_bytes()
 
 
-@pytest.fixture(scope="module")
-def release(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
-    """The chart with its MinIO and two versions in it, the first promoted; two replicas of each component."""
-    folder = tmp_path_factory.mktemp("serving")
-    for name, text in (("small", SMALL), ("two", TWO)):
-        (folder / name).write_text(text)
-    installed = Release(namespace, [folder / "small", folder / "two"])
-    installed.install()
-    versions = make_versions(folder, 2)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        store = TrialStore(namespace, monkeypatch)
-        store.upload(versions)
-        store.promote(1)
-        say("deploying version 1")
-        namespace.job("first", "deploy")
-        yield installed
-
-
-def under_load(release: Release, act: Callable[[], object], rate: float = 20) -> Answers:
+def under_load(serving: Release, act: Callable[[], object], rate: float = 20) -> Answers:
     """What clients were told while something was done, and for some seconds after."""
-    with Load(release.url, IMAGE, rate) as load:
+    with Load(serving.url, IMAGE, rate) as load:
         wait_for(lambda: load.answers.statuses["200"] > 20, "the first answers", 60)
         act()
         reached = sum(load.answers.statuses.values()) + 60
@@ -65,69 +46,69 @@ def inferences(namespace: Namespace) -> dict[str, int]:
     return counts
 
 
-def settled(release: Release) -> None:
+def settled(serving: Release) -> None:
     for part in ("predictor", "transformer"):
-        release.namespace.kubectl(
+        serving.namespace.kubectl(
             "rollout", "status", f"deployment/cnn-image-{part}", "--timeout=180s", seconds=200
         )
 
 
-def test_the_answer_is_the_promoted_versions(release: Release) -> None:
-    answer = release.ask("dog")
+def test_the_answer_is_the_promoted_versions(serving: Release) -> None:
+    answer = serving.ask("dog")
     assert answer.status_code == 200, answer.text
     assert answer.headers["X-Model-Version"] == "1"
-    said = release.namespace.job("known", "verify")
+    said = serving.namespace.job("known", "verify")
     assert "dog.jpg: " + answer.json()["class_name"] + ", answered by version 1" in said
 
 
-def test_two_replicas_share_the_load(release: Release) -> None:
-    before = inferences(release.namespace)
-    under_load(release, lambda: time.sleep(5), rate=40)
-    after = inferences(release.namespace)
+def test_two_replicas_share_the_load(serving: Release) -> None:
+    before = inferences(serving.namespace)
+    under_load(serving, lambda: time.sleep(5), rate=40)
+    after = inferences(serving.namespace)
     shares = [after[name] - before[name] for name in before]
     assert len(shares) == 2
     assert 0.4 <= shares[0] / sum(shares) <= 0.6, shares
 
 
 @pytest.mark.parametrize("component", ["transformer", "predictor"])
-def test_no_request_fails_when_a_pod_is_deleted(release: Release, component: str) -> None:
+def test_no_request_fails_when_a_pod_is_deleted(serving: Release, component: str) -> None:
     def delete() -> None:
-        name = release.namespace.pods(component)[0]["metadata"]["name"]
-        release.namespace.kubectl("delete", "pod", name)
-        settled(release)
+        name = serving.namespace.pods(component)[0]["metadata"]["name"]
+        serving.namespace.kubectl("delete", "pod", name)
+        settled(serving)
 
-    assert under_load(release, delete).failed == {}
+    assert under_load(serving, delete).failed == {}
 
 
-def test_a_new_pod_gets_its_share_and_a_removed_one_loses_nothing(release: Release) -> None:
+def test_a_new_pod_gets_its_share_and_a_removed_one_loses_nothing(serving: Release) -> None:
     three = ("--set", "serving.triton.replicas=3")
 
     def up() -> None:
-        release.upgrade(*three)
-        begun = inferences(release.namespace)
+        serving.upgrade(*three)
+        begun = inferences(serving.namespace)
         assert len(begun) == 3
-        wait_for(lambda: min(inferences(release.namespace).values()) > 20, "a share for the new pod", 60)
+        wait_for(lambda: min(inferences(serving.namespace).values()) > 20, "a share for the new pod", 60)
 
-    assert under_load(release, up).failed == {}
-    assert under_load(release, release.upgrade).failed == {}
-    assert len(release.namespace.pods("predictor")) == 2
+    assert under_load(serving, up).failed == {}
+    assert under_load(serving, serving.upgrade).failed == {}
+    assert len(serving.namespace.pods("predictor")) == 2
 
 
-def test_no_request_fails_over_a_promotion_and_a_rollback(release: Release) -> None:
+def test_no_request_fails_over_a_promotion_and_a_rollback(serving: Release) -> None:
     def promote() -> None:
-        release.namespace.job("promote", "promote", "2", "--override-gate", "a test")
+        serving.namespace.job("promote", "promote", "2", "--override-gate", "a test")
 
-    answers = under_load(release, promote)
+    answers = under_load(serving, promote)
     assert answers.failed == {}
     assert set(answers.versions) == {"1", "2"}
     assert [len(classes) for classes in answers.classes.values()] == [1, 1]
-    answers = under_load(release, lambda: release.namespace.job("back", "rollback"))
+    answers = under_load(serving, lambda: serving.namespace.job("back", "rollback"))
     assert answers.failed == {}
-    assert release.ask().headers["X-Model-Version"] == "1"
+    assert serving.ask().headers["X-Model-Version"] == "1"
 
 
-def test_grpc_and_rest_by_tritonclient_from_outside(release: Release) -> None:
-    port = release.namespace.node_port("grpc")
+def test_grpc_and_rest_by_tritonclient_from_outside(serving: Release) -> None:
+    port = serving.namespace.node_port("grpc")
     # In a process of its own: tritonclient's gRPC and kserve cannot be imported together.
     script = f"""
 import numpy as np, sys
@@ -135,7 +116,7 @@ import tritonclient.grpc as g, tritonclient.http as h
 images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
 answers = []
 for client, module in ((g.InferenceServerClient("127.0.0.1:{port}"), g),
-                       (h.InferenceServerClient("{release.url.removeprefix("http://")}"), h)):
+                       (h.InferenceServerClient("{serving.url.removeprefix("http://")}"), h)):
     tensor = module.InferInput("image", list(images.shape), "UINT8"); tensor.set_data_from_numpy(images)
     result = client.infer("cnn-image", [tensor])
     reply = result.get_response()
@@ -151,19 +132,19 @@ np.testing.assert_allclose(answers[0], answers[1], atol=1e-6)
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_both_in_one_pod_and_apart_again(release: Release) -> None:
+def test_both_in_one_pod_and_apart_again(serving: Release) -> None:
     collocated = ("--set", "serving.mode=collocated")
-    answers = under_load(release, lambda: release.upgrade(*collocated))
+    answers = under_load(serving, lambda: serving.upgrade(*collocated))
     assert answers.failed == {}
-    assert release.ask().headers["X-Model-Version"] == "1"
-    containers = [part["name"] for part in release.namespace.pods("transformer")[0]["spec"]["containers"]]
+    assert serving.ask().headers["X-Model-Version"] == "1"
+    containers = [part["name"] for part in serving.namespace.pods("transformer")[0]["spec"]["containers"]]
     assert set(containers) == {"kserve-container", "transformer-container"}
-    answers = under_load(release, release.upgrade)
+    answers = under_load(serving, serving.upgrade)
     assert answers.failed == {}
-    assert release.namespace.pods("predictor")
+    assert serving.namespace.pods("predictor")
 
 
-def test_autoscaling_goes_up_under_load_and_down_after_it(release: Release) -> None:
+def test_autoscaling_goes_up_under_load_and_down_after_it(serving: Release) -> None:
     values = {
         "serving": {
             "triton": {
@@ -175,10 +156,10 @@ def test_autoscaling_goes_up_under_load_and_down_after_it(release: Release) -> N
             },
         }
     }
-    file = Path(release.values[0]).with_name("scaled")
+    file = Path(serving.values[0]).with_name("scaled")
     file.write_text(yaml.safe_dump(values))
-    Release(release.namespace, [*release.values, file]).upgrade()
-    wait_for(lambda: len(release.namespace.pods("predictor")) == 1, "one pod", 120)
+    Release(serving.namespace, [*serving.values, file]).upgrade()
+    wait_for(lambda: len(serving.namespace.pods("predictor")) == 1, "one pod", 120)
     batch = json.dumps(
         {
             "inputs": [
@@ -192,32 +173,33 @@ def test_autoscaling_goes_up_under_load_and_down_after_it(release: Release) -> N
         }
     )
     done = time.monotonic() + 120
-    with httpx.Client(base_url=release.url, timeout=60) as client:
-        while len(release.namespace.pods("predictor")) < 2:
+    with httpx.Client(base_url=serving.url, timeout=60) as client:
+        while len(serving.namespace.pods("predictor")) < 2:
             assert time.monotonic() < done, "no second pod under load within 120 s"
             for _ in range(10):
                 assert client.post("/v2/models/cnn-image/infer", content=batch).status_code == 200
-    wait_for(lambda: len(release.namespace.pods("predictor")) == 1, "going down to one pod", 180)
-    release.upgrade()
-    settled(release)
+    wait_for(lambda: len(serving.namespace.pods("predictor")) == 1, "going down to one pod", 180)
+    serving.upgrade()
+    settled(serving)
 
 
-def test_a_model_with_a_flipped_byte_is_refused_and_the_old_one_serves(release: Release) -> None:
-    store = TrialStore(release.namespace, pytest.MonkeyPatch())
+def test_a_model_with_a_flipped_byte_is_refused_and_the_old_one_serves(serving: Release) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        store = TrialStore(serving.namespace, patch)
     key = "store/versions/000002/cnn-image/2/model.onnx"
     body = bytearray(store.s3.get_object(Bucket="cnn-image", Key=key)["Body"].read())
     body[len(body) // 2] ^= 1
     store.s3.put_object(Bucket="cnn-image", Key=key, Body=bytes(body))
-    said = release.namespace.job("flipped", "promote", "2", "--override-gate", "a test", ok=False)
+    said = serving.namespace.job("flipped", "promote", "2", "--override-gate", "a test", ok=False)
     assert "2/model.onnx" in said
-    assert release.ask().headers["X-Model-Version"] == "1"
+    assert serving.ask().headers["X-Model-Version"] == "1"
 
 
-def test_serving_goes_on_without_minio(release: Release) -> None:
-    release.namespace.kubectl("scale", "deployment/cnn-image-minio", "--replicas=0")
+def test_serving_goes_on_without_minio(serving: Release) -> None:
+    serving.namespace.kubectl("scale", "deployment/cnn-image-minio", "--replicas=0")
     try:
-        assert under_load(release, lambda: time.sleep(3)).failed == {}
-        said = release.namespace.job("no-store", "rollback", ok=False)
+        assert under_load(serving, lambda: time.sleep(3)).failed == {}
+        said = serving.namespace.job("no-store", "rollback", ok=False)
         assert "cnn-image-minio" in said, said
     finally:
-        release.namespace.kubectl("scale", "deployment/cnn-image-minio", "--replicas=1")
+        serving.namespace.kubectl("scale", "deployment/cnn-image-minio", "--replicas=1")

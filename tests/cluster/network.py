@@ -1,0 +1,96 @@
+"""Connections of pods as the node tracks them, and whether the chart's NetworkPolicies allow them."""
+
+import re
+import subprocess
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from cluster.kube import CHART, Namespace, run
+
+_TRACKED = re.compile(r"src=(\S+) dst=\S+ sport=\d+ dport=\d+ .*?src=(\S+) dst=\S+ sport=(\d+)")
+_ELSEWHERE = {53: "dns", 6443: "kubernetes"}
+
+
+@dataclass(frozen=True, order=True)
+class Connection:
+    """From a component to another (or `dns`, `kubernetes`, `elsewhere`), at the port that answers."""
+
+    source: str
+    target: str
+    port: int
+
+
+@dataclass
+class Watch:
+    """Collects the connections that a namespace's pods make while the block runs.
+
+    Reads the node's connection tracking, so it needs to run on the node as root.
+    """
+
+    namespace: Namespace
+    seen: set[Connection] = field(default_factory=set)
+    _components: dict[str, str] = field(default_factory=dict)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> "Watch":
+        self._thread = threading.Thread(target=self._follow)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=60)
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            self._look()
+            self._stop.wait(0.5)
+        self._look()
+
+    def _look(self) -> None:
+        for pod in self.namespace.get("pods")["items"]:
+            if address := pod["status"].get("podIP"):
+                labels = pod["metadata"].get("labels", {})
+                self._components[address] = labels.get("app.kubernetes.io/component", "unknown")
+        tracked = subprocess.run(["conntrack", "-L"], capture_output=True, text=True, check=True).stdout
+        for source, target, port in _TRACKED.findall(tracked):
+            if source in self._components:
+                name = self._components.get(target) or _ELSEWHERE.get(int(port), "elsewhere")
+                self.seen.add(Connection(self._components[source], name, int(port)))
+
+
+def policies(*values: str) -> list[Any]:
+    """The NetworkPolicies that the chart renders."""
+    flags = [flag for value in (*values, "networkPolicy.enabled=true") for flag in ("--set", value)]
+    text = run("helm", "template", "t", CHART, "--kube-version", "1.35", *flags)
+    return [each for each in yaml.safe_load_all(text) if each and each["kind"] == "NetworkPolicy"]
+
+
+def allowed(connection: Connection, rules: Sequence[Any]) -> bool:
+    """Whether its source may go out by it and its target, where it is a pod of ours, may let it in."""
+    out = _passes(rules, "egress", "to", connection.source, connection.target, connection.port)
+    if connection.target in (*_ELSEWHERE.values(), "elsewhere"):
+        return out
+    return out and _passes(rules, "ingress", "from", connection.target, connection.source, connection.port)
+
+
+def _passes(rules: Sequence[Any], way: str, peers: str, this: str, other: str, port: int) -> bool:
+    selecting = [each["spec"] for each in rules if _selects(each["spec"]["podSelector"], this)]
+    return not selecting or any(
+        (peers not in rule or any(_selects(peer.get("podSelector"), other) for peer in rule[peers]))
+        and ("ports" not in rule or any(each["port"] == port for each in rule["ports"]))
+        for spec in selecting
+        for rule in spec[way]
+    )
+
+
+def _selects(selector: Any, component: str) -> bool:
+    if selector is None or component in (*_ELSEWHERE.values(), "elsewhere"):
+        return False
+    labels = {"app.kubernetes.io/name": "cnn-image", "app.kubernetes.io/component": component}
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
+        labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", [])
+    )
