@@ -9,6 +9,10 @@ class ParityError(ExportError):
     """The exported graph does not answer as the trained model does."""
 
 
+class NoAnswerError(ExportError):
+    """Triton does not answer; it may on another try."""
+
+
 class StoreError(ExportError):
     """The store could not do what was asked."""
 

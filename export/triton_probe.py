@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from export.errors import ParityError
+from export.errors import NoAnswerError, ParityError
 from export.manifest import Parity
 from export.parity import compare
 from model.contract import INPUT_NAME, MODEL_NAME, OUTPUT_NAME
@@ -49,8 +49,8 @@ def infer(
         The output of all images and the version that answered.
 
     Raises:
-        ParityError: Triton does not answer, refuses, answers with another shape or type, or with more than
-            one version.
+        NoAnswerError: Triton does not answer.
+        ParityError: It refuses, answers with another shape or type, or with more than one version.
     """
     outputs: list[NDArray[np.float32]] = []
     versions: set[int] = set()
@@ -77,7 +77,8 @@ def compare_triton(
         version: The version that must answer.
 
     Raises:
-        ParityError: It does not.
+        NoAnswerError: It does not answer.
+        ParityError: It answers otherwise.
     """
     answer = infer(url, images)
     if answer.version != version:
@@ -108,7 +109,7 @@ def _infer_batch(client: httpx.Client, batch: NDArray[np.uint8], model: str, out
         )
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
-        raise ParityError(f"{where} does not answer ({reason}); look at its log.") from error
+        raise NoAnswerError(f"{where} does not answer ({reason}); look at its log.") from error
     if response.status_code != 200:
         raise ParityError(f"{where} refused known images ({response.status_code}: {response.text[:200]!r}).")
     return _parse(response, len(batch), where)

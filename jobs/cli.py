@@ -10,15 +10,6 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from export.errors import (
-    ExportError,
-    LeaseHeldError,
-    LeaseLostError,
-    LostRaceError,
-    ParityError,
-    TlsError,
-    UnreachableError,
-)
 from jobs.commands import (
     checking,
     cluster_jobs,
@@ -30,38 +21,7 @@ from jobs.commands import (
     training,
 )
 from jobs.console import say
-from jobs.errors import Exit, JobError
-
-_EXIT_OF: tuple[tuple[type[Exception], Exit], ...] = (
-    (ParityError, Exit.REFUSED),
-    (LostRaceError, Exit.LOST_RACE),
-    (LeaseHeldError, Exit.LOST_RACE),
-    (LeaseLostError, Exit.LOST_RACE),
-    (TlsError, Exit.MISTAKE),  # a kind of unreachable that no waiting mends
-    (UnreachableError, Exit.FAULT),
-    (ExportError, Exit.MISTAKE),
-)
-_MODEL_ERRORS = (
-    ("model.cifar10", "DataError"),
-    ("model.recipe", "TrainingError"),
-    ("model.runs", "RunError"),
-    ("model.decode", "ImageError"),
-)
-
-
-def exit_code(error: Exception) -> Exit | None:
-    """The exit code for an error whose text is for users; None for one that nobody foresaw."""
-    if isinstance(error, JobError):
-        return error.exit_code
-    for kind, code in _EXIT_OF:
-        if isinstance(error, kind):
-            return code
-    # The model room is imported only by commands that need it: if it is not here, it raised nothing.
-    for module, name in _MODEL_ERRORS:
-        loaded = sys.modules.get(module)
-        if loaded is not None and isinstance(error, getattr(loaded, name)):
-            return Exit.MISTAKE
-    return None
+from jobs.errors import Exit, exit_code
 
 
 class _Group(TyperGroup):

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import httpx
 
-from export.errors import ParityError
+from export.errors import NoAnswerError, ParityError
 from export.store import Store
 from export.triton_probe import compare_triton
 from jobs import triton
@@ -39,11 +39,19 @@ class Deployer(Protocol):
     def decoder(self) -> str | None:
         """The version of the live transformer's decoder; None where nothing runs."""
 
+    def rehearse(self, version: int) -> None:
+        """Make sure that bringing the place to a version would not be refused; changes nothing.
+
+        Raises:
+            LostError: Someone changed the place by hand.
+        """
+
     def preflight(self, version: int) -> None:
         """Let a real Triton, out of users' sight, load the version as it will be served and answer images.
 
         Raises:
             RefusedError: It cannot be loaded, or answers wrongly.
+            FaultError: It could not be tried.
         """
 
     def deploy(self, version: int) -> None:
@@ -90,6 +98,9 @@ class LaptopDeployer:
             return str(answer.json()["decoder_version"])
         except (httpx.HTTPError, ValueError, KeyError) as error:
             raise FaultError(f"{status.url}/info does not say which decoder it runs ({error!r}).") from error
+
+    def rehearse(self, version: int) -> None:
+        """See `Deployer.rehearse`; nothing on a laptop is edited by hand."""
 
     def preflight(self, version: int) -> None:
         """See `Deployer.preflight`; a Triton of its own on free ports."""
@@ -156,9 +167,12 @@ def _verify_triton(url: str, known: KnownImages) -> None:
 
     Raises:
         RefusedError: They do not.
+        FaultError: It does not answer.
     """
     try:
         compare_triton(url, known.probabilities, known.pixels, known.version)
+    except NoAnswerError as error:
+        raise FaultError(str(error)) from error
     except ParityError as error:
         raise RefusedError(str(error)) from error
 

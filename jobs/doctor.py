@@ -9,10 +9,10 @@ from typing import Literal
 
 import httpx
 
-from export.errors import ExportError, UnreachableError
+from export.errors import ExportError
 from export.store import Store, open_store
 from jobs.deploy import LaptopDeployer, open_deployer
-from jobs.errors import Exit, FaultError, JobError, MistakeError
+from jobs.errors import Exit, FaultError, JobError, MistakeError, exit_code
 from jobs.serving_folder import ServingFolder
 from jobs.settings import Settings
 from jobs.verdict import last_verdict
@@ -77,12 +77,8 @@ def _look(link: str, check: Callable[[], str]) -> Finding:
         return Finding(link, "ok", check())
     except _AbsentError as absent:
         return Finding(link, "absent", str(absent))
-    except JobError as error:
-        return Finding(link, "broken", str(error), error.exit_code)
-    except UnreachableError as error:
-        return Finding(link, "broken", str(error), Exit.FAULT)
-    except (ExportError, DataError) as error:
-        return Finding(link, "broken", str(error), Exit.MISTAKE)
+    except (JobError, ExportError, DataError) as error:
+        return Finding(link, "broken", str(error), exit_code(error) or Exit.MISTAKE)
 
 
 def _data(settings: Settings) -> str:

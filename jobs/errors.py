@@ -4,7 +4,20 @@ The codes tell a mistake, which will fail again however often it is tried, from 
 another try. A Job's podFailurePolicy and an Argo retryStrategy decide by them.
 """
 
+import sys
 from enum import IntEnum
+from typing import Final
+
+from export.errors import (
+    ExportError,
+    LeaseHeldError,
+    LeaseLostError,
+    LostRaceError,
+    NoAnswerError,
+    ParityError,
+    TlsError,
+    UnreachableError,
+)
 
 
 class Exit(IntEnum):
@@ -61,3 +74,36 @@ class FaultError(JobError):
     """Something this depends on is away."""
 
     exit_code = Exit.FAULT
+
+
+_EXIT_OF: Final[tuple[tuple[type[Exception], Exit], ...]] = (
+    (ParityError, Exit.REFUSED),
+    (LostRaceError, Exit.LOST_RACE),
+    (LeaseHeldError, Exit.LOST_RACE),
+    (LeaseLostError, Exit.LOST_RACE),
+    (TlsError, Exit.MISTAKE),  # a kind of unreachable that no waiting mends
+    (UnreachableError, Exit.FAULT),
+    (NoAnswerError, Exit.FAULT),
+    (ExportError, Exit.MISTAKE),
+)
+_MODEL_ERRORS: Final = (
+    ("model.cifar10", "DataError"),
+    ("model.recipe", "TrainingError"),
+    ("model.runs", "RunError"),
+    ("model.decode", "ImageError"),
+)
+
+
+def exit_code(error: Exception) -> Exit | None:
+    """The exit code for an error whose text is for users; None for one that nobody foresaw."""
+    if isinstance(error, JobError):
+        return error.exit_code
+    for kind, code in _EXIT_OF:
+        if isinstance(error, kind):
+            return code
+    # The model room is imported only by commands that need it: if it is not here, it raised nothing.
+    for module, name in _MODEL_ERRORS:
+        loaded = sys.modules.get(module)
+        if loaded is not None and isinstance(error, getattr(loaded, name)):
+            return Exit.MISTAKE
+    return None

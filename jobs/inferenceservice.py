@@ -80,9 +80,12 @@ class InferenceServiceDeployer:
                 f"{self._url}/info does not say which decoder is live ({error!r}); see `kubectl get isvc`."
             ) from error
 
-    def preflight(self, version: int) -> None:
-        """See `Deployer.preflight`: a dry run of the apply, then a Job with the Triton that would serve."""
+    def rehearse(self, version: int) -> None:
+        """See `Deployer.rehearse`: a dry run of the apply."""
         self._apply(version, dry_run=True)
+
+    def preflight(self, version: int) -> None:
+        """See `Deployer.preflight`: a Job with the Triton that would serve."""
         preflight_job.run(self._kubernetes, self._template("preflight.yaml"), version)
 
     def deploy(self, version: int) -> None:

@@ -8,10 +8,10 @@ import os
 import sys
 from pathlib import Path
 
-from export.errors import ExportError, ParityError, UnreachableError
+from export.errors import ExportError
 from export.store import open_store
 from export.triton_probe import compare_triton
-from jobs.errors import Exit, JobError
+from jobs.errors import Exit, JobError, exit_code
 from jobs.known import known_images
 from jobs.preflight_job import VERSION_VARIABLE
 from jobs.settings import load_settings
@@ -35,20 +35,10 @@ def main() -> int:
         else:
             known = known_images(options.folder / _LINK, version)
             compare_triton(options.triton, known.probabilities, known.pixels, version)
-    except ParityError as error:
-        return _end(error, Exit.REFUSED)
-    except UnreachableError as error:
-        return _end(error, Exit.FAULT)
-    except JobError as error:
-        return _end(error, error.exit_code)
-    except ExportError as error:
-        return _end(error, Exit.MISTAKE)
+    except (JobError, ExportError) as error:
+        sys.stderr.write(f"{error}\n")
+        return exit_code(error) or Exit.MISTAKE
     return Exit.OK
-
-
-def _end(error: Exception, code: Exit) -> int:
-    sys.stderr.write(f"{error}\n")
-    return code
 
 
 if __name__ == "__main__":

@@ -57,13 +57,14 @@ def promote(
             f"Version {served or 'none'} is served by now, and version {version} was judged against "
             f"{judged_against or 'none'}: judge it again with `cnn-image judge {version}`."
         )
-    _require_in_step(deployer, served)
-    live = deployer.decoder()
+    _require_in_step(deployer, entries)
+    live = _live_decoder(deployer)
     if live is not None and live != decoder:
         raise MistakeError(
             f"Version {version} was judged with decoder {decoder} and the live transformer has {live}: "
             f"upgrade the older of the two, then `cnn-image judge {version}` again."
         )
+    deployer.rehearse(version)
     say(f"Pre-flight: a real Triton loads version {version} …")
     deployer.preflight(version)
     entry = store.ledger.record("promote", version, by=by, reason=reason, after=len(entries))
@@ -75,7 +76,8 @@ def roll_back(store: Store, deployer: Deployer, version: int | None, *, by: str,
     """Serve again a version that served before.
 
     There is no gate and no pre-flight: it has served, and someone is in a hurry. A decoder that has changed
-    meanwhile is said, not refused.
+    meanwhile is said, not refused, and a service that does not answer is no obstacle. Done again, it makes
+    sure of the rollback that was begun: the second of two never goes forward to what the first one left.
 
     Args:
         store: Where versions and ledger are.
@@ -85,21 +87,27 @@ def roll_back(store: Store, deployer: Deployer, version: int | None, *, by: str,
         reason: In words, for the ledger.
 
     Raises:
-        MistakeError: Nothing served before, the version never did, or is served now.
+        MistakeError: Nothing served before, or the version never did.
+        LostError: Someone changed the service by hand; nothing has changed.
         LostRaceError: Someone else promoted at the same moment.
         ReturnedError: The service failed with it, and serves again what it served before.
     """
     entries = store.ledger.entries()
     served = entries[-1].version if entries else None
+    begun = bool(entries) and entries[-1].action == "rollback" and version in {None, served}
+    if begun or (version is not None and version == served):
+        advice = "to go elsewhere, name the version, as in `cnn-image rollback 1`"
+        say(f"The ledger says that version {served} is served; making sure that it is ({advice}).")
+        bring_or_return(store, deployer, entries[-1])
+        return entries[-1]
     target = version or store.ledger.previous()
     if target is None:
         raise MistakeError("Nothing was served before the present version, so there is no way back.")
-    if target == served:
-        raise MistakeError(f"Version {target} is served already.")
     if target not in champions(entries):
         raise MistakeError(f"Version {target} never served; `cnn-image promote {target}` makes it serve.")
     manifest = store.verify(target)
-    live = deployer.decoder()
+    deployer.rehearse(target)
+    live = _live_decoder(deployer)
     if live is not None and live != manifest.decoder_version:
         say(f"Version {target} was made with decoder {manifest.decoder_version}; the live one is {live}.")
     entry = store.ledger.record("rollback", target, by=by, reason=reason, after=len(entries))
@@ -118,13 +126,24 @@ def champions(entries: Sequence[Entry]) -> list[int]:
     return list(dict.fromkeys(served))
 
 
-def _require_in_step(deployer: Deployer, served: int | None) -> None:
+def _live_decoder(deployer: Deployer) -> str | None:
+    """The live transformer's decoder; None where it does not say, which may be why someone is here."""
+    try:
+        return deployer.decoder()
+    except FaultError as error:
+        say(f"{error} Going on without knowing it.")
+        return None
+
+
+def _require_in_step(deployer: Deployer, entries: Sequence[Entry]) -> None:
     """Require that the place serves what the ledger says.
 
     Raises:
         LostError: Someone changed it by hand.
     """
-    live = deployer.served()
+    live, served = deployer.served(), entries[-1].version if entries else None
+    if entries and served is None:
+        return  # a first version failed in service: what it left there is nobody's edit
     if live is not None and live != served:
         raise LostError(
             f"The service runs version {live} and the ledger says {served or 'none'}, so someone changed it "
@@ -138,6 +157,7 @@ def bring_or_return(store: Store, deployer: Deployer, entry: Entry) -> None:
     Raises:
         ReturnedError: It failed; the ledger says so, and the service is back at what it served before.
         FaultError: Going back failed too.
+        LostError: Someone changed the service by hand since; the ledger stays, for `deploy --force`.
         UnreachableError: The store is away; `promote` and `deploy` go on from there.
     """
     version = entry.version
@@ -145,8 +165,8 @@ def bring_or_return(store: Store, deployer: Deployer, entry: Entry) -> None:
         return
     try:
         _bring(deployer, version)
-    except UnreachableError:
-        raise  # without the store nothing can be undone; another try finishes what was begun
+    except (UnreachableError, LostError):
+        raise  # without the store, or against a hand, nothing can be undone; another try finishes it
     except (JobError, ExportError) as error:
         before = entry.previous
         store.ledger.record("return", before, by=entry.by, reason=str(error), after=entry.number)

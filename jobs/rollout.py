@@ -14,6 +14,7 @@ SETTLE_SECONDS = 10.0
 its status only when something else in it changes, so 0.20 does not for a change of replicas."""
 
 _POLL_SECONDS = 1.0
+_TOO_MANY_REQUESTS = 429
 _HOPELESS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"}
 _TRIES = 3
 """Ends of one container that are taken as its last word."""
@@ -43,6 +44,7 @@ class Rollout:
         ends = time.monotonic() + seconds
         settled: float | None = None
         while True:
+            read, reason, awaited = False, None, None
             try:
                 # Asked first: what KServe does in between must not pass for what was there before.
                 read = self._read_by_kserve()
@@ -51,7 +53,11 @@ class Rollout:
                 if awaited is None and read:
                     return
             except ApiError as error:
-                raise error.explained("watch the rollout") from error
+                if error.code != _TOO_MANY_REQUESTS and error.code < 500:
+                    raise error.explained("watch the rollout") from error
+                awaited = f"Kubernetes answered {error.code}"
+            except FaultError as error:  # the rollout goes on though one question was not answered
+                awaited = str(error)
             settled = (settled or time.monotonic()) if awaited is None else None
             if settled and time.monotonic() - settled >= SETTLE_SECONDS:
                 return

@@ -19,6 +19,9 @@ from jobs.console import answer, out, say
 from jobs.errors import MistakeError, RefusedError
 from jobs.settings import load_settings
 
+ForceFlag = Annotated[
+    bool, typer.Option("--force", help="On Kubernetes, take back what someone changed by hand.")
+]
 ReasonFlag = Annotated[str, typer.Option("--reason", help="Why, for the ledger.")]
 
 
@@ -107,27 +110,23 @@ def promote(
 def rollback(
     version: Annotated[int | None, typer.Argument(min=1, help="Where to. [what last served]")] = None,
     reason: ReasonFlag = "by hand",
+    force: ForceFlag = False,
     store: StoreFlag = None,
 ) -> None:
-    """Serve again what last served, or another version that served before."""
+    """Serve again what last served, or another version that served before; again, it makes sure of it."""
     from jobs import champion
     from jobs.deploy import open_deployer
     from jobs.promotion import roll_back
 
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)
-    deployer = open_deployer(settings, opened)
+    deployer = open_deployer(settings, opened, force=force)
     entry = roll_back(opened, deployer, version, by=settings.who, reason=reason)
     champion.follow(settings, entry.version)
     answer(f"Rolled back to version {entry.version}, from {entry.previous}.")
 
 
-def deploy(
-    store: StoreFlag = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="On Kubernetes, take back what someone changed by hand.")
-    ] = False,
-) -> None:
+def deploy(store: StoreFlag = None, force: ForceFlag = False) -> None:
     """Bring the service to the promoted version; does nothing where it is there already."""
     from jobs.deploy import open_deployer
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from export.artifact import assemble
-from export.errors import ParityError
+from export.errors import NoAnswerError, ParityError
 from export.graph import export_graphs
 from export.manifest import Lineage
 from export.parity import onnx_outputs
@@ -97,7 +97,7 @@ def test_what_is_no_answer_is_said(server: Callable[[Answer], str], answer: Answ
 
 
 def test_nobody_there(server: Callable[[Answer], str]) -> None:
-    with pytest.raises(ParityError, match=r"Triton at http://127.* does not answer"):
+    with pytest.raises(NoAnswerError, match=r"Triton at http://127.* does not answer"):
         infer("http://127.0.0.1:1", IMAGES)
 
 

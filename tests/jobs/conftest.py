@@ -11,7 +11,7 @@ from laptop import Laptop
 from export.blobs import FolderBlobs
 from export.manifest import DataLineage, Lineage, Manifest, Parity, file_digest
 from export.store import Store
-from jobs.errors import FaultError, RefusedError
+from jobs.errors import FaultError, LostError, RefusedError
 from jobs.verdict import Check, Cost, Figures, Verdict
 from model.contract import CLASSES, FILTERS_MODEL_NAME, MODEL_NAME
 
@@ -147,12 +147,20 @@ class FakeDeployer:
         self.unloadable: set[int] = set()
         self.undeployable: set[int] = set()
         self.wrong: set[int] = set()
+        self.silent = False
+        self.edited = False
 
     def served(self) -> int | None:
         return self.live
 
     def decoder(self) -> str | None:
+        if self.silent:
+            raise FaultError("/info does not say which decoder it runs.")
         return self.live_decoder
+
+    def rehearse(self, version: int) -> None:
+        if self.edited:
+            raise LostError("The InferenceService was edited by hand.")
 
     def preflight(self, version: int) -> None:
         self.tried.append(version)

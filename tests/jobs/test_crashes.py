@@ -74,12 +74,7 @@ def promote_2(store: Store, deployer: Any) -> None:
 
 
 def back_to_1(store: Store, deployer: Any) -> None:
-    if store.ledger.served() != 1 or deployer.served() != 1:
-        if store.ledger.served() == 1:  # cut off after the ledger: as `cnn-image deploy` does
-            deployer.deploy(1)
-            deployer.verify(1)
-        else:
-            roll_back(store, deployer, 1, by="me", reason="why")
+    roll_back(store, deployer, None, by="me", reason="why")
 
 
 def unreachable() -> BaseException:

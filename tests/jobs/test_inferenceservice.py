@@ -101,7 +101,7 @@ def test_template_and_version_make_the_object(
 def test_a_hand_edit_is_refused_and_named_before_anything_changes(kubernetes: FakeKubernetes) -> None:
     kubernetes.refusal = ApiError(409, CONFLICT, "Conflict")
     with pytest.raises(LostError, match=r"storageUri \(conflict with \"kubectl-edit\"\).*deploy --force"):
-        deployer(kubernetes).preflight(12)
+        deployer(kubernetes).rehearse(12)
     assert kubernetes.applied == []
 
 

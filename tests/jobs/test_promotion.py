@@ -85,6 +85,58 @@ def test_a_first_version_that_fails_leaves_nothing_promoted(
     assert store.ledger.served() is None
 
 
+def test_what_a_failed_first_version_left_there_does_not_bar_the_next(
+    store: Store, publish: Any, deployer: Any
+) -> None:
+    publish(), publish()
+    deployer.wrong = {1}
+    with pytest.raises(ReturnedError):
+        promote(store, deployer, 1, judged_against=None, decoder="1", by="me", reason="why")
+    assert deployer.live == 1
+    make_served(store, deployer, 2)
+    assert (deployer.live, store.ledger.served()) == (2, 2)
+
+
+def test_a_service_that_does_not_answer_can_be_rolled_back_and_promoted_over(
+    store: Store, publish: Any, deployer: Any
+) -> None:
+    for _ in range(3):
+        publish()
+    make_served(store, deployer, 1)
+    make_served(store, deployer, 2)
+    deployer.silent = True
+    roll_back(store, deployer, None, by="me", reason="it is down")
+    assert deployer.live == 1
+    make_served(store, deployer, 3)
+    assert deployer.live == 3
+
+
+def test_rolled_back_twice_it_stays_back(store: Store, publish: Any, deployer: Any) -> None:
+    for _ in range(3):
+        publish()
+    for version in (1, 2, 3):
+        make_served(store, deployer, version)
+    for version in (None, None, 2):
+        deployer.live = None  # the first try was cut off before the service changed
+        entry = roll_back(store, deployer, version, by="me", reason="why")
+        assert (entry.version, deployer.live) == (2, 2)
+    assert actions(store)[3:] == [("rollback", 2)]
+    roll_back(store, deployer, 1, by="me", reason="further")
+    assert deployer.live == 1
+
+
+def test_an_edit_by_hand_stops_a_rollback_before_the_ledger(
+    store: Store, publish: Any, deployer: Any
+) -> None:
+    publish(), publish()
+    make_served(store, deployer, 1)
+    make_served(store, deployer, 2)
+    deployer.edited = True
+    with pytest.raises(LostError, match="edited by hand"):
+        roll_back(store, deployer, None, by="me", reason="why")
+    assert (deployer.live, actions(store)) == (2, [("promote", 1), ("promote", 2)])
+
+
 def test_a_way_back_that_fails_too_is_said(store: Store, publish: Any, deployer: Any) -> None:
     publish(), publish()
     make_served(store, deployer, 1)

@@ -97,6 +97,24 @@ def test_done_when_the_new_version_alone_runs(kubernetes: FakeKubernetes) -> Non
     wait(kubernetes)
 
 
+@pytest.mark.parametrize("fault", [429, 500, 503, None])
+def test_a_question_that_fails_is_asked_again(
+    kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, fault: int | None
+) -> None:
+    answers = kubernetes.get
+    faults = [FaultError("no answer")] if fault is None else [ApiError(fault, {"message": "busy"}, "busy")]
+
+    def get(kind: str, name: str) -> Any:
+        if faults:
+            raise faults.pop()
+        return answers(kind, name)
+
+    monkeypatch.setattr(kubernetes, "get", get)
+    monkeypatch.setattr(rollout.time, "sleep", lambda _seconds: None)
+    Rollout(kubernetes, "cnn-image", URI).wait(60)
+    assert not faults
+
+
 def test_kserve_need_not_say_that_it_has_read_what_all_pods_show(
     kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
