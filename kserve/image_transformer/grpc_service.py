@@ -1,9 +1,13 @@
 """v2 over gRPC: kserve's service with our model behind it."""
 
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 import numpy as np
-from grpc import StatusCode
+from google.protobuf.message import DecodeError
+from grpc import HandlerCallDetails, StatusCode, aio, unary_unary_rpc_method_handler
 from grpc_interceptor.exceptions import GrpcException
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
@@ -17,6 +21,8 @@ from image_transformer.observe import Observer
 from image_transformer.request import request_id
 from image_transformer.tensors import Images, Probabilities
 from model.contract import CLASSES, INPUT_NAME, OUTPUT_NAME
+
+log = logging.getLogger(__name__)
 
 
 def parse_request(request: pb.ModelInferRequest, max_images: int) -> Images:
@@ -116,6 +122,66 @@ class ImageServicer(InferenceServicer):
             self._inference.check_version(version or None)
         except ServiceError as error:
             _refuse(context, error, "")
+
+
+class UndecodableInterceptor(aio.ServerInterceptor):  # type: ignore[misc] # grpc has no types
+    """Refuses bytes that are no message of the method's; grpc itself calls that a fault of the server."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    async def intercept_service(
+        self, continuation: Callable[[HandlerCallDetails], Awaitable[Any]], handler_call_details: Any
+    ) -> Any:
+        """Wraps a method; its request is None where it could not be read."""
+        method = await continuation(handler_call_details)
+        if method is None or method.unary_unary is None:
+            return method
+
+        def read(message: bytes) -> Any:
+            try:
+                return method.request_deserializer(message)
+            except DecodeError:
+                return None
+
+        async def answer(request: Any, context: Any) -> Any:
+            if request is not None:
+                return await method.unary_unary(request, context)
+            identity = request_id(None)
+            error = invalid("The message is not the method's protobuf message; send one.")
+            with self._observer.request("grpc", identity) as observation:
+                observation.failed(error)
+            _refuse(context, error, identity)
+
+        return unary_unary_rpc_method_handler(answer, read, method.response_serializer)
+
+
+async def keep_serving(
+    server: aio.Server, make: Callable[[], aio.Server], stop: asyncio.Event, grace: float
+) -> None:
+    """Serves until `stop` is set, and then until calls under way are answered.
+
+    A call whose path is no UTF-8 ends grpcio's asyncio server (seen with 1.85.1, whose main loop decodes it):
+    another one takes its place at once.
+
+    Args:
+        server: The first one, started.
+        make: Makes another one.
+        stop: Set when it is time to end.
+        grace: Seconds for calls under way.
+    """
+    stopped = asyncio.create_task(stop.wait())
+    while True:
+        ended = asyncio.create_task(server.wait_for_termination())
+        await asyncio.wait((stopped, ended), return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set():
+            await server.stop(grace)
+        await asyncio.gather(ended, return_exceptions=True)
+        if stop.is_set():
+            return
+        log.warning("the gRPC server ended by itself; another one takes its place")
+        server = make()
+        await server.start()
 
 
 def _no_repository() -> ServiceError:

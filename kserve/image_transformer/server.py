@@ -20,7 +20,7 @@ from kserve.protocol.rest.server import RESTServer
 from prometheus_client import REGISTRY
 
 from image_transformer.cluster_training import ClusterTrainer
-from image_transformer.grpc_service import ImageServicer
+from image_transformer.grpc_service import ImageServicer, UndecodableInterceptor, keep_serving
 from image_transformer.http_protocol import GuardedProtocol, close_slow
 from image_transformer.inference import Inference
 from image_transformer.kserve_app import use_our_errors
@@ -92,7 +92,6 @@ class ImageServer(model_server.ModelServer):
         self.dataplane = ImageDataPlane(inference, metadata.version("cnn-image"), self.registered_models)
         trainer = _trainer(settings)
         http = self._http(inference, observer, TrainRoutes(trainer, settings.train_token.get_secret_value()))
-        grpc = self._grpc(inference, observer)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -100,7 +99,12 @@ class ImageServer(model_server.ModelServer):
             asyncio.create_task(triton.watch(settings.health_seconds)),
             asyncio.create_task(close_slow(http.server_state.connections)),
         ]
-        await grpc.start()
+        first = self._grpc(inference, observer)
+        await first.start()
+        grpc = asyncio.create_task(
+            keep_serving(first, lambda: self._grpc(inference, observer), stop, settings.grace_seconds)
+        )
+        grpc.add_done_callback(lambda _: stop.set())  # one that cannot go on ends the process
         serving = asyncio.create_task(http.serve(sockets=[listener]))
         # What is imported by now stays for good: the collector need not look through it again and again.
         gc.collect()
@@ -112,7 +116,7 @@ class ImageServer(model_server.ModelServer):
         http.should_exit = True
         if trainer is not None:  # who waits for a training hears of its end
             await trainer.close()
-        await asyncio.gather(serving, grpc.stop(settings.grace_seconds))
+        await asyncio.gather(serving, grpc)
         for watch in watches:
             watch.cancel()
         inference.close()
@@ -137,7 +141,7 @@ class ImageServer(model_server.ModelServer):
     def _grpc(self, inference: Inference, observer: Observer) -> aio.Server:
         settings = self._settings
         server = aio.server(
-            interceptors=(ExceptionToStatusInterceptor(),),
+            interceptors=(ExceptionToStatusInterceptor(), UndecodableInterceptor(observer)),
             options=(
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.so_reuseport", 0),
