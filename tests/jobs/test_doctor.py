@@ -182,3 +182,39 @@ def test_mlflow_that_is_away(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"http://127.0.0.1:9 does not answer") as caught:
         doctor._mlflow(settings)
     assert getattr(caught.value, "exit_code", None) == Exit.FAULT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variables", "suffix", "sentence", "code"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "wrong-secret"}, "", "AWS_SECRET_ACCESS_KEY", Exit.MISTAKE),
+        ({"AWS_ACCESS_KEY_ID": "nobody"}, "", "does not know the access key", Exit.MISTAKE),
+        ({}, "-other", "There is no bucket", Exit.MISTAKE),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "", "check AWS_ENDPOINT_URL", Exit.FAULT),
+    ],
+    ids=["wrong secret", "unknown key", "wrong bucket", "nobody there"],
+)
+def test_an_s3_that_cannot_be_used(
+    settings: Settings,
+    bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    suffix: str,
+    sentence: str,
+    code: Exit,
+) -> None:
+    monkeypatch.setattr("export.s3._ATTEMPTS", 1)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    found = broken(settings.model_copy(update={"store": bucket + suffix + "/store"}))
+    assert {"store, reading", "store, writing"} <= found.keys()
+    assert found["store, reading"].code == code
+    assert sentence in found["store, reading"].text
+    assert not {"data", "MLflow", "decoder"} & found.keys() or code is Exit.FAULT, found
+
+
+@pytest.mark.slow
+def test_nothing_is_blamed_of_an_s3_that_can_be_used(settings: Settings, bucket: str) -> None:
+    findings = {finding.link: finding for finding in examine(settings.model_copy(update={"store": bucket}))}
+    assert (findings["store, reading"].state, findings["store, writing"].state) == ("ok", "ok")
