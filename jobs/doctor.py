@@ -54,9 +54,11 @@ def examine(settings: Settings) -> Iterator[Finding]:
     except ExportError as error:
         yield Finding("store", "broken", str(error), Exit.MISTAKE)
         return
-    yield _look("store, reading", lambda: _readable(store))
+    reading = _look("store, reading", lambda: _readable(store))
+    yield reading
     yield _look("store, writing", lambda: _writable(store))
-    yield _look("promoted version", lambda: _promoted(store))
+    unreadable = reading.state == "broken"
+    yield _look("promoted version", lambda: _promoted(store), unreadable=unreadable)
     yield _look("MLflow", lambda: _mlflow(settings))
     if settings.namespace:
         from jobs.cluster_doctor import cluster_links
@@ -69,15 +71,18 @@ def examine(settings: Settings) -> Iterator[Finding]:
         }
     links["decoder"] = lambda: _decoder(settings, store)
     for link, check in links.items():
-        yield _look(link, check)
+        yield _look(link, check, unreadable=unreadable)
 
 
-def _look(link: str, check: Callable[[], str]) -> Finding:
+def _look(link: str, check: Callable[[], str], *, unreadable: bool = False) -> Finding:
+    """Look at one link; that the store is `unreadable` is not said again of all that hangs on it."""
     try:
         return Finding(link, "ok", check())
     except _AbsentError as absent:
         return Finding(link, "absent", str(absent))
     except (JobError, ExportError, DataError) as error:
+        if unreadable and isinstance(error, ExportError):
+            return Finding(link, "absent", "not looked at, since the store cannot be read")
         return Finding(link, "broken", str(error), exit_code(error) or Exit.MISTAKE)
 
 

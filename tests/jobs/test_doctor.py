@@ -208,10 +208,9 @@ def test_an_s3_that_cannot_be_used(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     found = broken(settings.model_copy(update={"store": bucket + suffix + "/store"}))
-    assert {"store, reading", "store, writing"} <= found.keys()
+    assert found.keys() == {"store, reading", "store, writing"}
     assert found["store, reading"].code == code
     assert sentence in found["store, reading"].text
-    assert not {"data", "MLflow", "decoder"} & found.keys() or code is Exit.FAULT, found
 
 
 @pytest.mark.slow
