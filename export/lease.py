@@ -16,10 +16,12 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from export.blobs import Blobs
+from export.blobs import Blob, Blobs
 from export.errors import AbsentError, ChangedError, ExistsError, LeaseHeldError, LeaseLostError, StoreError
 
 _log = logging.getLogger(__name__)
+
+_LOOK_AGAIN_SECONDS = 1.0
 
 
 class LeaseState(BaseModel):
@@ -49,7 +51,9 @@ class Lease:
         lost: Set when the lease could not be kept; the work it guards should stop.
     """
 
-    def __init__(self, blobs: Blobs, name: str, *, holder: str, seconds: float = 60) -> None:
+    def __init__(
+        self, blobs: Blobs, name: str, *, holder: str, seconds: float = 60, patient: bool = False
+    ) -> None:
         """Nothing is asked of the place yet.
 
         Args:
@@ -57,12 +61,15 @@ class Lease:
             name: What it is for, for example `retrain`.
             holder: Who asks, in words that help another person to find them.
             seconds: Time to live; renewed three times in it.
+            patient: Where someone holds it, wait until they renew it, so live, or until it runs out: what
+                takes the place of a killed process comes sooner than that.
         """
         self._blobs = blobs
         self._key = f"leases/{name}.json"
         self._name = name
         self._holder = holder
         self._seconds = seconds
+        self._patient = patient
         self._state: LeaseState | None = None
         self._tag = ""
         self._renewed = 0.0
@@ -158,8 +165,17 @@ class Lease:
     def _take_over(self, state: LeaseState) -> str:
         try:
             blob = self._blobs.read(self._key)
-            current = _parse(blob.data)
-            if current is not None and current.holder is not None and blob.age <= current.seconds:
+            current = _held(blob)
+            if current and self._patient:
+                _log.warning(
+                    "%s holds the lease %r; waiting to see if they live …", current.holder, self._name
+                )
+                first = blob.tag
+                while current and blob.tag == first:
+                    time.sleep(_LOOK_AGAIN_SECONDS)
+                    blob = self._blobs.read(self._key)
+                    current = _held(blob)
+            if current:
                 raise LeaseHeldError(
                     f"{current.holder} has held {self._name!r} since {current.since:%Y-%m-%d %H:%M:%S} UTC;"
                     f" wait for it to end, or for {current.seconds - blob.age:.0f} s if it has died."
@@ -194,6 +210,11 @@ def lease_state(blobs: Blobs, name: str) -> LeaseState | None:
         blob = blobs.read(f"leases/{name}.json")
     except AbsentError:
         return None
+    return _held(blob)
+
+
+def _held(blob: Blob) -> LeaseState | None:
+    """What a lease's object says; None when it is free or has run out."""
     state = _parse(blob.data)
     held = state is not None and state.holder is not None and blob.age <= state.seconds
     return state if held else None

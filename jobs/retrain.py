@@ -19,6 +19,7 @@ from jobs.promotion import promote
 from jobs.runs import Request, Run, new_run, unfinished_run
 from jobs.settings import Settings
 from jobs.verdict import Verdict, last_verdict, require_passed
+from model.recipe import StaleCheckpointError
 
 LEASE = "retrain"
 """Keeps two retrains apart, however each was started."""
@@ -26,9 +27,8 @@ LEASE = "retrain"
 
 def retrain_lease(settings: Settings, store: Store) -> Lease:
     """The lease that a retrain holds while it runs; it runs out when its holder dies."""
-    return Lease(
-        store.blobs, LEASE, holder=f"{settings.who} on {socket.gethostname()}, process {os.getpid()}"
-    )
+    holder = f"{settings.who} on {socket.gethostname()}, process {os.getpid()}"
+    return Lease(store.blobs, LEASE, holder=holder, patient=True)
 
 
 def retrain(
@@ -60,8 +60,11 @@ def retrain(
         RefusedError: The version is not good enough; it stays in the store, unserved.
         JobError: See the steps.
     """
-    with retrain_lease(settings, store) as lease, _run(settings, store, request) as run:
-        manifest = _make(run, settings, store, sample_allowed=sample_allowed, gpu=gpu)
+    with contextlib.ExitStack() as stack:
+        lease = stack.enter_context(retrain_lease(settings, store))
+        run = _trained(settings, store, request, sample_allowed=sample_allowed, gpu=gpu)
+        stack.enter_context(_brought_to_its_end(run))
+        manifest = _publish(run, settings, store)
         version, served = manifest.version, store.ledger.served()
         verdict = last_verdict(store, version)
         # One that is served already was judged and promoted by a try that was cut off after that.
@@ -94,29 +97,44 @@ def make_candidate(
         LeaseHeldError: A retrain runs.
         JobError: See the steps.
     """
-    with retrain_lease(settings, store), _run(settings, store, request) as run:
-        return _make(run, settings, store, sample_allowed=sample_allowed, gpu=gpu)
+    with retrain_lease(settings, store):
+        run = _trained(settings, store, request, sample_allowed=sample_allowed, gpu=gpu)
+        with _brought_to_its_end(run):
+            return _publish(run, settings, store)
+
+
+def _trained(settings: Settings, store: Store, request: Request, *, sample_allowed: bool, gpu: bool) -> Run:
+    """A trained run: one that was cut off, brought on, or a new one."""
+    run = unfinished_run(settings.runs, request, store) or new_run(settings.runs, request)
+    run.begin()
+    if run.trained:
+        say(f"Run {run.name} is trained already; going on with it.")
+        return run
+    data = load_data(request, sample_allowed=sample_allowed)
+    try:
+        train_run(run, data, settings, gpu=gpu)
+    except StaleCheckpointError as error:  # other data by now, another release's recipe, another device
+        say(f"{error} It stays as it is; beginning a new run.")
+        run.finish()
+        run = new_run(settings.runs, request)
+        run.begin()
+        train_run(run, data, settings, gpu=gpu)
+    return run
 
 
 @contextlib.contextmanager
-def _run(settings: Settings, store: Store, request: Request) -> Iterator[Run]:
-    """The run to work on: one that was cut off, or a new one. A kill or a fault leaves it unfinished."""
-    run = unfinished_run(settings.runs, request, store) or new_run(settings.runs, request)
-    run.begin()
+def _brought_to_its_end(run: Run) -> Iterator[None]:
+    """Finish the run when all is done or would end the same again; a kill or a fault leaves it as it is."""
     try:
-        yield run
-    except (ParityError, RefusedError, ReturnedError):  # another try would end the same
+        yield
+    except (ParityError, RefusedError, ReturnedError):
         run.finish()
         raise
     run.finish()
 
 
-def _make(run: Run, settings: Settings, store: Store, *, sample_allowed: bool, gpu: bool) -> Manifest:
-    """What was done already, before the run was cut off, is not done again."""
-    if run.trained:
-        say(f"Run {run.name} is trained already; going on with it.")
-    else:
-        train_run(run, load_data(run.request(), sample_allowed=sample_allowed), settings, gpu=gpu)
+def _publish(run: Run, settings: Settings, store: Store) -> Manifest:
+    """Export and publish; what was done before the run was cut off is not done again."""
     if not run.exported:
         export_run(run, settings)
     manifest = publish_run(run, store)

@@ -6,7 +6,7 @@ var/runs/20261122-184412-3f2a/
     checkpoint.npz      while it trains
     model.keras, run.json   once it is trained
     export/             the graphs and their lineage, once parity is proven
-    version             the number, once it is published
+    published.json      the version's number in the store it was published to
 """
 
 import fcntl

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.recipe import TrainingError
+from model.recipe import StaleCheckpointError
 
 CHECKPOINT: Final = "checkpoint.npz"
 
@@ -49,7 +49,7 @@ def load_checkpoint(run_dir: Path) -> Checkpoint | None:
     """Return the checkpoint in `run_dir`; None when there is none.
 
     Raises:
-        TrainingError: The file is damaged.
+        StaleCheckpointError: The file is damaged.
     """
     path = run_dir / CHECKPOINT
     if not path.is_file():
@@ -59,7 +59,9 @@ def load_checkpoint(run_dir: Path) -> Checkpoint | None:
             head = json.loads(file["head"].tobytes())
             arrays = [file[f"array{number}"] for number in range(len(file.files) - 1)]
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
-        raise TrainingError(f"{path} is damaged ({error}); delete it to train from the start.") from error
+        raise StaleCheckpointError(
+            f"{path} is damaged ({error}); delete it to train from the start."
+        ) from error
     return Checkpoint(head["fingerprint"], head["epoch"], head["history"], arrays)
 
 

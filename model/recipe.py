@@ -9,6 +9,10 @@ class TrainingError(RuntimeError):
     """Training cannot start or go on; the sentence says what to do."""
 
 
+class StaleCheckpointError(TrainingError):
+    """The run's checkpoint cannot be continued: it is another run's, or damaged."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How to train.

@@ -19,7 +19,7 @@ from model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from model.data import Dataset
 from model.device import prepare_device
 from model.observer import Observer, Plan, TrainedModel
-from model.recipe import Recipe, TrainingError
+from model.recipe import Recipe, StaleCheckpointError, TrainingError
 from model.trainer import Trainer
 
 __all__ = ["BEST", "QUICK", "RECIPES", "Observer", "Recipe", "TrainedModel", "TrainingError", "train"]
@@ -66,8 +66,8 @@ def train(
         require_gpu: End at once when there is no GPU.
 
     Raises:
-        TrainingError: No GPU where one is required, or `run_dir` holds a checkpoint that is another run's or
-            damaged.
+        TrainingError: No GPU where one is required.
+        StaleCheckpointError: `run_dir` holds a checkpoint that is another run's or damaged.
         KeyboardInterrupt: It was asked to stop.
     """
     device = prepare_device(require_gpu=require_gpu)
@@ -76,7 +76,7 @@ def train(
     fingerprint = {"recipe": asdict(recipe), "seed": seed, "data": dataset.digest, "device": device.kind}
     checkpoint = load_checkpoint(run_dir)
     if checkpoint and checkpoint.fingerprint != fingerprint:
-        raise TrainingError(
+        raise StaleCheckpointError(
             f"{run_dir} holds the checkpoint of another run (other recipe, seed, data or device); "
             "name another folder, or delete this one."
         )

@@ -59,6 +59,17 @@ def test_of_many_at_once_one_gets_it(blobs: Blobs) -> None:
         held[0].release()
 
 
+def test_the_patient_learn_whether_a_holder_lives(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.lease._LOOK_AGAIN_SECONDS", 0.05)
+    held = pytest.raises(LeaseHeldError, match="ann has held")
+    with Lease(blobs, "retrain", holder="ann", seconds=6), held:
+        Lease(blobs, "retrain", holder="bob", patient=True).acquire()
+    Lease(blobs, "other", holder="dead", seconds=1).acquire()
+    following = Lease(blobs, "other", holder="next", patient=True)
+    following.acquire()
+    following.check()
+
+
 def test_a_holder_that_died_is_followed_when_its_time_is_up(blobs: Blobs) -> None:
     dead = Lease(blobs, "retrain", holder="dead", seconds=60)
     dead.acquire()

@@ -16,9 +16,10 @@ from export.store import Store
 from jobs import retrain as pipeline
 from jobs.errors import RefusedError, ReturnedError
 from jobs.promotion import promote, roll_back
-from jobs.runs import Request, Run
+from jobs.runs import Request, Run, new_run
 from jobs.settings import load_settings
 from jobs.verdict import Verdict, attach_verdict
+from model.recipe import StaleCheckpointError
 
 
 class KilledError(BaseException):
@@ -134,10 +135,13 @@ class Steps:
         self.trainings: list[Run] = []
         self.good = True
         self.parity: Exception | None = None
+        self.stale: Run | None = None
         self._lineage, self._verdict = lineage, verdict
 
     def train_run(self, run: Run, *_: Any, **__: Any) -> None:
         self.fuse.check()
+        if run == self.stale:
+            raise StaleCheckpointError("It holds the checkpoint of another run.")
         self.trainings.append(run)
         (run.folder / "run.json").write_text("{}")
         self.fuse.check()
@@ -218,6 +222,23 @@ def test_a_retrain_killed_anywhere_then_done_again(
             assert calls > 30
             return
     pytest.fail("the retrain never ran to its end")
+
+
+def test_a_checkpoint_that_cannot_be_continued_bars_no_later_retrain(
+    steps: Steps, deployer: Any, store: Store, publish: Any, tmp_path: Path
+) -> None:
+    publish()
+    store.ledger.record("promote", 1, by="me", reason="base", after=0)
+    deployer.live = 1
+    stale = new_run(tmp_path / "runs", Request("sample", "quick", 1, None, 0))
+    stale.begin()
+    (stale.folder / "checkpoint.npz").write_bytes(b"of another release")
+    steps.stale = stale
+    steps.retrain(store, deployer, tmp_path)
+    assert deployer.live == 2
+    assert steps.trainings[0] != stale
+    assert (stale.folder / "checkpoint.npz").exists()
+    assert not stale.unfinished
 
 
 @pytest.mark.parametrize("end", ["parity", "gate", "pre-flight", "service", "store away"])
