@@ -8,13 +8,12 @@ import time
 
 from jobs.cluster import ApiError, Json, Kubernetes
 from jobs.console import say
-from jobs.errors import FaultError, RefusedError
+from jobs.errors import Exit, FaultError, MistakeError, RefusedError
 from jobs.rollout import container_statuses, ending, last_word
 
 VERSION_VARIABLE = "CNN_IMAGE_PREFLIGHT_VERSION"
 DEADLINE_SECONDS = 600.0
 _POLL_SECONDS = 1.0
-_REFUSED = 3
 
 
 def run(kubernetes: Kubernetes, template: Json, version: int) -> None:
@@ -27,6 +26,7 @@ def run(kubernetes: Kubernetes, template: Json, version: int) -> None:
 
     Raises:
         RefusedError: Triton cannot load it, or answers wrongly.
+        MistakeError: There is no such version, it is broken, or the store refuses the pod.
         FaultError: The pod could not run, or not in time.
     """
     template["metadata"]["generateName"] = f"{template['metadata'].pop('name')}-{version}-"
@@ -76,8 +76,10 @@ def _judge(pod: Json, version: int) -> None:
             # It runs until the pod ends, so an end before that is a model that it cannot load.
             if code and container["restartCount"]:
                 raise RefusedError(f"Triton cannot load version {version}: {first_error(said)}")
-        elif code == _REFUSED:
+        elif code == Exit.REFUSED:
             raise RefusedError(f"The pre-flight refused version {version}: {said}")
+        elif code == Exit.MISTAKE:
+            raise MistakeError(f"The pre-flight's container {name} ended: {said}")
         elif code:
             raise FaultError(f"The pre-flight's container {name} failed: {said or 'it said nothing'}")
         if reason := last_word(container):

@@ -60,6 +60,7 @@ def preflight(version: VersionArgument, store: StoreFlag = None) -> None:
 
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)
+    opened.manifest(version)
     open_deployer(settings, opened).preflight(version)
     answer(f"Version {version} loads and answers as it should.")
 

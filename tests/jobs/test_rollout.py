@@ -6,7 +6,7 @@ import pytest
 
 from jobs import preflight_job, rollout
 from jobs.cluster import ApiError
-from jobs.errors import FaultError, RefusedError
+from jobs.errors import FaultError, MistakeError, RefusedError
 from jobs.rollout import SOURCE, Rollout
 
 URI = "s3://b/versions/000002/"
@@ -218,6 +218,11 @@ def test_a_preflight_runs_with_the_version_and_is_removed(kubernetes: FakeKubern
             container("fetch", ended={"exitCode": 69, "message": "S3 is away."}),
             FaultError,
             "fetch failed: S3 is away",
+        ),
+        (
+            container("fetch", ended={"exitCode": 2, "message": "There is no version 7."}),
+            MistakeError,
+            "There is no version 7",
         ),
         (
             container("check", waiting={"reason": "ErrImagePull"}),
