@@ -1,5 +1,5 @@
 # cnn-image: everything in one container, for people with Docker and no cluster.
-#   docker run -p 8002:8002 cnn-image        is `make run`: train if nothing was, then serve on port 8002
+#   docker run -p 8002:8002 cnn-image:0.1.0  is `make run`: train if nothing was, then serve on port 8002
 ARG PYTHON_IMAGE=python:3.11-slim
 
 FROM ${PYTHON_IMAGE} AS tools

@@ -90,9 +90,10 @@ help: ## this list
 
 .PHONY: machine
 machine:
-	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "cnn-image runs on Linux on x86-64; this is $$(uname -sm). Use the container: docker run -p 8002:8002 cnn-image (docs/kubernetes.md)." >&2; exit 1; }
+	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "cnn-image runs on Linux on x86-64; this is $$(uname -sm). Use the container: make images, then docker run -p 8002:8002 cnn-image:0.1.0 (docs/kubernetes.md)." >&2; exit 1; }
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is not installed; on Debian 12: apt-get install python3.11 python3.11-venv (or name another one: make run PYTHON=/path/to/python3.11)." >&2; exit 1; }
 	@$(PYTHON) -c 'import ctypes; ctypes.CDLL("libpython3.11.so.1.0")' 2>/dev/null || ls "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')"/libpython3.11.so.1.0 >/dev/null 2>&1 || { echo "Triton needs the shared library libpython3.11.so.1.0; on Debian 12: apt-get install libpython3.11" >&2; exit 1; }
+	@printf '2.35\n%s\n' "$$(getconf GNU_LIBC_VERSION | cut -d' ' -f2)" | sort -C -V || { echo "Triton needs glibc 2.35 or newer; this is $$(getconf GNU_LIBC_VERSION). Use Debian 12, Ubuntu 22.04 or newer, or the container (docs/kubernetes.md)." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "Python's venv package is not installed; on Debian 12: apt-get install python3.11-venv" >&2; exit 1; }
 
 # uv itself comes from the lock, its hash checked by pip; uv then installs the rest.
