@@ -72,12 +72,14 @@ class Namespace:
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def create_job(
-        self, name: str, *args: str, env: Mapping[str, str] | None = None, retries: int = 0
+        self, name: str, *args: str, env: Mapping[str, str] | None = None, retries: int = 0, wait: bool = True
     ) -> None:
-        """Start a command of cnn-image as a Job from the installed template."""
+        """Start a command of cnn-image as a Job from the installed template; `wait`: for the trial MinIO."""
         cronjob = self.get("cronjob", "cnn-image-retrain")
         spec = cronjob["spec"]["jobTemplate"]["spec"]
         spec["backoffLimit"] = retries
+        if not wait:
+            del spec["template"]["spec"]["initContainers"]
         container = spec["template"]["spec"]["containers"][0]
         container["args"] = list(args)
         changed = env or {}
@@ -91,9 +93,9 @@ class Namespace:
         body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
         self.kubectl("create", "-f", "-", stdin=json.dumps(body))
 
-    def job(self, name: str, *args: str, seconds: float = 600, ok: bool = True) -> str:
+    def job(self, name: str, *args: str, seconds: float = 600, ok: bool = True, wait: bool = True) -> str:
         """Run a command of cnn-image as a Job from the installed template and return its log."""
-        self.create_job(name, *args)
+        self.create_job(name, *args, wait=wait)
         ended = wait_for(lambda: self.job_end(name), f"the end of {name}", seconds)
         log = self.kubectl("logs", f"job/{name}", check=False)
         assert (ended == "Complete") is ok, f"{name} {' '.join(args)} {ended}:\n{log[-3000:]}"

@@ -70,7 +70,16 @@ def outside(namespace: Namespace) -> str:
 
 
 def ask(url: str) -> httpx.Response:
-    return httpx.post(f"{url}/predict", files={"file": ("bird.jpg", IMAGE)}, timeout=30)
+    """The first answer that is no failure; the node port is not open from the first moment."""
+
+    def answered() -> httpx.Response | None:
+        try:
+            answer = httpx.post(f"{url}/predict", files={"file": ("bird.jpg", IMAGE)}, timeout=30)
+        except httpx.TransportError:
+            return None
+        return answer if answer.status_code == 200 else None
+
+    return wait_for(answered, "an answer", 60)
 
 
 def test_applied_twice_with_a_promotion_between(namespace: Namespace, store: TrialStore) -> None:
@@ -107,5 +116,4 @@ def test_the_inferenceservice_by_itself(namespace: Namespace, store: TrialStore)
     run("kubectl", "apply", "-f", manifest)
     namespace.kubectl("wait", "--for=condition=Ready", "isvc/cnn-image", "--timeout=300s", seconds=310)
     url = outside(namespace)
-    wait_for(lambda: ask(url).status_code == 200, "an answer", 60)
     assert ask(url).headers["X-Model-Version"] == "1"
