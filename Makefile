@@ -69,6 +69,10 @@ bench-train: $(VENV)/.dev ## training speed and accuracy, side by side
 	@$(VENV)/bin/python -m benchmarks.training
 
 ##@ Upkeep
+.PHONY: audit
+audit: $(VENV)/.dev ## ask the advisory database about every locked package
+	@$(VENV)/bin/pip-audit --strict --require-hashes --no-deps --disable-pip -r constraints.txt
+
 .PHONY: format
 format: $(VENV)/.dev ## let ruff format the code
 	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format .

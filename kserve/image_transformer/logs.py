@@ -1,5 +1,6 @@
 """Logs as JSON lines on stdout: one object a line, for people with jq and for collectors."""
 
+import json
 import logging
 import sys
 import warnings
@@ -30,7 +31,10 @@ class JsonFormatter(logging.Formatter):
         line.update((name, value) for name, value in vars(record).items() if name not in _STANDARD)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except orjson.JSONEncodeError:  # half a character in a text: orjson refuses it, json escapes it
+            return json.dumps(line, default=str)
 
 
 def configure() -> None:

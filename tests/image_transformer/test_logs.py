@@ -1,0 +1,42 @@
+"""Log lines are JSON, one a record, whatever a client put into them."""
+
+import io
+import json
+import logging
+
+import pytest
+
+from image_transformer.logs import JsonFormatter
+
+HOSTILE = 'a\r\n{"level":"error","message":"forged"}\x1b[31m"\\\u2028\0'
+
+
+def line(record: logging.LogRecord) -> str:
+    return JsonFormatter().format(record)
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "", "\ud800", "x" * 100_000])
+def test_a_clients_text_stays_in_its_string(text: str) -> None:
+    logger = logging.Logger("image_transformer.test")
+    sink = io.StringIO()
+    handler = logging.StreamHandler(sink)
+    handler.setFormatter(JsonFormatter())
+    logger.addHandler(handler)
+    logger.info("refused: %s", text, extra={"request_id": text, "route": text})
+    (written,) = sink.getvalue().split("\n")[:-1]
+    assert not any(ord(sign) < 32 for sign in written)
+    found = json.loads(written)
+    assert (found["level"], found["logger"]) == ("info", "image_transformer.test")
+    assert found["message"] == f"refused: {text}"
+    assert found["request_id"] == found["route"] == text
+
+
+def test_a_traceback_is_one_line_too() -> None:
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError as error:
+        record = logging.LogRecord(
+            "x", logging.ERROR, "", 0, "failed", (), (ValueError, error, error.__traceback__)
+        )
+    assert "\n" not in line(record)
+    assert HOSTILE in json.loads(line(record))["exception"]
