@@ -24,7 +24,7 @@ from serving import RunningTransformer, RunningTriton, StartTransformer, wait_un
 
 pytestmark = pytest.mark.slow
 
-FUZZ_SECONDS = float(os.environ.get("FUZZ_SECONDS", "20"))
+FUZZ_SECONDS = float(os.environ.get("FUZZ_SECONDS", "10"))
 CLIENTS = 24
 PATIENCE = 40
 FAULT = re.compile(rb'"level":"error","logger":"(image_transformer|kserve|uvicorn)')
