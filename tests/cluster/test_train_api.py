@@ -1,4 +1,4 @@
-"""POST /train in the cluster: the transformer starts the Job, which trains, publishes and promotes."""
+"""POST /train in the cluster: the transformer starts the Job, which trains, publishes and is judged."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_who_holds_no_token_is_refused(release: Release) -> None:
     assert release.namespace.names("job") == before
 
 
-def test_who_holds_the_token_gets_a_new_version_served(release: Release) -> None:
+def test_who_holds_the_token_starts_a_training_and_hears_the_verdict(release: Release) -> None:
     namespace = release.namespace
     asking = {"Prefer": "respond-async", "Authorization": "Bearer open-sesame"}
     accepted = httpx.post(f"{release.url}/train", json={"epochs": 1}, headers=asking, timeout=30)
@@ -61,13 +61,10 @@ def test_who_holds_the_token_gets_a_new_version_served(release: Release) -> None
 
     say("training over HTTP")
     body = wait_for(ended, "the end of the training", 900)
-    assert body["status"] == "success", body
-    metrics = body["metrics"]
-    assert isinstance(metrics, dict)
-    assert set(metrics) == {"accuracy", "val_accuracy", "loss", "val_loss"}
-    assert metrics["val_accuracy"] > 0.4
-    assert str(body["model_path"]).endswith("/versions/000003")
-    assert release.ask().headers["X-Model-Version"] == "3"
+    # The version that serves, of one epoch on the sample, calls most images airplanes: one class gets worse.
+    assert body["status"] == "failed", body
+    assert str(body["detail"]).startswith("Version 3 is refused against version 1"), body
+    assert release.ask().headers["X-Model-Version"] == "1"
 
 
 def test_the_service_account_may_start_jobs_and_nothing_else(release: Release) -> None:
