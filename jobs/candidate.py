@@ -41,7 +41,7 @@ def load_data(request: Request, *, sample_allowed: bool) -> "Dataset":
     return dataset
 
 
-def train_run(run: Run, dataset: "Dataset", settings: Settings, *, gpu: bool) -> None:
+def train_run(run: Run, dataset: "Dataset", settings: Settings) -> None:
     """Train a run, or go on where it was interrupted; save it and its report in its folder.
 
     Raises:
@@ -63,7 +63,7 @@ def train_run(run: Run, dataset: "Dataset", settings: Settings, *, gpu: bool) ->
             run_dir=run.folder,
             seed=request.seed,
             observers=(ProgressBar(), tracking),
-            require_gpu=gpu,
+            require_gpu=settings.require_gpu,
         )
         saved = save_run(run.folder, trained, dataset, mlflow_run=tracking.run_id)
         report = write_report(saved, dataset, trained.network)

@@ -70,6 +70,19 @@ class ReturnedError(JobError):
     exit_code = Exit.RETURNED
 
 
+class JobFailedError(JobError):
+    """A Job on Kubernetes failed; it ends as the Job's pod did.
+
+    Args:
+        sentence: What happened and what to do.
+        code: The pod's exit code; None, or one that is none of ours, counts as a fault.
+    """
+
+    def __init__(self, sentence: str, code: int | None) -> None:
+        super().__init__(sentence)
+        self.exit_code = Exit(code) if code in set(Exit) else Exit.FAULT
+
+
 class FaultError(JobError):
     """Something this depends on is away."""
 

@@ -1,6 +1,7 @@
-"""Start training Jobs from the installed template, and follow them.
+"""Start Jobs from the installed templates, and follow them.
 
-The template is the CronJob `cnn-image-retrain`, which the chart always renders, suspended or not. Used by
+The templates are CronJobs that the chart always renders, suspended or not: `cnn-image-retrain` for what needs
+the training data or a GPU, `cnn-image-command` for all else, so that a rollback waits for neither. Used by
 `cnn-image jobs` and, in the cluster, by POST /train; imports nothing heavy but the kubernetes client.
 """
 
@@ -15,9 +16,13 @@ from jobs.errors import FaultError, MistakeError
 from jobs.outcome import Outcome
 from jobs.rollout import container_statuses, ending, last_word
 
-TEMPLATE = "cnn-image-retrain"
-SELECTOR = "app.kubernetes.io/name=cnn-image,app.kubernetes.io/component=training"
-"""The labels of training Jobs."""
+TRAINING_TEMPLATE = "cnn-image-retrain"
+COMMAND_TEMPLATE = "cnn-image-command"
+TRAINING_COMMANDS = frozenset({"data", "train", "export", "publish", "judge", "retrain", "doctor"})
+"""What runs with the training data, the workspace and the resources of training; doctor looks at them."""
+
+SELECTOR = "app.kubernetes.io/name=cnn-image,app.kubernetes.io/component in (training,command)"
+"""The labels of Jobs made of the templates."""
 
 CONTAINER = "cnn-image"
 _POLL_SECONDS = 1.0
@@ -33,6 +38,7 @@ class JobState:
         name: The Job's.
         state: `waiting` until its pod runs.
         reason: Why it waits or failed, in words.
+        exit_code: The failed pod's; None where no pod says.
         started: When it was made.
         outcome: What it left; only of one that succeeded.
     """
@@ -42,33 +48,39 @@ class JobState:
     reason: str
     started: datetime
     outcome: Outcome | None
+    exit_code: int | None = None
 
 
 def start(kubernetes: Kubernetes, *, args: Sequence[str] = (), env: Mapping[str, str] | None = None) -> str:
-    """Start a Job from the template.
+    """Start a Job from the template that suits the command.
 
     Args:
         kubernetes: The cluster and namespace of the release.
-        args: For `cnn-image`, in place of the template's.
+        args: For `cnn-image`, beginning with the command; the training template's own when empty.
         env: Variables in place of the template's, such as EPOCHS.
 
     Returns:
         The Job's name.
 
     Raises:
-        MistakeError: There is no template, or a right is missing.
+        MistakeError: There is no template, a right is missing, or `args` begin with a flag.
         FaultError: Kubernetes does not answer.
     """
+    if args and args[0].startswith("-"):
+        raise MistakeError(
+            f"{args[0]} is no command; name one first, as in `cnn-image jobs run retrain {args[0]} …`."
+        )
+    template = TRAINING_TEMPLATE if not args or args[0] in TRAINING_COMMANDS else COMMAND_TEMPLATE
     try:
-        cronjob = kubernetes.get("cronjobs", TEMPLATE)
+        cronjob = kubernetes.get("cronjobs", template)
         created = kubernetes.create("jobs", job_from(cronjob, args, env or {}))
     except ApiError as error:
         if error.code == 404:
             raise MistakeError(
-                f"There is no CronJob {TEMPLATE} in namespace {kubernetes.namespace}: "
+                f"There is no CronJob {template} in namespace {kubernetes.namespace}: "
                 "install the chart there first, or name another namespace."
             ) from error
-        raise error.explained("start a training Job") from error
+        raise error.explained("start a Job") from error
     return str(created["metadata"]["name"])
 
 
@@ -84,7 +96,7 @@ def job_from(cronjob: Json, args: Sequence[str], env: Mapping[str, str]) -> Json
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "generateName": f"{TEMPLATE}-",
+            "generateName": f"{cronjob['metadata']['name']}-",
             "labels": template.get("metadata", {}).get("labels", {}),
             "annotations": {"cronjob.kubernetes.io/instantiate": "manual"},
             "ownerReferences": [
@@ -185,11 +197,12 @@ def state_of(job: Json, pods: Sequence[Json]) -> JobState:
         if condition["status"] == "True"
     }
     state: State = "waiting"
-    reason = ""
+    reason, code = "", None
     if "Complete" in conditions:
         state = "succeeded"
     elif "Failed" in conditions:
-        state, reason = "failed", _failure(pods) or str(conditions["Failed"].get("message", ""))
+        state, (reason, code) = "failed", _failure(pods)
+        reason = reason or str(conditions["Failed"].get("message", ""))
     elif any(pod.get("status", {}).get("phase") == "Running" for pod in pods):
         state = "running"
     else:
@@ -200,6 +213,7 @@ def state_of(job: Json, pods: Sequence[Json]) -> JobState:
         reason=reason,
         started=datetime.fromisoformat(job["metadata"]["creationTimestamp"]),
         outcome=_outcome(pods) if state == "succeeded" else None,
+        exit_code=code,
     )
 
 
@@ -212,15 +226,16 @@ def _outcome(pods: Sequence[Json]) -> Outcome | None:
     return None
 
 
-def _failure(pods: Sequence[Json]) -> str:
-    """The last line that a failed pod said."""
+def _failure(pods: Sequence[Json]) -> tuple[str, int | None]:
+    """The last line that a failed pod said, and its exit code."""
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True):
         for container in container_statuses(pod):
             ended = ending(container)
             if ended and ended["exitCode"]:
                 said = str(ended.get("message", "")).strip().splitlines()
-                return said[-1] if said else f"exit code {ended['exitCode']} ({ended.get('reason', '')})"
-    return ""
+                code = int(ended["exitCode"])
+                return said[-1] if said else f"exit code {code} ({ended.get('reason', '')})", code
+    return "", None
 
 
 def _hindrance(pods: Sequence[Json]) -> str:

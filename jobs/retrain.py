@@ -38,7 +38,6 @@ def retrain(
     request: Request,
     *,
     sample_allowed: bool,
-    gpu: bool,
     weak_accepted: bool,
 ) -> Verdict:
     """Data → train → export and parity → publish → gate → pre-flight → promote → verify.
@@ -49,7 +48,6 @@ def retrain(
         deployer: The place that serves.
         request: What to train.
         sample_allowed: Whether the small sample may stand in for CIFAR-10.
-        gpu: End at once where there is none.
         weak_accepted: Promote also on the evidence of few test images.
 
     Returns:
@@ -62,7 +60,7 @@ def retrain(
     """
     with contextlib.ExitStack() as stack:
         lease = stack.enter_context(retrain_lease(settings, store))
-        run = _trained(settings, store, request, sample_allowed=sample_allowed, gpu=gpu)
+        run = _trained(settings, store, request, sample_allowed=sample_allowed)
         stack.enter_context(_brought_to_its_end(run))
         manifest = _publish(run, settings, store)
         version, served = manifest.version, store.ledger.served()
@@ -88,9 +86,7 @@ def retrain(
     return verdict
 
 
-def make_candidate(
-    settings: Settings, store: Store, request: Request, *, sample_allowed: bool, gpu: bool
-) -> Manifest:
+def make_candidate(settings: Settings, store: Store, request: Request, *, sample_allowed: bool) -> Manifest:
     """The first half of `retrain`: a published version that nobody is served by yet.
 
     Raises:
@@ -98,12 +94,12 @@ def make_candidate(
         JobError: See the steps.
     """
     with retrain_lease(settings, store):
-        run = _trained(settings, store, request, sample_allowed=sample_allowed, gpu=gpu)
+        run = _trained(settings, store, request, sample_allowed=sample_allowed)
         with _brought_to_its_end(run):
             return _publish(run, settings, store)
 
 
-def _trained(settings: Settings, store: Store, request: Request, *, sample_allowed: bool, gpu: bool) -> Run:
+def _trained(settings: Settings, store: Store, request: Request, *, sample_allowed: bool) -> Run:
     """A trained run: one that was cut off, brought on, or a new one."""
     run = unfinished_run(settings.runs, request, store) or new_run(settings.runs, request)
     run.begin()
@@ -112,13 +108,13 @@ def _trained(settings: Settings, store: Store, request: Request, *, sample_allow
         return run
     data = load_data(request, sample_allowed=sample_allowed)
     try:
-        train_run(run, data, settings, gpu=gpu)
+        train_run(run, data, settings)
     except StaleCheckpointError as error:  # other data by now, another release's recipe, another device
         say(f"{error} It stays as it is; beginning a new run.")
         run.finish()
         run = new_run(settings.runs, request)
         run.begin()
-        train_run(run, data, settings, gpu=gpu)
+        train_run(run, data, settings)
     return run
 
 

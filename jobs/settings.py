@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     batch_size: Annotated[int, Field(ge=1, le=8192)] | None = Field(
         None, validation_alias=AliasChoices("batch_size", "BATCH_SIZE")
     )
+    require_gpu: bool = Field(False, description="training ends at once where there is no GPU")
     mlflow_tracking_uri: str | None = Field(
         None, validation_alias=AliasChoices("mlflow_tracking_uri", "MLFLOW_TRACKING_URI")
     )

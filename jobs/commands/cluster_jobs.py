@@ -1,4 +1,4 @@
-"""Training Jobs on Kubernetes: `jobs run`, `jobs list`, `jobs logs`, `jobs wait`."""
+"""Jobs on Kubernetes: `jobs run`, `jobs list`, `jobs logs`, `jobs wait`."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ import typer
 
 from jobs.commands.options import JsonFlag, one_line
 from jobs.console import answer, say, table
-from jobs.errors import FaultError
+from jobs.errors import JobFailedError
 
 if TYPE_CHECKING:
     from jobs.cluster import Kubernetes
@@ -84,14 +84,13 @@ def logs(
 
 @app.command()
 def wait(name: NameArgument, namespace: NamespaceFlag = None, timeout: TimeoutFlag = 21_600) -> None:
-    """Wait until a Job has ended; print the version it made."""
+    """Wait until a Job has ended; print the version it made, or end with the exit code of its pod."""
     from jobs import launch
 
     state = launch.wait(_kubernetes(namespace), name, timeout)
     if state.state == "failed":
-        raise FaultError(
-            f"The Job {name} failed: {state.reason or 'see its log with `cnn-image jobs logs`.'}"
-        )
+        reason = state.reason or "see its log with `cnn-image jobs logs`."
+        raise JobFailedError(f"The Job {name} failed: {reason}", state.exit_code)
     if state.outcome is None:
         say(f"The Job {name} ended well and left no version.")
         return

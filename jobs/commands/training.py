@@ -17,7 +17,10 @@ RecipeFlag = Annotated[str | None, typer.Option("--recipe", help="quick or best.
 EpochsFlag = Annotated[int | None, typer.Option("--epochs", min=1, help="In place of the recipe's. [EPOCHS]")]
 BatchFlag = Annotated[int | None, typer.Option("--batch-size", min=1, help="[BATCH_SIZE]")]
 SeedFlag = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
-GpuFlag = Annotated[bool, typer.Option("--gpu", help="End at once where there is no GPU.")]
+GpuFlag = Annotated[
+    bool | None,
+    typer.Option("--gpu/--cpu", help="End at once where there is no GPU, or not. [CNN_IMAGE_REQUIRE_GPU]"),
+]
 SampleFlag = Annotated[
     bool, typer.Option("--sample-allowed", help="Train on the small sample if CIFAR-10 cannot be had.")
 ]
@@ -29,7 +32,7 @@ def train(
     epochs: EpochsFlag = None,
     batch_size: BatchFlag = None,
     seed: SeedFlag = 0,
-    gpu: GpuFlag = False,
+    gpu: GpuFlag = None,
     sample_allowed: SampleFlag = False,
     run: Annotated[str | None, typer.Option("--run", help="What to call the run. [date and time]")] = None,
     outputs: OutputsFlag = None,
@@ -37,14 +40,14 @@ def train(
     """Train a model; after Ctrl-C the same command goes on with the last whole epoch."""
     from jobs.candidate import load_data, train_run
 
-    settings = load_settings(data=data, recipe=recipe, epochs=epochs, batch_size=batch_size)
+    settings = load_settings(data=data, recipe=recipe, epochs=epochs, batch_size=batch_size, require_gpu=gpu)
     request = request_of(settings, seed)
     begun = None if run else interrupted_run(settings.runs, request)
     begun = begun or new_run(settings.runs, request, run)
     if begun.trained:
         say(f"Run {begun.name} is trained already.")
     else:
-        train_run(begun, load_data(request, sample_allowed=sample_allowed), settings, gpu=gpu)
+        train_run(begun, load_data(request, sample_allowed=sample_allowed), settings)
     write_outputs(outputs, run=begun.name)
     answer(begun.name)
 
@@ -79,7 +82,7 @@ def retrain(
     epochs: EpochsFlag = None,
     batch_size: BatchFlag = None,
     seed: SeedFlag = 0,
-    gpu: GpuFlag = False,
+    gpu: GpuFlag = None,
     sample_allowed: SampleFlag = False,
     promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Serve it if it passes.")] = True,
     accept_weak: WeakFlag = False,
@@ -93,7 +96,9 @@ def retrain(
     from jobs import retrain as pipeline
     from jobs.deploy import open_deployer
 
-    settings = load_settings(data=data, recipe=recipe, epochs=epochs, batch_size=batch_size, store=store)
+    settings = load_settings(
+        data=data, recipe=recipe, epochs=epochs, batch_size=batch_size, require_gpu=gpu, store=store
+    )
     opened = open_store(settings.store_url)
     if unless_promoted and (served := opened.ledger.served()) is not None:
         say(f"Version {served} is promoted in {opened.url}; there is nothing to do.")
@@ -106,12 +111,11 @@ def retrain(
             open_deployer(settings, opened),
             request,
             sample_allowed=sample_allowed,
-            gpu=gpu,
             weak_accepted=accept_weak,
         )
         manifest = opened.manifest(verdict.version)
     else:
-        manifest = pipeline.make_candidate(settings, opened, request, sample_allowed=sample_allowed, gpu=gpu)
+        manifest = pipeline.make_candidate(settings, opened, request, sample_allowed=sample_allowed)
     Outcome(manifest.version, manifest.metrics, opened.uri(manifest.version), promote).write()
     write_outputs(outputs, version=manifest.version, metrics=one_line(manifest.metrics))
     answer(str(manifest.version))

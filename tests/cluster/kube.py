@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jobs.launch import COMMAND_TEMPLATE, TRAINING_COMMANDS, TRAINING_TEMPLATE
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "cnn-image"
 CLUSTER = ROOT.parent / "shared" / "cluster" / "cluster"
@@ -75,11 +77,12 @@ class Namespace:
         self, name: str, *args: str, env: Mapping[str, str] | None = None, retries: int = 0, wait: bool = True
     ) -> None:
         """Start a command of cnn-image as a Job from the installed template; `wait`: for the trial MinIO."""
-        cronjob = self.get("cronjob", "cnn-image-retrain")
+        trains = args[0] in TRAINING_COMMANDS
+        cronjob = self.get("cronjob", TRAINING_TEMPLATE if trains else COMMAND_TEMPLATE)
         spec = cronjob["spec"]["jobTemplate"]["spec"]
         spec["backoffLimit"] = retries
         if not wait:
-            del spec["template"]["spec"]["initContainers"]
+            spec["template"]["spec"].pop("initContainers", None)
         container = spec["template"]["spec"]["containers"][0]
         container["args"] = list(args)
         changed = env or {}
@@ -87,8 +90,8 @@ class Namespace:
         container["env"] = [*kept, *({"name": key, "value": value} for key, value in changed.items())]
         container["resources"] = {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "3Gi"}}
         # Owned by the CronJob, as `cnn-image jobs run` does it, so that uninstalling removes it.
-        owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": "cnn-image-retrain"}
-        owner["uid"] = cronjob["metadata"]["uid"]
+        owner = {"apiVersion": "batch/v1", "kind": "CronJob"}
+        owner |= {field: cronjob["metadata"][field] for field in ("name", "uid")}
         metadata = {"name": name, "ownerReferences": [owner]}
         body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
         self.kubectl("create", "-f", "-", stdin=json.dumps(body))

@@ -13,6 +13,7 @@ SMALL = """
 minio: {enabled: true}
 training:
   enabled: false
+  requireGpu: false
   resources: {requests: {cpu: 100m, memory: 1Gi}, limits: {memory: 4Gi}}
 serving:
   drainSeconds: 5

@@ -172,6 +172,7 @@ def test_an_edit_by_hand_is_refused_and_taken_back_only_when_asked(release: Rele
         ("AWS_SECRET_ACCESS_KEY", "wrong", "check AWS_SECRET_ACCESS_KEY"),
         ("CNN_IMAGE_STORE", "s3://no-such-bucket/store", "There is no bucket for s3://no-such-bucket/store"),
         ("CIFAR10_DIR", "/data/elsewhere", "/data/elsewhere"),
+        ("CNN_IMAGE_REQUIRE_GPU", "true", "This run asked for a GPU and TensorFlow finds none"),
     ],
 )
 def test_a_mistake_is_said_in_a_sentence_and_not_tried_again(

@@ -166,7 +166,6 @@ class Steps:
             deployer,
             Request("sample", "quick", 1, None, 0),
             sample_allowed=False,
-            gpu=False,
             weak_accepted=False,
         )
 

@@ -7,7 +7,7 @@ import pytest
 
 from jobs import launch
 from jobs.cluster import ApiError
-from jobs.errors import FaultError, MistakeError
+from jobs.errors import FaultError, JobFailedError, MistakeError
 from jobs.outcome import Outcome
 
 CRONJOB = {
@@ -44,7 +44,12 @@ class FakeKubernetes:
     namespace = "ns"
 
     def __init__(self) -> None:
-        self.objects: dict[tuple[str, str], Any] = {("cronjobs", "cnn-image-retrain"): copy.deepcopy(CRONJOB)}
+        command = copy.deepcopy(CRONJOB)
+        command["metadata"] = {"name": "cnn-image-command", "uid": "u2"}
+        self.objects: dict[tuple[str, str], Any] = {
+            ("cronjobs", "cnn-image-retrain"): copy.deepcopy(CRONJOB),
+            ("cronjobs", "cnn-image-command"): command,
+        }
         self.lists: dict[str, list[Any]] = {"jobs": [], "pods": []}
         self.created: list[Any] = []
         self.refusal: ApiError | None = None
@@ -100,11 +105,11 @@ def pod(
 
 
 def test_a_job_is_the_templates_with_its_own_words_and_variables(kubernetes: FakeKubernetes) -> None:
-    name = launch.start(kubernetes, args=["rollback"], env={"EPOCHS": "3", "BATCH_SIZE": "64"})
+    name = launch.start(kubernetes, args=["judge", "3"], env={"EPOCHS": "3", "BATCH_SIZE": "64"})
     assert name == "cnn-image-retrain-x7f2k"
     created = kubernetes.created[0]
     container = created["spec"]["template"]["spec"]["containers"][0]
-    assert container["args"] == ["rollback"]
+    assert container["args"] == ["judge", "3"]
     assert {entry["name"]: entry["value"] for entry in container["env"]} == {
         "CNN_IMAGE_STORE": "s3://b/p",
         "EPOCHS": "3",
@@ -113,6 +118,19 @@ def test_a_job_is_the_templates_with_its_own_words_and_variables(kubernetes: Fak
     assert created["spec"]["backoffLimit"] == 2
     assert created["metadata"]["labels"] == {"app.kubernetes.io/component": "training"}
     assert created["metadata"]["ownerReferences"][0]["uid"] == "u1"
+
+
+@pytest.mark.parametrize("command", [["rollback"], ["promote", "7"], ["deploy", "--force"]])
+def test_what_trains_nothing_waits_for_no_gpu(kubernetes: FakeKubernetes, command: list[str]) -> None:
+    assert launch.start(kubernetes, args=command) == "cnn-image-command-x7f2k"
+    assert kubernetes.created[0]["spec"]["template"]["spec"]["containers"][0]["args"] == command
+    assert kubernetes.created[0]["metadata"]["ownerReferences"][0]["uid"] == "u2"
+
+
+def test_a_flag_is_no_command(kubernetes: FakeKubernetes) -> None:
+    with pytest.raises(MistakeError, match="`cnn-image jobs run retrain --recipe"):
+        launch.start(kubernetes, args=["--recipe", "best"])
+    assert kubernetes.created == []
 
 
 def test_without_words_the_template_decides(kubernetes: FakeKubernetes) -> None:
@@ -169,7 +187,7 @@ def test_a_failed_job_says_what_its_newest_pod_said() -> None:
         pod("Failed", code=2, message="Epoch 1\nThere is no data in /data.", created="2026-11-22T18:05:00Z"),
     ]
     state = launch.state_of(job("Failed", message="Pod failed"), pods)
-    assert (state.state, state.reason) == ("failed", "There is no data in /data.")
+    assert (state.state, state.reason, state.exit_code) == ("failed", "There is no data in /data.", 2)
     assert launch.state_of(job("Failed", message="deadline"), []).reason == "deadline"
 
 
@@ -205,3 +223,8 @@ def test_jobs_are_listed_newest_first_with_their_own_pods(kubernetes: FakeKubern
         ("j", "failed", "Refused by the gate."),
         ("old", "waiting", ""),
     ]
+
+
+@pytest.mark.parametrize(("code", "ends"), [(2, 2), (3, 3), (69, 69), (137, 69), (None, 69)])
+def test_waiting_ends_as_the_pod_did(code: int | None, ends: int) -> None:
+    assert JobFailedError("The Job failed.", code).exit_code == ends

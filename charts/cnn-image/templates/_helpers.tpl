@@ -201,6 +201,9 @@ env:
   - {name: CIFAR10_DIR, value: {{ clean (printf "/data/%s" $training.data.path) | quote }}}
   {{- end }}
   - {name: CNN_IMAGE_RECIPE, value: {{ $training.recipe }}}
+  {{- if and $training.requireGpu (gt (int $training.gpus) 0) }}
+  - {name: CNN_IMAGE_REQUIRE_GPU, value: "true"}
+  {{- end }}
   {{- with $training.epochs }}
   - {name: EPOCHS, value: {{ int . | quote }}}
   {{- end }}

@@ -1,6 +1,9 @@
 {{/* The InferenceService without a version: what `cnn-image deploy` completes with the promoted version's storageUri. */}}
 {{- define "cnn-image.inferenceService" -}}
 {{- $serving := .Values.serving }}{{ $collocated := eq $serving.mode "collocated" -}}
+{{- if lt (int $serving.terminationGraceSeconds) (add 10 $serving.drainSeconds | int) }}
+{{- fail "serving.terminationGraceSeconds must be at least 10 more than serving.drainSeconds: a pod first answers for drainSeconds, then finishes what it has begun." }}
+{{- end -}}
 apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService
 metadata:
@@ -137,6 +140,7 @@ securityContext:
 env:
   - {name: CNN_IMAGE_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
   - {name: HOME, value: /tmp}
+  - {name: CNN_IMAGE_GRACE_SECONDS, value: {{ sub $serving.terminationGraceSeconds (add $serving.drainSeconds 2) | quote }}}
   {{- if $serving.trainApi.enabled }}
   - {name: CNN_IMAGE_TRAIN_API, value: "true"}
   - {name: CNN_IMAGE_TRAIN_TOKEN, valueFrom: {secretKeyRef: {name: {{ required "serving.trainApi.tokenSecret: name a Secret with the key `token`" $serving.trainApi.tokenSecret }}, key: token}}}

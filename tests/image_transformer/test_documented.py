@@ -1,0 +1,19 @@
+"""docs/serving.md against the settings themselves."""
+
+from pathlib import Path
+
+from image_transformer.settings import Settings
+
+TEXT = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+INTERNAL = {"predictor_protocol", "fast_routes"}
+"""What KServe passes and nobody sets, and what tests compare with."""
+
+
+def test_every_setting_is_there_with_its_default() -> None:
+    for name, field in Settings.model_fields.items():
+        if name in INTERNAL:
+            continue
+        row = next(line for line in TEXT.splitlines() if f"`CNN_IMAGE_{name.upper()}`" in line)
+        default = field.get_default()
+        shown = str(default).lower() if isinstance(default, bool) else str(default)
+        assert name == "train_token" or default is None or f"| `{shown}` |" in row, row
