@@ -76,6 +76,7 @@ class Lineage(_Record):
         filters_parity: Of the filter model.
         decoder_version: Of `model.decode`, which prepared the images it was judged by.
         precision: Of the classifier's weights and activations.
+        quantized_from: The version that an int8 graph was made from.
         classes: In the order of the probabilities.
     """
 
@@ -92,6 +93,7 @@ class Lineage(_Record):
     filters_parity: Parity
     decoder_version: str
     precision: Literal["float32", "int8"] = "float32"
+    quantized_from: Annotated[int, Field(ge=1)] | None = None
     classes: tuple[str, ...] = CLASSES
 
 

@@ -18,7 +18,9 @@ from jobs.rollout import container_statuses, ending, last_word
 
 TRAINING_TEMPLATE = "cnn-image-retrain"
 COMMAND_TEMPLATE = "cnn-image-command"
-TRAINING_COMMANDS = frozenset({"data", "train", "export", "publish", "judge", "retrain", "doctor"})
+TRAINING_COMMANDS = frozenset(
+    {"data", "train", "export", "publish", "quantize", "judge", "retrain", "doctor"}
+)
 """What runs with the training data, the workspace and the resources of training; doctor looks at them."""
 
 SELECTOR = "app.kubernetes.io/name=cnn-image,app.kubernetes.io/component in (training,command)"

@@ -151,6 +151,8 @@ def info(version: VersionArgument, store: StoreFlag = None, as_json: JsonFlag = 
             "MLflow run": manifest.mlflow_run or "none",
             "verdict": verdict.sentence if verdict else "never judged",
             "parity": f"{manifest.parity.max_difference:.1e} on {manifest.parity.images} images",
+            "precision": manifest.precision
+            + (f", made from version {manifest.quantized_from}" if manifest.quantized_from else ""),
             "decoder": manifest.decoder_version,
             "attached": _attached(opened, version),
             "promotions": "; ".join(f"{e.action} {e.at:%Y-%m-%d %H:%M} by {e.by}" for e in promotions)

@@ -1,4 +1,4 @@
-"""Making versions: `data`, `train`, `export`, `publish`, `retrain`."""
+"""Making versions: `data`, `train`, `export`, `publish`, `quantize`, `retrain`."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -6,7 +6,15 @@ from typing import Annotated
 import typer
 
 from export.store import open_store
-from jobs.commands.options import DataFlag, OutputsFlag, StoreFlag, WeakFlag, one_line, write_outputs
+from jobs.commands.options import (
+    DataFlag,
+    OutputsFlag,
+    StoreFlag,
+    VersionArgument,
+    WeakFlag,
+    one_line,
+    write_outputs,
+)
 from jobs.console import answer, say
 from jobs.outcome import Outcome
 from jobs.runs import Request, find_run, interrupted_run, new_run
@@ -76,6 +84,22 @@ def publish(run: RunFlag = None, store: StoreFlag = None, outputs: OutputsFlag =
     answer(str(manifest.version))
 
 
+def quantize(
+    version: VersionArgument, data: DataFlag = None, store: StoreFlag = None, outputs: OutputsFlag = None
+) -> None:
+    """Publish a version's int8 twin, calibrated on its training images; judge it like any other version."""
+    from jobs.candidate import load_data
+    from jobs.quantization import publish_quantized
+
+    settings = load_settings(data=data, store=store)
+    opened = open_store(settings.store_url)
+    trained_on_sample = opened.manifest(version).data.kind == "sample"
+    dataset = load_data(request_of(settings, 0), sample_allowed=trained_on_sample)
+    manifest = publish_quantized(opened, version, dataset, by=settings.who)
+    write_outputs(outputs, version=manifest.version)
+    answer(str(manifest.version))
+
+
 def retrain(
     data: DataFlag = None,
     recipe: RecipeFlag = None,
@@ -136,4 +160,4 @@ def request_of(settings: Settings, seed: int) -> Request:
     return Request(settings.data, settings.recipe, settings.epochs, settings.batch_size, seed)
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (data, train, export, publish, retrain)
+COMMANDS: tuple[Callable[..., None], ...] = (data, train, export, publish, quantize, retrain)

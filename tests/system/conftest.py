@@ -1,6 +1,7 @@
 """`cnn-image run` as a person starts it: trained for real, served by the real Triton, in an empty folder."""
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -140,13 +141,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def free_port() -> int:
-    """A port whose successor, the gRPC port, is free too."""
+    """A port whose successor, the gRPC port, is free too; below those that outgoing connections take."""
     while True:
+        port = random.randrange(10_000, 30_000)
         with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
             try:
+                first.bind(("127.0.0.1", port))
                 second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
+            except OSError:
                 continue
             return port
