@@ -101,10 +101,6 @@ class Tracking(Observer):
         else:
             self._enqueue(lambda: self._client.log_artifact(self.run_id, str(folder), name))
 
-    def record_tag(self, name: str, value: str) -> None:
-        """Record a tag, such as the version the run was published as."""
-        self._enqueue(lambda: self._client.set_tag(self.run_id, name, value))
-
     def close(self, status: str = "FINISHED") -> None:
         """Deliver what waits, at most `CLOSE_SECONDS` long, and end the run with `status`."""
         if self._thread is None:

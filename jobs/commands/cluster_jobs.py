@@ -10,6 +10,7 @@ import typer
 from jobs.commands.options import JsonFlag, one_line
 from jobs.console import answer, say, table
 from jobs.errors import JobFailedError
+from jobs.settings import load_settings
 
 if TYPE_CHECKING:
     from jobs.cluster import Kubernetes
@@ -38,7 +39,8 @@ def run(
     """Start a Job like the scheduled one; further words are the command it runs: `jobs run rollback`."""
     from jobs import launch
 
-    env = {"EPOCHS": epochs, "BATCH_SIZE": batch_size}
+    # In the pod nobody has a name; the ledger is to say who wanted it.
+    env = {"EPOCHS": epochs, "BATCH_SIZE": batch_size, "CNN_IMAGE_USER": load_settings().who}
     given = {name: str(value) for name, value in env.items() if value is not None}
     answer(launch.start(_kubernetes(namespace), args=context.args, env=given))
 

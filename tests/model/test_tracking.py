@@ -149,7 +149,6 @@ def test_a_run_in_the_local_store(easy: Dataset, tmp_path: Path, monkeypatch: py
     record.epoch_ended(2, {"loss": 0.25, "accuracy": 0.9})
     record.finished(trained())
     record.record_files(picture.parent, "pictures")
-    record.record_tag("version", "7")
     record.close()
 
     from mlflow import MlflowClient
@@ -159,7 +158,6 @@ def test_a_run_in_the_local_store(easy: Dataset, tmp_path: Path, monkeypatch: py
     assert run.info.status == "FINISHED"
     assert run.data.params["data_digest"] == easy.digest
     assert run.data.params["epochs"] == str(QUICK.epochs)
-    assert run.data.tags["version"] == "7"
     assert len(run.data.tags["mlflow.source.git.commit"]) >= 7
     assert [each.value for each in client.get_metric_history(record.run_id, "loss")] == [0.5, 0.25]
     assert run.data.metrics["temperature"] == 1.5
