@@ -5,6 +5,7 @@ when MLflow is away, training goes on after one warning, the records wait, and a
 back. At the end the thread gets a bounded time for the rest.
 """
 
+import importlib
 import logging
 import os
 import threading
@@ -121,6 +122,9 @@ class Tracking(Observer):
             self._waiting.append(record)
             self._changed.notify_all()
         if self._thread is None:
+            # Imported before there is a second thread: two that import at once can leave a module half made,
+            # and mlflow then goes on without its client.
+            importlib.import_module("mlflow")
             self._closing = False
             # A daemon: a server that never answers must not keep the process.
             self._thread = threading.Thread(target=self._deliver, name="mlflow", daemon=True)
