@@ -190,6 +190,7 @@ def test_serving_and_looking_import_no_tensorflow() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow  # it takes a renewal of the lease to see that its holder lives
 def test_hold_keeps_a_retrain_away_until_it_is_ended(
     home: Path, store: Store, wait_until: Callable[..., None]
 ) -> None:

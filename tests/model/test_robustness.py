@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from model.data import Split
@@ -29,6 +30,7 @@ def test_only_what_changes_brightness_costs_a_brightness_classifier_anything() -
             assert set(by_strength.values()) == {1.0}, name
 
 
+@pytest.mark.slow
 def test_the_same_images_of_each_class_are_taken() -> None:
     labels = np.repeat(np.arange(5), PER_CLASS + 50)
     seen: list[int] = []
