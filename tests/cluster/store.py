@@ -44,7 +44,8 @@ class TrialStore:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)  # type: ignore[attr-defined]
         namespace.kubectl("rollout", "status", "deployment/cnn-image-minio", "--timeout=120s")
-        self.s3 = boto3.client("s3")
+        # A session of its own: the default one keeps the credentials of the first namespace.
+        self.s3 = boto3.session.Session().client("s3")
         wait_for(self._bucket, "the bucket", 60)
         self.store: Store = open_store(f"s3://{BUCKET}/{PREFIX}")
 
@@ -54,7 +55,7 @@ class TrialStore:
         except self.s3.exceptions.BucketAlreadyOwnedByYou:
             return True
         except Exception as error:  # MinIO is still coming up behind the node port
-            say(f"waiting for MinIO: {type(error).__name__}")
+            say(f"waiting for MinIO: {error}")
             return False
         return True
 
