@@ -25,12 +25,12 @@ RULES = ("minio.enabled=true", "training.enabled=false")
 MADE = {
     Connection("transformer", "predictor", 8000),
     Connection("predictor", "minio", 9000),
-    Connection("training", "minio", 9000),
-    Connection("training", "transformer", 8080),
-    Connection("training", "kubernetes", 6443),
+    Connection("command", "minio", 9000),
+    Connection("command", "transformer", 8080),
+    Connection("command", "kubernetes", 6443),
     Connection("transformer", "dns", 53),
     Connection("predictor", "dns", 53),
-    Connection("training", "dns", 53),
+    Connection("command", "dns", 53),
 }
 
 
@@ -40,7 +40,7 @@ def test_pods_make_the_connections_that_the_policies_allow_and_no_others(serving
         pod = namespace.pods("predictor")[0]["metadata"]["name"]
         namespace.kubectl("delete", "pod", pod)
         namespace.kubectl("rollout", "status", "deployment/cnn-image-predictor", "--timeout=180s")
-        # The Jobs of the command line carry the label of training.
+        # A promotion is a Job of the template of commands.
         namespace.job("edges", "verify")
         namespace.job("edges-deploy", "deploy")
     say(f"{len(watch.seen)} kinds of connections")
@@ -54,7 +54,7 @@ def test_what_no_policy_allows_is_refused() -> None:
     for source, target, port in (
         ("predictor", "kubernetes", 6443),
         ("transformer", "minio", 9000),
-        ("training", "predictor", 8000),
+        ("command", "predictor", 8000),
         ("predictor", "transformer", 8080),
         ("minio", "elsewhere", 443),
     ):
