@@ -72,7 +72,7 @@ def start(kubernetes: Kubernetes, *, args: Sequence[str] = (), env: Mapping[str,
         raise MistakeError(
             f"{args[0]} is no command; name one first, as in `cnn-image jobs run retrain {args[0]} …`."
         )
-    template = TRAINING_TEMPLATE if not args or args[0] in TRAINING_COMMANDS else COMMAND_TEMPLATE
+    template = template_of(args)
     try:
         cronjob = kubernetes.get("cronjobs", template)
         created = kubernetes.create("jobs", job_from(cronjob, args, env or {}))
@@ -84,6 +84,11 @@ def start(kubernetes: Kubernetes, *, args: Sequence[str] = (), env: Mapping[str,
             ) from error
         raise error.explained("start a Job") from error
     return str(created["metadata"]["name"])
+
+
+def template_of(args: Sequence[str]) -> str:
+    """Return the name of the template that suits a command of `cnn-image`."""
+    return TRAINING_TEMPLATE if not args or args[0] in TRAINING_COMMANDS else COMMAND_TEMPLATE
 
 
 def job_from(cronjob: Json, args: Sequence[str], env: Mapping[str, str]) -> Json:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from export.artifact import assemble
 from export.graph import Graphs
 from export.manifest import Lineage, Manifest
+from export.quantize import quantize_graphs
 from export.store import Store
 from jobs.console import say
 from jobs.errors import MistakeError
@@ -36,9 +38,6 @@ def publish_quantized(store: Store, version: int, dataset: "Dataset", *, by: str
         MistakeError: The version is int8 already, or was trained on other data.
         StoreError: Nothing was published.
     """
-    from export.artifact import assemble
-    from export.quantize import quantize_graphs
-
     original = store.manifest(version)
     if original.precision == "int8":
         raise MistakeError(f"Version {version} is int8 already.")

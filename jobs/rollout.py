@@ -47,8 +47,11 @@ class Rollout:
             read, reason, awaited = False, None, None
             try:
                 # Asked first: what KServe does in between must not pass for what was there before.
-                read = self._read_by_kserve()
-                awaited = self._awaited()
+                service = self._kubernetes.get("inferenceservices", self._name)
+                read = (
+                    service.get("status", {}).get("observedGeneration") == service["metadata"]["generation"]
+                )
+                awaited = self._awaited(service)
                 reason = self._hopeless() if awaited else None
                 if awaited is None and read:
                     return
@@ -71,9 +74,8 @@ class Rollout:
                 )
             time.sleep(_POLL_SECONDS)
 
-    def _awaited(self) -> str | None:
+    def _awaited(self, service: Json) -> str | None:
         """What is still to come, in words; None when all is there."""
-        service = self._kubernetes.get("inferenceservices", self._name)
         for part in ("predictor", "transformer"):
             if part in service["spec"] and (reason := self._unfinished(part)):
                 return reason
@@ -86,13 +88,6 @@ class Rollout:
             for condition in service.get("status", {}).get("conditions", [])
         }
         return None if ready.get("Ready") == "True" else "the InferenceService is not Ready"
-
-    def _read_by_kserve(self) -> bool:
-        """Whether KServe says that it has seen the present specification."""
-        service = self._kubernetes.get("inferenceservices", self._name)
-        status = service.get("status", {})
-        seen: bool = status.get("observedGeneration") == service["metadata"]["generation"]
-        return seen
 
     def _unfinished(self, part: str) -> str | None:
         deployment = self._kubernetes.find("deployments", f"{self._name}-{part}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jobs.launch import COMMAND_TEMPLATE, TRAINING_COMMANDS, TRAINING_TEMPLATE
+from jobs.launch import job_from, template_of
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "cnn-image"
@@ -77,23 +77,15 @@ class Namespace:
         self, name: str, *args: str, env: Mapping[str, str] | None = None, retries: int = 0, wait: bool = True
     ) -> None:
         """Start a command of cnn-image as a Job from the installed template; `wait`: for the trial MinIO."""
-        trains = args[0] in TRAINING_COMMANDS
-        cronjob = self.get("cronjob", TRAINING_TEMPLATE if trains else COMMAND_TEMPLATE)
-        spec = cronjob["spec"]["jobTemplate"]["spec"]
+        body = job_from(self.get("cronjob", template_of(args)), args, env or {})
+        del body["metadata"]["generateName"]
+        body["metadata"]["name"] = name
+        spec = body["spec"]
         spec["backoffLimit"] = retries
         if not wait:
             spec["template"]["spec"].pop("initContainers", None)
         container = spec["template"]["spec"]["containers"][0]
-        container["args"] = list(args)
-        changed = env or {}
-        kept = [each for each in container["env"] if each["name"] not in changed]
-        container["env"] = [*kept, *({"name": key, "value": value} for key, value in changed.items())]
         container["resources"] = {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "3Gi"}}
-        # Owned by the CronJob, as `cnn-image jobs run` does it, so that uninstalling removes it.
-        owner = {"apiVersion": "batch/v1", "kind": "CronJob"}
-        owner |= {field: cronjob["metadata"][field] for field in ("name", "uid")}
-        metadata = {"name": name, "ownerReferences": [owner]}
-        body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
         self.kubectl("create", "-f", "-", stdin=json.dumps(body))
 
     def job(self, name: str, *args: str, seconds: float = 600, ok: bool = True, wait: bool = True) -> str:

@@ -1,12 +1,10 @@
 """Damaged images for a while: pixels or an ImageError, and nothing else."""
 
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from atheris_run import fuzz
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +17,6 @@ SEEDS = [
     if path.suffix not in {".py", ".npz", ""}
 ]
 SEEDS = [seed for seed in SEEDS if len(seed) < 10_000]
-FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "20"))
 
 
 def decoded_or_refused(data: bytes) -> None:
@@ -60,23 +57,4 @@ def test_damaged_images(seed: bytes, changes: list[tuple[int, bytes, int]]) -> N
 
 @pytest.mark.slow
 def test_atheris(tmp_path: Path) -> None:
-    seeds = tmp_path / "seeds"
-    seeds.mkdir()
-    for number, seed in enumerate(SEEDS):
-        (seeds / str(number)).write_bytes(seed)
-    target = HERE.parent / "fuzz_targets.py"
-    options = [f"-max_total_time={FUZZ_SECONDS}", "-max_len=10000", "-timeout=10", "-rss_limit_mb=0"]
-    command = [
-        sys.executable,
-        str(target),
-        "decode",
-        str(seeds),
-        *options,
-        f"-artifact_prefix={tmp_path}/found-",
-    ]
-    run = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    found = sorted(tmp_path.glob("found-*"))
-    assert not found, (
-        f"keep these bytes in {HERE / 'corpus'}: {found[0].read_bytes()!r}\n{run.stderr[-3000:]}"
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
+    fuzz("decode", SEEDS, tmp_path, most_bytes=10_000, corpus=HERE / "corpus")
