@@ -1,5 +1,6 @@
 """From data to a published version: train, export with proof, publish. Each step can be run on its own."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from jobs.errors import MistakeError
 from jobs.progress import ProgressBar
 from jobs.runs import Request, Run
 from jobs.settings import Settings
+from jobs.verdict import last_verdict
 
 if TYPE_CHECKING:
     from model.data import Dataset
@@ -39,6 +41,26 @@ def load_data(request: Request, *, sample_allowed: bool) -> "Dataset":
     )
     say(f"Data: {dataset.source} ({splits} images; digest {dataset.digest[:12]}).")
     return dataset
+
+
+def made_before(request: Request, dataset: "Dataset", store: Store) -> int | None:
+    """The newest judged version that the same data, recipe, seed and code made.
+
+    None also where the code is not known for certain: no commit, or changes that are in none.
+    """
+    from model.runs import code_commit
+    from model.train import RECIPES
+
+    commit = code_commit()
+    if commit is None or commit.endswith("+"):
+        return None
+    recipe = RECIPES[request.recipe].override(epochs=request.epochs, batch_size=request.batch_size)
+    wanted = (commit, dataset.digest, asdict(recipe.fitted(len(dataset.train))), request.seed, "float32")
+    for manifest in reversed(store.versions()):
+        found = (manifest.commit, manifest.data.digest, manifest.recipe, manifest.seed, manifest.precision)
+        if found == wanted and last_verdict(store, manifest.version) is not None:
+            return manifest.version
+    return None
 
 
 def train_run(run: Run, dataset: "Dataset", settings: Settings) -> None:

@@ -58,7 +58,7 @@ def start(kubernetes: Kubernetes, *, args: Sequence[str] = (), env: Mapping[str,
 
     Args:
         kubernetes: The cluster and namespace of the release.
-        args: For `cnn-image`, beginning with the command; the training template's own when empty.
+        args: For `cnn-image`, beginning with the command; a plain retrain when empty.
         env: Variables in place of the template's, such as EPOCHS.
 
     Returns:
@@ -72,6 +72,8 @@ def start(kubernetes: Kubernetes, *, args: Sequence[str] = (), env: Mapping[str,
         raise MistakeError(
             f"{args[0]} is no command; name one first, as in `cnn-image jobs run retrain {args[0]} …`."
         )
+    # Not the template's own: a schedule does nothing where nothing has changed, a person wants it done.
+    args = args or ["retrain"]
     template = template_of(args)
     try:
         cronjob = kubernetes.get("cronjobs", template)
@@ -88,15 +90,14 @@ def start(kubernetes: Kubernetes, *, args: Sequence[str] = (), env: Mapping[str,
 
 def template_of(args: Sequence[str]) -> str:
     """Return the name of the template that suits a command of `cnn-image`."""
-    return TRAINING_TEMPLATE if not args or args[0] in TRAINING_COMMANDS else COMMAND_TEMPLATE
+    return TRAINING_TEMPLATE if args[0] in TRAINING_COMMANDS else COMMAND_TEMPLATE
 
 
 def job_from(cronjob: Json, args: Sequence[str], env: Mapping[str, str]) -> Json:
     """Return the Job to create; owned by the CronJob, so that uninstalling removes it."""
     template = cronjob["spec"]["jobTemplate"]
     container = template["spec"]["template"]["spec"]["containers"][0]
-    if args:
-        container["args"] = list(args)
+    container["args"] = list(args)
     kept = [variable for variable in container.get("env", []) if variable["name"] not in env]
     container["env"] = [*kept, *({"name": name, "value": value} for name, value in env.items())]
     return {

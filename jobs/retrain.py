@@ -1,16 +1,18 @@
 """The pipeline that makes a new version and lets it serve if it is good enough, each step once."""
 
 import contextlib
+import functools
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from export.errors import ParityError
 from export.lease import Lease
 from export.manifest import Manifest
 from export.store import Store
 from jobs import champion
-from jobs.candidate import export_run, load_data, publish_run, train_run
+from jobs.candidate import export_run, load_data, made_before, publish_run, train_run
 from jobs.console import err, say
 from jobs.deploy import Deployer
 from jobs.errors import RefusedError, ReturnedError
@@ -18,8 +20,12 @@ from jobs.judge import judge
 from jobs.promotion import promote
 from jobs.runs import Request, Run, new_run, unfinished_run
 from jobs.settings import Settings
-from jobs.verdict import Verdict, last_verdict, require_passed
+from jobs.upkeep import prune
+from jobs.verdict import last_verdict, require_passed
 from model.recipe import StaleCheckpointError
+
+if TYPE_CHECKING:
+    from model.data import Dataset
 
 LEASE = "retrain"
 """Keeps two retrains apart, however each was started."""
@@ -34,24 +40,29 @@ def retrain_lease(settings: Settings, store: Store) -> Lease:
 def retrain(
     settings: Settings,
     store: Store,
-    deployer: Deployer,
+    deployer: Deployer | None,
     request: Request,
     *,
     sample_allowed: bool,
     weak_accepted: bool,
-) -> Verdict:
+    unless_unchanged: bool = False,
+    keep: int | None = None,
+) -> Manifest | None:
     """Data → train → export and parity → publish → gate → pre-flight → promote → verify.
 
     Args:
         settings: Folders, user, MLflow.
         store: Gets the version.
-        deployer: The place that serves.
+        deployer: The place that serves; None ends with the published version.
         request: What to train.
         sample_allowed: Whether the small sample may stand in for CIFAR-10.
         weak_accepted: Promote also on the evidence of few test images.
+        unless_unchanged: Do nothing where the same data, recipe, seed and code made a version already; it
+            would be made again, and after a rollback served again.
+        keep: Remove old versions and runs first, all but so many of the newest; see `upkeep.prune`.
 
     Returns:
-        The verdict on the version that is served now.
+        The version; None where nothing has changed since it was made.
 
     Raises:
         LeaseHeldError: Another retrain runs.
@@ -60,15 +71,25 @@ def retrain(
     """
     with contextlib.ExitStack() as stack:
         lease = stack.enter_context(retrain_lease(settings, store))
-        run = _trained(settings, store, request, sample_allowed=sample_allowed)
+        if keep is not None:
+            prune(store, settings.runs, keep)
+        data = functools.cache(lambda: load_data(request, sample_allowed=sample_allowed))
+        begun = unfinished_run(settings.runs, request, store)
+        if begun is None and unless_unchanged:
+            same = made_before(request, data(), store)
+            if same is not None:
+                say(f"Version {same} was made of the same data by the same recipe, seed and code: stopping.")
+                return None
+        run = _trained(begun or new_run(settings.runs, request), settings, data)
         stack.enter_context(_brought_to_its_end(run))
         manifest = _publish(run, settings, store)
+        if deployer is None:
+            return manifest
         version, served = manifest.version, store.ledger.served()
         verdict = last_verdict(store, version)
         # One that is served already was judged and promoted by a try that was cut off after that.
         if verdict is None or served not in {verdict.judged_against, version}:
-            test = load_data(request, sample_allowed=sample_allowed).test
-            verdict = judge(store, version, test, settings)
+            verdict = judge(store, version, data().test, settings)
             verdict.show(err)
             champion.record_verdict(settings, store, verdict)
         require_passed(verdict, weak_accepted=weak_accepted)
@@ -83,38 +104,23 @@ def retrain(
             reason=f"retrain: {verdict.sentence}",
         )
         champion.follow(settings, version)
-    return verdict
+    return manifest
 
 
-def make_candidate(settings: Settings, store: Store, request: Request, *, sample_allowed: bool) -> Manifest:
-    """The first half of `retrain`: a published version that nobody is served by yet.
-
-    Raises:
-        LeaseHeldError: A retrain runs.
-        JobError: See the steps.
-    """
-    with retrain_lease(settings, store):
-        run = _trained(settings, store, request, sample_allowed=sample_allowed)
-        with _brought_to_its_end(run):
-            return _publish(run, settings, store)
-
-
-def _trained(settings: Settings, store: Store, request: Request, *, sample_allowed: bool) -> Run:
-    """A trained run: one that was cut off, brought on, or a new one."""
-    run = unfinished_run(settings.runs, request, store) or new_run(settings.runs, request)
+def _trained(run: Run, settings: Settings, data: Callable[[], "Dataset"]) -> Run:
+    """The run trained, from wherever it is; a new one where its checkpoint cannot be continued."""
     run.begin()
     if run.trained:
         say(f"Run {run.name} is trained already; going on with it.")
         return run
-    data = load_data(request, sample_allowed=sample_allowed)
     try:
-        train_run(run, data, settings)
+        train_run(run, data(), settings)
     except StaleCheckpointError as error:  # other data by now, another release's recipe, another device
         say(f"{error} It stays as it is; beginning a new run.")
         run.finish()
-        run = new_run(settings.runs, request)
+        run = new_run(settings.runs, run.request())
         run.begin()
-        train_run(run, data, settings)
+        train_run(run, data(), settings)
     return run
 
 

@@ -12,6 +12,7 @@ var/runs/20261122-184412-3f2a/
 import fcntl
 import json
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -175,6 +176,14 @@ def find_run(runs: Path, name: str | None) -> Run:
     return run
 
 
+def remove_old_runs(runs: Path, keep: int) -> None:
+    """Remove the folders of old runs: not the newest `keep`, and none that could still be gone on with."""
+    for run in list(_newest_first(runs))[keep:]:
+        if run.trained and not run.unfinished and not run.busy:
+            shutil.rmtree(run.folder)
+
+
 def _newest_first(runs: Path) -> Iterator[Run]:
-    folders = [path.parent for path in runs.glob("*/request.json")]
-    yield from (Run(path) for path in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True))
+    # By the request, written when a run is begun; the folder's own time moves with each lock and checkpoint.
+    requests = sorted(runs.glob("*/request.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    yield from (Run(request.parent) for request in requests)

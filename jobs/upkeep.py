@@ -1,6 +1,7 @@
 """Keeping a store tidy and its way back open: `prune` and `drill`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from export.lease import lease_state
 from export.store import Store
@@ -8,22 +9,25 @@ from jobs.console import say
 from jobs.deploy import Deployer
 from jobs.judge import judging
 from jobs.promotion import champions
+from jobs.runs import remove_old_runs
 from jobs.verdict import Figures, last_verdict
 
 
-def prune(store: Store, keep: int) -> list[int]:
-    """Remove old versions.
+def prune(store: Store, runs: Path, keep: int) -> list[int]:
+    """Remove old versions, and the folders of old training runs; what is gone of the latter is in the former.
 
     Never removed: what is served, what a rollback would go to, the most accurate version that ever served
     (the gate measures drift against it), and what is being judged.
 
     Args:
         store: Where versions are.
+        runs: Folder of the training runs.
         keep: So many of the newest stay, whatever they are.
 
     Returns:
-        What was removed, ascending.
+        The versions that were removed, ascending.
     """
+    remove_old_runs(runs, keep)
     numbers = store.numbers()
     needed = {
         _best(store, champions(store.ledger.entries())): "it is the most accurate that ever served",

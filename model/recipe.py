@@ -53,3 +53,7 @@ class Recipe:
         """Return this recipe with another number of epochs or batch size (EPOCHS, BATCH_SIZE)."""
         changed = {"epochs": epochs or self.epochs, "batch_size": batch_size or self.batch_size}
         return replace(self, **changed)  # type: ignore[arg-type]
+
+    def fitted(self, images: int) -> "Recipe":
+        """Return this recipe for so many training images: no batch is larger."""
+        return replace(self, batch_size=min(self.batch_size, images))

@@ -71,7 +71,7 @@ def train(
         KeyboardInterrupt: It was asked to stop.
     """
     device = prepare_device(require_gpu=require_gpu)
-    recipe = recipe.override(batch_size=min(recipe.batch_size, len(dataset.train)))
+    recipe = recipe.fitted(len(dataset.train))
     run_dir.mkdir(parents=True, exist_ok=True)
     fingerprint = {"recipe": asdict(recipe), "seed": seed, "data": dataset.digest, "device": device.kind}
     checkpoint = load_checkpoint(run_dir)

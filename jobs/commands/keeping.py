@@ -42,17 +42,17 @@ def verify(
 
 
 def prune(
-    keep: Annotated[int, typer.Option("--keep", min=1, help="So many of the newest versions stay.")],
+    keep: Annotated[int, typer.Option("--keep", min=1, help="So many of the newest stay.")],
     store: StoreFlag = None,
 ) -> None:
-    """Remove old versions, but none that is served, was served last, was the best, or is being judged."""
+    """Remove old versions and runs, but none that is served, was served last, was the best, or is in work."""
     from jobs.retrain import retrain_lease
     from jobs.upkeep import prune as carry_out
 
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)
     with retrain_lease(settings, opened):
-        removed = carry_out(opened, keep)
+        removed = carry_out(opened, settings.runs, keep)
     answer(f"Removed {', '.join(map(str, removed)) or 'nothing'}.")
 
 

@@ -128,7 +128,8 @@ def rollback(
 
 
 def deploy(store: StoreFlag = None, force: ForceFlag = False) -> None:
-    """Bring the service to the promoted version; does nothing where it is there already."""
+    """Bring the service, and MLflow's alias, to the promoted version; does nothing where they are there."""
+    from jobs import champion
     from jobs.deploy import open_deployer
 
     settings = load_settings(store=store)
@@ -140,6 +141,7 @@ def deploy(store: StoreFlag = None, force: ForceFlag = False) -> None:
     deployer = open_deployer(settings, opened, force=force)
     deployer.deploy(version)
     deployer.verify(version)
+    champion.follow(settings, version)
     answer(f"Version {version} is served.")
 
 

@@ -113,6 +113,14 @@ def retrain(
     unless_promoted: Annotated[
         bool, typer.Option("--unless-promoted", help="Do nothing where a version is promoted already.")
     ] = False,
+    unless_unchanged: Annotated[
+        bool,
+        typer.Option("--unless-unchanged", help="Do nothing where data, recipe, seed and code are old ones."),
+    ] = False,
+    keep: Annotated[
+        int | None,
+        typer.Option("--keep", min=1, help="Prune first: so many of the newest versions and runs stay."),
+    ] = None,
     store: StoreFlag = None,
     outputs: OutputsFlag = None,
 ) -> None:
@@ -127,31 +135,39 @@ def retrain(
     if unless_promoted and (served := opened.ledger.served()) is not None:
         say(f"Version {served} is promoted in {opened.url}; there is nothing to do.")
         return
-    request = request_of(settings, seed)
-    if promote:
-        verdict = pipeline.retrain(
-            settings,
-            opened,
-            open_deployer(settings, opened),
-            request,
-            sample_allowed=sample_allowed,
-            weak_accepted=accept_weak,
-        )
-        manifest = opened.manifest(verdict.version)
-    else:
-        manifest = pipeline.make_candidate(settings, opened, request, sample_allowed=sample_allowed)
+    manifest = pipeline.retrain(
+        settings,
+        opened,
+        open_deployer(settings, opened) if promote else None,
+        request_of(settings, seed),
+        sample_allowed=sample_allowed,
+        weak_accepted=accept_weak,
+        unless_unchanged=unless_unchanged,
+        keep=keep,
+    )
+    if manifest is None:
+        return
     Outcome(manifest.version, manifest.metrics, opened.uri(manifest.version), promote).write()
     write_outputs(outputs, version=manifest.version, metrics=one_line(manifest.metrics))
     answer(str(manifest.version))
 
 
-def data(source: DataFlag = None, sample_allowed: SampleFlag = False, outputs: OutputsFlag = None) -> None:
-    """Check the training data: all images there, and which they are."""
-    from jobs.candidate import load_data
+def data(
+    source: DataFlag = None,
+    sample_allowed: SampleFlag = False,
+    store: StoreFlag = None,
+    outputs: OutputsFlag = None,
+) -> None:
+    """Check the training data: all images there, which they are, and what was made of them already."""
+    from jobs.candidate import load_data, made_before
 
-    request = request_of(load_settings(data=source), 0)
+    settings = load_settings(data=source, store=store)
+    request = request_of(settings, 0)
     dataset = load_data(request, sample_allowed=sample_allowed)
-    write_outputs(outputs, digest=dataset.digest, images=len(dataset.train))
+    made = made_before(request, dataset, open_store(settings.store_url))
+    if made is not None:
+        say(f"Version {made} was made of it, by the same recipe, seed and code.")
+    write_outputs(outputs, digest=dataset.digest, images=len(dataset.train), made=made)
     answer(dataset.digest)
 
 

@@ -32,8 +32,10 @@ class Workflow:
 
     def __init__(self, namespace: Namespace, template: Mapping[str, Any], name: str) -> None:
         self.namespace = namespace
-        self.values: dict[str, str] = {"workflow.name": name}
         self._spec = template["spec"]
+        given = self._spec["arguments"]["parameters"]
+        self.values = {f"workflow.parameters.{each['name']}": each["value"] for each in given}
+        self.values["workflow.name"] = name
         self._name = name
         self._templates = {each["name"]: each for each in self._spec["templates"]}
         self._daemons: list[str] = []
@@ -48,7 +50,11 @@ class Workflow:
         left = {task["name"]: task for task in self._templates[self._spec["entrypoint"]]["dag"]["tasks"]}
         ordered: dict[str, Any] = {}
         while left:
-            ready = [name for name, task in left.items() if task.get("depends", name) in {*ordered, name}]
+            ready = [
+                name
+                for name, task in left.items()
+                if task.get("depends", name).removesuffix(".Succeeded") in {*ordered, name}
+            ]
             assert ready, f"{sorted(left)} wait for one another"
             ordered |= {name: left.pop(name) for name in ready}
         return ordered
@@ -75,6 +81,11 @@ class Workflow:
                     value
                 ).decode()
         return log
+
+    def skips(self, task: Mapping[str, Any]) -> bool:
+        """Whether its condition, comparisons of which one must hold, keeps a task from running."""
+        compared = [part.split(" == ") for part in self._filled(task["when"]).split(" || ")]
+        return all(left != right for left, right in compared)
 
     def command(self, name: str, *args: str, code: int) -> str:
         """Run another command as a pod of the workflow."""

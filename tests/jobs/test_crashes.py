@@ -12,6 +12,7 @@ import pytest
 from export.blobs import FolderBlobs
 from export.errors import ParityError, UnreachableError
 from export.ledger import Ledger
+from export.manifest import Manifest
 from export.store import Store
 from jobs import retrain as pipeline
 from jobs.errors import RefusedError, ReturnedError
@@ -159,14 +160,15 @@ class Steps:
         attach_verdict(store, said, {})
         return said
 
-    def retrain(self, store: Store, deployer: Any, home: Path) -> None:
-        pipeline.retrain(
+    def retrain(self, store: Store, deployer: Any, home: Path, **asked: Any) -> Manifest | None:
+        return pipeline.retrain(
             load_settings(state=home, user="me"),
             store,
             deployer,
             Request("sample", "quick", 1, None, 0),
             sample_allowed=False,
             weak_accepted=False,
+            **asked,
         )
 
 

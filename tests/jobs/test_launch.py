@@ -22,7 +22,7 @@ CRONJOB = {
                         "containers": [
                             {
                                 "name": "cnn-image",
-                                "args": ["retrain"],
+                                "args": ["retrain", "--unless-unchanged"],
                                 "env": [
                                     {"name": "EPOCHS", "value": "45"},
                                     {"name": "CNN_IMAGE_STORE", "value": "s3://b/p"},
@@ -133,7 +133,7 @@ def test_a_flag_is_no_command(kubernetes: FakeKubernetes) -> None:
     assert kubernetes.created == []
 
 
-def test_without_words_the_template_decides(kubernetes: FakeKubernetes) -> None:
+def test_without_words_it_retrains_even_where_the_schedule_would_not(kubernetes: FakeKubernetes) -> None:
     launch.start(kubernetes)
     container = kubernetes.created[0]["spec"]["template"]["spec"]["containers"][0]
     assert container["args"] == ["retrain"]

@@ -1,5 +1,6 @@
 """Training runs on disk: an interrupted one is gone on with, by the same request alone."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from export.store import Store
 from jobs.errors import MistakeError
-from jobs.runs import Request, find_run, interrupted_run, new_run, unfinished_run
+from jobs.runs import Request, find_run, interrupted_run, new_run, remove_old_runs, unfinished_run
 
 REQUEST = Request(data="sample", recipe="quick", epochs=2, batch_size=None, seed=0)
 
@@ -70,3 +71,18 @@ def test_what_is_no_run_is_not_found(tmp_path: Path) -> None:
         find_run(tmp_path / "runs", None)
     with pytest.raises(MistakeError, match="strange'"):
         find_run(tmp_path / "runs", "../strange")
+
+
+def test_old_runs_go_but_none_that_could_be_gone_on_with(tmp_path: Path) -> None:
+    names = ["done", "held", "unfinished", "interrupted", "newest"]
+    runs = {name: new_run(tmp_path, REQUEST, name) for name in names}
+    for age, (name, run) in enumerate(reversed(runs.items())):
+        if name != "interrupted":
+            (run.folder / "run.json").write_text("{}")
+        os.utime(run.folder / "request.json", (1e9 - age,) * 2)
+    runs["unfinished"].begin()
+    with runs["held"].held():
+        remove_old_runs(tmp_path, keep=1)
+    assert {path.name for path in tmp_path.iterdir()} == {"held", "unfinished", "interrupted", "newest"}
+    remove_old_runs(tmp_path, keep=1)
+    assert not runs["held"].folder.exists()

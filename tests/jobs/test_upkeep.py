@@ -1,5 +1,6 @@
 """Pruning never removes what someone needs; the drill proves the way back."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,13 +20,13 @@ def serve(store: Store, *versions: int) -> None:
 
 
 def test_prune_keeps_the_newest_the_served_the_one_before_and_the_best(
-    store: Store, publish: Any, verdict: Any, capsys: pytest.CaptureFixture[str]
+    store: Store, publish: Any, verdict: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(1, 9):
         publish()
         attach_verdict(store, verdict(number, {2: 0.9}.get(number, 0.8)), {})
     serve(store, 1, 2, 4, 5)
-    assert prune(store, keep=1) == [1, 3, 6, 7]
+    assert prune(store, tmp_path / "runs", keep=1) == [1, 3, 6, 7]
     assert store.numbers() == [2, 4, 5, 8]  # best, before, served, newest
     assert capsys.readouterr().err.splitlines() == [
         "Version 2 stays: it is the most accurate that ever served.",
@@ -34,17 +35,17 @@ def test_prune_keeps_the_newest_the_served_the_one_before_and_the_best(
     ]
 
 
-def test_prune_leaves_what_is_being_judged(store: Store, publish: Any) -> None:
+def test_prune_leaves_what_is_being_judged(store: Store, publish: Any, tmp_path: Path) -> None:
     publish(), publish()
     with Lease(store.blobs, judging(1), holder="a judge"):
-        assert prune(store, keep=1) == []
-    assert prune(store, keep=1) == [1]
+        assert prune(store, tmp_path / "runs", keep=1) == []
+    assert prune(store, tmp_path / "runs", keep=1) == [1]
 
 
-def test_a_number_is_not_used_again_after_pruning(store: Store, publish: Any) -> None:
+def test_a_number_is_not_used_again_after_pruning(store: Store, publish: Any, tmp_path: Path) -> None:
     publish(), publish(), publish()
     serve(store, 1)
-    assert prune(store, keep=1) == [2]
+    assert prune(store, tmp_path / "runs", keep=1) == [2]
     assert publish() == 4
 
 
