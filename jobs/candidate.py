@@ -52,7 +52,7 @@ def made_before(request: Request, dataset: "Dataset", store: Store) -> int | Non
     from model.train import RECIPES
 
     commit = code_commit()
-    if commit is None or commit.endswith("+"):
+    if commit is None or commit.endswith("-dirty"):
         return None
     recipe = RECIPES[request.recipe].override(epochs=request.epochs, batch_size=request.batch_size)
     wanted = (commit, dataset.digest, asdict(recipe.fitted(len(dataset.train))), request.seed, "float32")

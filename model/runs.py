@@ -119,7 +119,7 @@ def load_run(folder: Path) -> Run:
 def code_commit() -> str | None:
     """The commit this code is: CNN_IMAGE_COMMIT in an image built with it, else git's, else None.
 
-    Uncommitted changes show as a `+` at its end.
+    Uncommitted changes show as `-dirty` at its end, as `git describe` does it.
     """
     named = os.environ.get("CNN_IMAGE_COMMIT")
     if named:
@@ -130,7 +130,7 @@ def code_commit() -> str | None:
         changed = _git("status", "--porcelain", "--untracked-files=no", cwd=here)
     except (OSError, subprocess.SubprocessError):
         return None
-    return f"{commit}+" if changed else commit
+    return f"{commit}-dirty" if changed else commit
 
 
 def _git(*arguments: str, cwd: Path) -> str:

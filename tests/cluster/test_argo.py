@@ -12,13 +12,13 @@ from cluster.volumes import seed_data
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
-# The sample in place of CIFAR-10, two epochs and a floor that they reach.
+# The sample in place of CIFAR-10, two epochs and a floor that they reach; a commit, which a changed tree has not.
 VALUES = """
 training:
   data: {volumeClaim: cifar10, path: cifar10.tar.xz}
   recipe: quick
   epochs: 2
-  env: {CNN_IMAGE_GATE_FLOOR: "0.22", CNN_IMAGE_GATE_CLASS_FLOOR: "0"}
+  env: {CNN_IMAGE_GATE_FLOOR: "0.22", CNN_IMAGE_GATE_CLASS_FLOOR: "0", CNN_IMAGE_COMMIT: "a-test"}
 """
 SAMPLE = ROOT / "model" / "sample" / "cifar10-sample.zip"
 

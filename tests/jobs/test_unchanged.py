@@ -68,8 +68,8 @@ def test_any_other_origin_does_not(store: Store, made: Callable[..., int], other
 def test_code_that_is_in_no_commit_may_be_any(
     store: Store, made: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CNN_IMAGE_COMMIT", f"{COMMIT}+")
-    made(commit=f"{COMMIT}+")
+    monkeypatch.setenv("CNN_IMAGE_COMMIT", f"{COMMIT}-dirty")
+    made(commit=f"{COMMIT}-dirty")
     assert made_before(REQUEST, DATASET, store) is None
 
 

@@ -38,7 +38,7 @@ def test_the_commit_of_a_clone_is_gits(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     if head.returncode:
         pytest.skip("this copy has no git history")
-    assert (code_commit() or "").removesuffix("+") == head.stdout.strip()
+    assert (code_commit() or "").removesuffix("-dirty") == head.stdout.strip()
 
 
 def test_without_git_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
