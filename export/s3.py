@@ -5,66 +5,43 @@ AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_CA_BUNDLE, profiles, a service account's 
 """
 
 import contextlib
-import os
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Final
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    IncompleteReadError,
-    ReadTimeoutError,
-    ResponseStreamingError,
-)
-from botocore.parsers import ResponseParserError
-from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
+from botocore.exceptions import ClientError
 
 from export.blobs import Blob, check_key
-from export.errors import AbsentError, ChangedError, ExistsError, StoreError
-from export.s3_errors import code_of, explain
-
-# One call takes at most about a minute and a half, and half a minute where nobody answers the connection.
-_TIMEOUTS: Final = {"connect_timeout": 5, "read_timeout": 15}
-_ATTEMPTS: Final = 4
+from export.errors import (
+    AbsentError,
+    AccessError,
+    BucketError,
+    ChangedError,
+    ClockSkewError,
+    CredentialsError,
+    ExistsError,
+    StoreError,
+    TlsError,
+    UnreachableError,
+)
+from model.s3_client import again, connect, whole_answer
+from model.s3_errors import FAULTS, CutShortError, Kind, code_of, explain
 
 # Marks each write, so that a writer knows its own object again when the answer to its write was lost.
 _WRITER: Final = "writer"
 
 
-class _CutShortError(HTTPClientError):  # type: ignore[misc]
-    """An answer ended early, in a way that the HTTP client takes for its end: within the headers, say."""
-
-    fmt = "The answer was cut short"
-
-
-def _goes_away(error: BaseException) -> bool:
-    """What botocore does not try again by itself: an answer that breaks off, two writes at once."""
-    if isinstance(error, ClientError):
-        return code_of(error) == "ConditionalRequestConflict"
-    return isinstance(error, _CutShortError | ResponseStreamingError | IncompleteReadError | ReadTimeoutError)
-
-
-@contextlib.contextmanager
-def _whole_answer() -> Iterator[None]:
-    """What botocore cannot read of an answer was cut."""
-    try:
-        yield
-    except (ResponseParserError, ValueError) as error:
-        raise _CutShortError from error
-
-
-_again = retry(
-    retry=retry_if_exception(_goes_away),
-    stop=stop_after_attempt(_ATTEMPTS),
-    wait=wait_random_exponential(multiplier=0.1, max=2),
-    reraise=True,
-)
+_KINDS: Final[dict[Kind, type[StoreError]]] = {
+    "access": AccessError,
+    "bucket": BucketError,
+    "clock": ClockSkewError,
+    "credentials": CredentialsError,
+    "tls": TlsError,
+    "unreachable": UnreachableError,
+    "other": StoreError,
+}
 
 
 class S3Blobs:
@@ -86,7 +63,7 @@ class S3Blobs:
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._endpoint = ""
         with self._explained("its settings"):
-            self._client = _client()
+            self._client = connect()
         self._endpoint = str(self._client.meta.endpoint_url)
 
     @property
@@ -132,10 +109,10 @@ class S3Blobs:
     def _key(self, key: str) -> str:
         return self._prefix + check_key(key)
 
-    @_again
+    @again
     def _list(self, full_prefix: str) -> Sequence[str]:
         keys = []
-        with _whole_answer():
+        with whole_answer():
             pages = list(
                 self._client.get_paginator("list_objects_v2").paginate(
                     Bucket=self._bucket, Prefix=full_prefix
@@ -144,21 +121,21 @@ class S3Blobs:
         for page in pages:
             # Without this, an answer that lost its body would look like an empty store.
             if "IsTruncated" not in page:
-                raise _CutShortError
+                raise CutShortError
             keys += [item["Key"] for item in page.get("Contents", [])]
         return keys
 
-    @_again
+    @again
     def _read(self, full_key: str) -> tuple[Blob, str]:
         """An object and its writer's mark."""
-        with _whole_answer():
+        with whole_answer():
             answer = self._client.get_object(Bucket=self._bucket, Key=full_key)
             data = answer["Body"].read()
         if (
             not {"ETag", "LastModified", "ContentLength"} <= answer.keys()
             or len(data) != answer["ContentLength"]
         ):
-            raise _CutShortError
+            raise CutShortError
         # Both times are the store's, so this machine's clock does not matter.
         date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
         now = parsedate_to_datetime(date) if date else datetime.now(UTC)
@@ -186,14 +163,14 @@ class S3Blobs:
             raise refusal
         return there.tag
 
-    @_again
+    @again
     def _put(self, full_key: str, data: bytes, mark: str, condition: dict[str, str]) -> str:
-        with _whole_answer():
+        with whole_answer():
             answer = self._client.put_object(
                 Bucket=self._bucket, Key=full_key, Body=data, Metadata={_WRITER: mark}, **condition
             )
         if "ETag" not in answer:
-            raise _CutShortError
+            raise CutShortError
         return str(answer["ETag"])
 
     @contextlib.contextmanager
@@ -201,29 +178,6 @@ class S3Blobs:
         """Turn what botocore says into a sentence that says what to do."""
         try:
             yield
-        except (BotoCoreError, ClientError, ValueError, OSError) as error:
-            raise explain(error, self.url, self._endpoint, what) from error
-
-
-def _client() -> Any:
-    session = boto3.session.Session()
-    config = Config(
-        **_TIMEOUTS,
-        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-        # The newer checksum trailers are refused by some S3 that are not Amazon's; each file has its sha256.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        # An endpoint of one's own seldom has a DNS name for every bucket; Amazon's endpoint takes both.
-        s3={"addressing_style": "path"},
-        # boto3 itself reads AWS_DEFAULT_REGION and the profile, Amazon's other clients AWS_REGION.
-        region_name=session.region_name or os.environ.get("AWS_REGION") or "us-east-1",
-    )
-    client = session.client("s3", config=config)
-    # botocore asks before it sends a body, and waits for ever where the connection ends within "100 Continue"
-    # (AWSConnection._consume_headers, 1.44); objects are small, so nothing is lost by sending them at once.
-    client.meta.events.register_last("before-call.s3", _without_expect)
-    return client
-
-
-def _without_expect(params: dict[str, Any], **_: object) -> None:
-    params["headers"].pop("Expect", None)
+        except (*FAULTS, OSError) as error:
+            fault = explain(error, self.url, self._endpoint, what)
+            raise _KINDS[fault.kind](fault.sentence) from error

@@ -138,8 +138,10 @@ def example_images() -> dict[str, Path]:
 
 def _read_source(source: str) -> Cifar10:
     if source.startswith("s3://"):
+        from model import s3_data  # boto3 takes a while to import
+
         with tempfile.TemporaryDirectory(prefix="cnn-image-data-") as folder:
-            return _read_path(fetch.from_s3(source, Path(folder)))
+            return _read_path(s3_data.fetch(source, Path(folder)))
     return _read_path(Path(source).expanduser())
 
 

@@ -1,14 +1,12 @@
-"""Bring CIFAR-10 to this disk, within a deadline: the official download, or an S3 address."""
+"""Bring the official CIFAR-10 to this disk, within a deadline."""
 
 import hashlib
 import os
 import queue
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final
 
 from model.cifar10 import BATCH_FILES, BATCHES_FOLDER, DataError
 
@@ -115,51 +113,3 @@ def _download(
         progress.put(error)
     finally:
         part.unlink(missing_ok=True)
-
-
-def from_s3(address: str, folder: Path, client: Callable[[], Any] | None = None) -> Path:
-    """Fetch an archive, or the six batches under a prefix, from `s3://bucket/key` into `folder`.
-
-    Endpoint, region and credentials come from the usual AWS_* variables (AWS_ENDPOINT_URL for MinIO).
-
-    Returns:
-        The archive, or the folder that holds the batches.
-
-    Raises:
-        DataError: The bucket cannot be reached or read, or holds neither.
-    """
-    import botocore.exceptions
-
-    parts = urlsplit(address)
-    bucket, key = parts.netloc, parts.path.lstrip("/")
-    if not bucket:
-        raise DataError(f"{address} names no bucket; write s3://BUCKET/PATH.")
-    try:
-        s3 = client() if client else _s3_client()
-        prefix = key if not key or key.endswith("/") else f"{key}/"
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
-        keys = {item["Key"] for page in pages for item in page.get("Contents", ())}
-        if key and key in keys and not key.endswith("/"):
-            target = folder / Path(key).name
-            s3.download_file(bucket, key, str(target))
-            return target
-        for inner in (prefix, f"{prefix}{BATCHES_FOLDER}/"):
-            if {f"{inner}{name}" for name in BATCH_FILES} <= keys:
-                for name in BATCH_FILES:
-                    s3.download_file(bucket, f"{inner}{name}", str(folder / name))
-                return folder
-    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        raise DataError(
-            f"{address} cannot be read: {error}; check AWS_ENDPOINT_URL, the credentials and the bucket."
-        ) from error
-    raise DataError(f"{address} holds neither an archive nor data_batch_1 to test_batch.")
-
-
-def _s3_client() -> Any:
-    import boto3
-    from botocore.config import Config
-
-    config = Config(
-        connect_timeout=CONNECT_SECONDS, read_timeout=60, retries={"max_attempts": 3, "mode": "standard"}
-    )
-    return boto3.client("s3", config=config)

@@ -150,7 +150,7 @@ class Minio:
         context = ssl.create_default_context(cafile=str(self.ca_bundle)) if self.tls else None
         try:
             with urllib.request.urlopen(
-                f"{self.url}/minio/health/ready", timeout=1, context=context
+                f"{self.url}/minio/health/cluster", timeout=1, context=context
             ) as answer:
                 return bool(answer.status == 200)
         except (OSError, urllib.error.URLError):

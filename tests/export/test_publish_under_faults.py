@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 from botocore.retries.standard import ExponentialBackoff
-from cut_proxy import Cut, CutProxy
+from cut_proxy import CutProxy, every_cut
 from minio_server import Minio
 
-from export import s3
 from export.errors import StoreError, UnreachableError
 from export.lease import Lease
 from export.ledger import Entry
 from export.manifest import Lineage, Manifest
 from export.store import Store, open_store
+from model import s3_client
 
 BuildOf = Callable[[bytes], Callable[[int, Path], Manifest]]
 
@@ -106,15 +106,6 @@ def build(build_of: BuildOf) -> Callable[[int, Path], Manifest]:
     return build
 
 
-def every_cut(proxy: CutProxy, act: Callable[[], object]) -> list[Cut]:
-    """Where to cut what `act` says: before each turn, in its middle and near its end."""
-    proxy.arm(None)
-    act()
-    return [
-        Cut(turn, after) for turn, size in enumerate(proxy.turns, 1) for after in (0, size // 2, size - 8)
-    ]
-
-
 def test_a_publish_cut_for_good_leaves_nothing_visible_and_can_be_tried_again(
     proxy: CutProxy,
     through: Callable[[], Store],
@@ -122,7 +113,7 @@ def test_a_publish_cut_for_good_leaves_nothing_visible_and_can_be_tried_again(
     build: Callable[[int, Path], Manifest],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(s3, "_ATTEMPTS", 1)
+    monkeypatch.setattr(s3_client, "_ATTEMPTS", 1)
     cut_off, direct = through(), open_store(bucket)
     direct.publish(build)
     cuts = every_cut(proxy, lambda: direct.delete(cut_off.publish(build).version))
@@ -202,7 +193,7 @@ def test_a_fetch_cut_at_any_point_is_whole_or_not_there(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(s3, "_ATTEMPTS", 1)
+    monkeypatch.setattr(s3_client, "_ATTEMPTS", 1)
     open_store(bucket).publish(build)
     cut_off = through()
     for number, cut in enumerate(every_cut(proxy, lambda: cut_off.fetch(1, tmp_path / "measured"))):

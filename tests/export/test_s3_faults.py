@@ -11,7 +11,6 @@ import botocore.auth
 import pytest
 from minio_server import Minio, StartMinio
 
-from export import s3
 from export.errors import (
     AccessError,
     BucketError,
@@ -22,6 +21,7 @@ from export.errors import (
     UnreachableError,
 )
 from export.store import open_store
+from model import s3_client
 
 pytestmark = pytest.mark.slow
 
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def patient_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """One attempt in place of four, and a second in place of fifteen: these tests wait for failures."""
-    monkeypatch.setattr(s3, "_ATTEMPTS", 1)
-    monkeypatch.setattr(s3, "_TIMEOUTS", {"connect_timeout": 1, "read_timeout": 1})
+    monkeypatch.setattr(s3_client, "_ATTEMPTS", 1)
+    monkeypatch.setattr(s3_client, "_TIMEOUTS", {"connect_timeout": 1, "read_timeout": 1})
 
 
 def both(place: str) -> list[Callable[[], object]]:
@@ -215,6 +215,6 @@ def test_http_to_a_server_of_https(
 
 
 def test_https_to_an_http_server(bucket: str, minio: Minio, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "_ATTEMPTS", 1)
+    monkeypatch.setattr(s3_client, "_ATTEMPTS", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://127.0.0.1:{minio.port}")
     expect(bucket, TlsError, "does not speak TLS; write http://")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import random
 import signal
@@ -29,6 +30,8 @@ from serving import (
 from model.decode import decode_image
 
 pytestmark = pytest.mark.slow
+
+log = logging.getLogger(__name__)
 
 SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "60"))
 
@@ -261,6 +264,12 @@ async def test_a_long_run_of_everything_stays_flat(
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
     assert set(seen.statuses) == {200}
+    log.info(
+        "%.0f s, %d right answers; MiB at first, at most, last: %.0f, %.0f, %.0f; descriptors %d, %d, %d",
+        *(SOAK_SECONDS, seen.statuses[200]),
+        *(samples[0][0], max(memory for memory, _ in samples), samples[-1][0]),
+        *(samples[0][1], max(files for _, files in samples), samples[-1][1]),
+    )
     # The first 40 are what it takes until each size of image has met each thread's arena: 180 s showed 195 MB
     # at first, 242 after 45 s, and 228 to 229 over the last minute.
     first, last = samples[:40], samples[40:]

@@ -3,13 +3,11 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
-import botocore.exceptions
 import pytest
 
 from model import fetch
-from model.cifar10 import BATCH_FILES, DataError
+from model.cifar10 import DataError
 
 CONTENT = b"an archive" * 10_000
 
@@ -92,46 +90,3 @@ def test_nobody_there(cache: Path) -> None:
     with pytest.raises(DataError, match="could not be downloaded"):
         fetch.download("http://127.0.0.1:9/x", "0" * 64)
     assert not cache.exists()
-
-
-class _Bucket:
-    """As much of boto3's S3 client as is used."""
-
-    def __init__(self, keys: list[str]) -> None:
-        self.keys = keys
-
-    def get_paginator(self, _: str) -> "_Bucket":
-        return self
-
-    def paginate(self, **asked: str) -> list[dict[str, Any]]:
-        if asked["Bucket"] != "data":
-            error = {"Error": {"Code": "NoSuchBucket", "Message": "The specified bucket does not exist"}}
-            raise botocore.exceptions.ClientError(error, "ListObjectsV2")
-        found = [{"Key": key} for key in self.keys if key.startswith(asked["Prefix"])]
-        return [{"Contents": found[:2]}, {"Contents": found[2:]}, {}]
-
-    def download_file(self, _: str, key: str, target: str) -> None:
-        Path(target).write_text(key)
-
-
-@pytest.mark.parametrize("prefix", ["", "cifar", "cifar/", "cifar/10"])
-def test_batches_come_from_a_prefix(tmp_path: Path, prefix: str) -> None:
-    base = prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
-    bucket = _Bucket([f"{base}{name}" for name in (*BATCH_FILES, "batches.meta")])
-    folder = fetch.from_s3(f"s3://data/{prefix}", tmp_path, lambda: bucket)
-    assert (folder / "data_batch_2").read_text() == f"{base}data_batch_2"
-
-
-def test_an_archive_comes_from_a_key(tmp_path: Path) -> None:
-    bucket = _Bucket(["cifar-10.tar.gz", "cifar-10.tar.gz.md5"])
-    path = fetch.from_s3("s3://data/cifar-10.tar.gz", tmp_path, lambda: bucket)
-    assert path.read_text() == "cifar-10.tar.gz"
-
-
-def test_an_s3_address_that_does_not_work_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"s3://data/other holds neither"):
-        fetch.from_s3("s3://data/other", tmp_path, lambda: _Bucket(["others"]))
-    with pytest.raises(DataError, match=r"s3://nobody/x cannot be read.*NoSuchBucket"):
-        fetch.from_s3("s3://nobody/x", tmp_path, lambda: _Bucket([]))
-    with pytest.raises(DataError, match="names no bucket"):
-        fetch.from_s3("s3:///x", tmp_path, lambda: _Bucket([]))
