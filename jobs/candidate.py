@@ -11,8 +11,8 @@ from export.store import Store
 from jobs.console import say
 from jobs.errors import MistakeError
 from jobs.progress import ProgressBar
-from jobs.runs import Request, Run
 from jobs.settings import Settings
+from jobs.training_runs import Request, Run
 from jobs.verdict import last_verdict
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import httpx
 
 from export.errors import ExportError
 from export.store import Store, open_store
-from jobs.deploy import LaptopDeployer, open_deployer
+from jobs.deployer import LaptopDeployer, open_deployer
 from jobs.errors import Exit, FaultError, JobError, MistakeError, exit_code
 from jobs.serving_folder import ServingFolder
 from jobs.settings import Settings

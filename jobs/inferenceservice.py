@@ -28,7 +28,7 @@ _URI_VERSION = re.compile(r"/versions/0*([1-9][0-9]*)/?$")
 
 
 class InferenceServiceDeployer:
-    """Implements `jobs.deploy.Deployer` on Kubernetes.
+    """Implements `jobs.deployer.Deployer` on Kubernetes.
 
     Args:
         settings: Of the command line.

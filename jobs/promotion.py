@@ -10,7 +10,7 @@ from export.errors import ExportError, UnreachableError
 from export.ledger import Entry
 from export.store import Store
 from jobs.console import say
-from jobs.deploy import Deployer
+from jobs.deployer import Deployer
 from jobs.errors import FaultError, JobError, LostError, MistakeError, ReturnedError
 
 

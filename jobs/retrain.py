@@ -11,15 +11,15 @@ from export.errors import ParityError
 from export.lease import Lease
 from export.manifest import Manifest
 from export.store import Store
-from jobs import champion
+from jobs import mlflow_registry
 from jobs.candidate import export_run, load_data, made_before, publish_run, train_run
 from jobs.console import err, say
-from jobs.deploy import Deployer
+from jobs.deployer import Deployer
 from jobs.errors import RefusedError, ReturnedError
 from jobs.judge import judge
 from jobs.promotion import promote
-from jobs.runs import Request, Run, new_run, unfinished_run
 from jobs.settings import Settings
+from jobs.training_runs import Request, Run, new_run, unfinished_run
 from jobs.upkeep import prune
 from jobs.verdict import last_verdict, require_passed
 from model.recipe import StaleCheckpointError
@@ -91,7 +91,7 @@ def retrain(
         if verdict is None or served not in {verdict.judged_against, version}:
             verdict = judge(store, version, data().test, settings)
             verdict.show(err)
-            champion.record_verdict(settings, store, verdict)
+            mlflow_registry.record_verdict(settings, store, verdict)
         require_passed(verdict, weak_accepted=weak_accepted)
         lease.check()
         promote(
@@ -103,7 +103,7 @@ def retrain(
             by=settings.who,
             reason=f"retrain: {verdict.sentence}",
         )
-        champion.follow(settings, version)
+        mlflow_registry.follow(settings, version)
     return manifest
 
 
@@ -140,5 +140,5 @@ def _publish(run: Run, settings: Settings, store: Store) -> Manifest:
     if not run.exported:
         export_run(run, settings)
     manifest = publish_run(run, store)
-    champion.register(settings, store, manifest.version)
+    mlflow_registry.register(settings, store, manifest.version)
     return manifest

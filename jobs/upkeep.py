@@ -6,10 +6,10 @@ from pathlib import Path
 from export.lease import lease_state
 from export.store import Store
 from jobs.console import say
-from jobs.deploy import Deployer
+from jobs.deployer import Deployer
 from jobs.judge import judging
 from jobs.promotion import champions
-from jobs.runs import remove_old_runs
+from jobs.training_runs import remove_old_runs
 from jobs.verdict import Figures, last_verdict
 
 

@@ -92,7 +92,7 @@ def _live(settings: Settings, store: Store) -> int | None:
         if settings.namespace is None:
             status = ServingFolder(settings.serving).status()
             return status.version if status else None
-        from jobs.deploy import open_deployer
+        from jobs.deployer import open_deployer
 
         return open_deployer(settings, store).served()
     except JobError as error:

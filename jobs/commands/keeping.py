@@ -27,7 +27,7 @@ def verify(
         size = sum(file.size for file in manifest.files.values())
         answer(f"Version {version} is whole: {len(manifest.files)} files, {size / 1e6:.1f} MB, as published.")
         return
-    from jobs.deploy import open_deployer
+    from jobs.deployer import open_deployer
 
     served = opened.ledger.served()
     if served is None:
@@ -58,7 +58,7 @@ def prune(
 
 def drill(store: StoreFlag = None) -> None:
     """Prove that a rollback would work: the version it goes to is whole, loads and answers."""
-    from jobs.deploy import open_deployer
+    from jobs.deployer import open_deployer
     from jobs.upkeep import drill as carry_out
 
     settings = load_settings(store=store)

@@ -33,7 +33,7 @@ def judge(
     outputs: OutputsFlag = None,
 ) -> None:
     """Judge a version on the test images, against what is served; exit code 3 if it is refused."""
-    from jobs import champion
+    from jobs import mlflow_registry
     from jobs.judge import judge as carry_out
     from model.data import load_dataset
 
@@ -42,7 +42,7 @@ def judge(
     opened.manifest(version)
     dataset = load_dataset(settings.data, allow_sample=False)
     verdict = carry_out(opened, version, dataset.test, settings)
-    champion.record_verdict(settings, opened, verdict)
+    mlflow_registry.record_verdict(settings, opened, verdict)
     write_outputs(
         outputs, verdict=verdict.word, accuracy=verdict.candidate.accuracy, sentence=verdict.sentence
     )
@@ -56,7 +56,7 @@ def judge(
 
 def preflight(version: VersionArgument, store: StoreFlag = None) -> None:
     """Let a real Triton load a version as it would serve it, out of users' sight, and answer known images."""
-    from jobs.deploy import open_deployer
+    from jobs.deployer import open_deployer
 
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)
@@ -76,8 +76,8 @@ def promote(
     outputs: OutputsFlag = None,
 ) -> None:
     """Serve a judged version from now on, and go back by itself if the service fails with it."""
-    from jobs import champion
-    from jobs.deploy import open_deployer
+    from jobs import mlflow_registry
+    from jobs.deployer import open_deployer
     from jobs.promotion import promote as carry_out
     from jobs.verdict import last_verdict, require_passed
 
@@ -103,7 +103,7 @@ def promote(
         by=settings.who,
         reason=reason,
     )
-    champion.follow(settings, version)
+    mlflow_registry.follow(settings, version)
     write_outputs(outputs, entry=entry.number, version=version)
     answer(f"Version {version} is promoted, in place of {entry.previous or 'none'}.")
 
@@ -115,22 +115,22 @@ def rollback(
     store: StoreFlag = None,
 ) -> None:
     """Serve again what last served, or another version that served before; again, it makes sure of it."""
-    from jobs import champion
-    from jobs.deploy import open_deployer
+    from jobs import mlflow_registry
+    from jobs.deployer import open_deployer
     from jobs.promotion import roll_back
 
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)
     deployer = open_deployer(settings, opened, force=force)
     entry = roll_back(opened, deployer, version, by=settings.who, reason=reason)
-    champion.follow(settings, entry.version)
+    mlflow_registry.follow(settings, entry.version)
     answer(f"Rolled back to version {entry.version}, from {entry.previous}.")
 
 
 def deploy(store: StoreFlag = None, force: ForceFlag = False) -> None:
     """Bring the service, and MLflow's alias, to the promoted version; does nothing where they are there."""
-    from jobs import champion
-    from jobs.deploy import open_deployer
+    from jobs import mlflow_registry
+    from jobs.deployer import open_deployer
 
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)
@@ -141,7 +141,7 @@ def deploy(store: StoreFlag = None, force: ForceFlag = False) -> None:
     deployer = open_deployer(settings, opened, force=force)
     deployer.deploy(version)
     deployer.verify(version)
-    champion.follow(settings, version)
+    mlflow_registry.follow(settings, version)
     answer(f"Version {version} is served.")
 
 

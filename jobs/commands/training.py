@@ -17,8 +17,8 @@ from jobs.commands.options import (
 )
 from jobs.console import answer, say
 from jobs.outcome import Outcome
-from jobs.runs import Request, find_run, interrupted_run, new_run
 from jobs.settings import Settings, load_settings
+from jobs.training_runs import Request, find_run, interrupted_run, new_run
 
 RunFlag = Annotated[str | None, typer.Option("--run", help="The training run. [the newest]")]
 RecipeFlag = Annotated[str | None, typer.Option("--recipe", help="quick or best. [CNN_IMAGE_RECIPE, quick]")]
@@ -73,13 +73,13 @@ def export(run: RunFlag = None, outputs: OutputsFlag = None) -> None:
 
 def publish(run: RunFlag = None, store: StoreFlag = None, outputs: OutputsFlag = None) -> None:
     """Publish an exported run as the next version; nobody is served by it yet."""
-    from jobs import champion
+    from jobs import mlflow_registry
     from jobs.candidate import publish_run
 
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)
     manifest = publish_run(find_run(settings.runs, run), opened)
-    champion.register(settings, opened, manifest.version)
+    mlflow_registry.register(settings, opened, manifest.version)
     write_outputs(outputs, version=manifest.version, metrics=one_line(manifest.metrics))
     answer(str(manifest.version))
 
@@ -126,7 +126,7 @@ def retrain(
 ) -> None:
     """Train, export, publish, judge, promote, verify: all steps in one process."""
     from jobs import retrain as pipeline
-    from jobs.deploy import open_deployer
+    from jobs.deployer import open_deployer
 
     settings = load_settings(
         data=data, recipe=recipe, epochs=epochs, batch_size=batch_size, require_gpu=gpu, store=store

@@ -17,8 +17,8 @@ from export.store import Store
 from jobs import retrain as pipeline
 from jobs.errors import RefusedError, ReturnedError
 from jobs.promotion import promote, roll_back
-from jobs.runs import Request, Run, new_run
 from jobs.settings import load_settings
+from jobs.training_runs import Request, Run, new_run
 from jobs.verdict import Verdict, attach_verdict
 from model.recipe import StaleCheckpointError
 
@@ -185,7 +185,7 @@ def steps(lineage: Any, verdict: Any, build: Any, monkeypatch: pytest.MonkeyPatc
     steps = Steps(lineage, verdict)
     for name in ("train_run", "export_run", "judge"):
         monkeypatch.setattr(pipeline, name, getattr(steps, name))
-    monkeypatch.setattr(pipeline, "champion", Silent())
+    monkeypatch.setattr(pipeline, "mlflow_registry", Silent())
     monkeypatch.setattr(pipeline, "load_data", lambda *_, **__: Silent())
     monkeypatch.setattr("export.artifact.assemble", lambda _graphs, _lineage, *place: build(*place))
     monkeypatch.setattr(os, "fsync", lambda _: None)  # no power fails here

@@ -9,7 +9,7 @@ import pytest
 from laptop import Laptop
 
 from export.lease import Lease
-from jobs.champion import ALIAS
+from jobs.mlflow_registry import ALIAS
 from model.contract import MODEL_NAME
 
 pytestmark = pytest.mark.slow

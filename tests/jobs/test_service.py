@@ -21,7 +21,7 @@ from onnx import TensorProto, helper
 from export.artifact import assemble
 from export.graph import Graphs
 from export.store import Store, open_store
-from jobs.deploy import LaptopDeployer
+from jobs.deployer import LaptopDeployer
 from jobs.errors import RefusedError, ReturnedError
 from jobs.processes import free_ports
 from jobs.promotion import promote, roll_back

@@ -11,8 +11,8 @@ from export.manifest import DataLineage
 from export.store import Store
 from jobs import retrain as pipeline
 from jobs.candidate import made_before
-from jobs.runs import Request, new_run
 from jobs.settings import load_settings
+from jobs.training_runs import Request, new_run
 from jobs.verdict import attach_verdict
 from model.train import QUICK
 

@@ -9,7 +9,7 @@ import pytest
 
 from export.store import Store
 from jobs.errors import MistakeError
-from jobs.runs import Request, find_run, interrupted_run, new_run, remove_old_runs, unfinished_run
+from jobs.training_runs import Request, find_run, interrupted_run, new_run, remove_old_runs, unfinished_run
 
 REQUEST = Request(data="sample", recipe="quick", epochs=2, batch_size=None, seed=0)
 
