@@ -29,15 +29,13 @@ from image_transformer.local_training import LocalTrainer
 from image_transformer.metrics import Metrics
 from image_transformer.observe import Observer
 from image_transformer.routes import Routes
-from image_transformer.settings import Settings
+from image_transformer.settings import LEAVE_SECONDS, Settings
 from image_transformer.training import Trainer, TrainRoutes
 from image_transformer.triton import Triton
 from kserve import model_server
 
 # A compressed message could grow to any size before its length is looked at.
 _UNCOMPRESSED: Final = 1 << 0
-# For clients to hear, with the next answer, that their connection ends.
-_LEAVE_SECONDS: Final = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +54,7 @@ class _HttpServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Sends clients away before closing: none asks over a connection that is just being closed."""
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
-        ends = time.monotonic() + _LEAVE_SECONDS
+        ends = time.monotonic() + LEAVE_SECONDS
         while self.server_state.connections and time.monotonic() < ends:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)
         await super().shutdown(sockets)
@@ -128,7 +126,7 @@ class ImageServer(model_server.ModelServer):
             self.dataplane,
             self.model_repository_extension,
             self._settings.http_port,
-            grace_period=int(self._settings.grace_seconds),
+            grace_period=self._settings.finish_seconds,
         )
         rest.create_application()  # type: ignore[no-untyped-call]
         use_our_errors(model_server.app, observer)

@@ -1,13 +1,16 @@
 """What the transformer can be told: flags as KServe passes them, and environment variables."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.contract import MODEL_NAME
 from model.decode import MAX_BYTES, MAX_PIXELS
+
+# For clients to hear, with the next answer, that their connection ends.
+LEAVE_SECONDS: Final = 2
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -57,7 +60,11 @@ class Settings(BaseSettings):
     body_seconds: PositiveFloat = Field(20, description="until a request has to be there")
     triton_seconds: PositiveFloat = Field(3, description="until Triton has to answer a call")
     health_seconds: PositiveFloat = Field(1, description="between looks at Triton")
-    grace_seconds: PositiveFloat = Field(20, description="for requests under way when told to end")
+    grace_seconds: float = Field(
+        20,
+        ge=LEAVE_SECONDS + 1,
+        description=f"until it has ended when told to; the first {LEAVE_SECONDS} for clients to hear of it",
+    )
 
     train_api: bool = Field(False, description="offer POST /train")
     train_token: SecretStr = Field(SecretStr(""), description="bearer token that POST /train asks for")
@@ -71,6 +78,11 @@ class Settings(BaseSettings):
         True, description="answer v1 and v2 inference ahead of kserve's own routing, which is slower"
     )
     log_requests: bool = Field(False, description="log a line for every request, not for failed ones alone")
+
+    @property
+    def finish_seconds(self) -> int:
+        """What requests under way have left once clients were sent away."""
+        return int(self.grace_seconds) - LEAVE_SECONDS
 
     @model_validator(mode="after")
     def _training_needs_a_token(self) -> Self:

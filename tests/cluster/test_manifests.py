@@ -11,6 +11,8 @@ import yaml
 from cluster.kube import CHART, ROOT, Namespace, run
 from cluster.schemas import write_schemas
 
+from image_transformer.settings import LEAVE_SECONDS
+
 pytestmark = pytest.mark.cluster
 
 ARGO = ROOT.parent / "shared" / "data" / "argo" / "workflows-4.1.2.schema.json"
@@ -22,6 +24,7 @@ FORMS = {
         "store.endpoint=https://s3.example.com:9443",
         "store.secret=s3",
         "store.caBundle.configMap=ca",
+        "store.identity.jobs.example\\.com/role=write",
         "mlflow.trackingUri=https://mlflow.example.com",
         "mlflow.secret=mlflow",
         "training.data.url=s3://bucket/cifar-10-python.tar.gz",
@@ -69,6 +72,23 @@ def images_in(part: Any) -> Iterator[str]:
     if isinstance(part, list):
         for inner in part:
             yield from images_in(inner)
+
+
+_DOWNLOADING = """
+apiVersion: v1
+kind: Pod
+metadata:
+  name: downloading
+  labels: {serving.kserve.io/inferenceservice: cnn-image, component: predictor}
+  annotations: {internal.serving.kserve.io/storage-initializer-sourceuri: "s3://models/cnn-image/versions/000001"}
+spec:
+  serviceAccountName: cnn-image-predictor
+  securityContext: {runAsNonRoot: true, runAsUser: 1000, seccompProfile: {type: RuntimeDefault}}
+  containers:
+    - name: kserve-container
+      image: triton
+      securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+"""
 
 
 @pytest.fixture(scope="module", params=FORMS, ids=str)
@@ -142,6 +162,63 @@ def test_no_secret_is_written_out_where_one_is_named() -> None:
     kinds = {each["kind"] for each in render(*FORMS["own S3 and MLflow"])}
     assert "Secret" not in kinds
     assert "Deployment" not in kinds
+
+
+def test_without_a_secret_the_download_learns_of_the_store_from_the_identity(namespace: Namespace) -> None:
+    role = "eks\\.amazonaws\\.com/role-arn"
+    objects = render(
+        "store.url=s3://models/cnn-image",
+        "store.endpoint=http://minio.storage:9000",
+        "store.region=eu-central-1",
+        f"store.identity.jobs.{role}=arn:write",
+        f"store.identity.predictor.{role}=arn:read",
+        "training.enabled=false",
+    )
+    accounts = {each["metadata"]["name"]: each for each in objects if each["kind"] == "ServiceAccount"}
+    assert accounts["cnn-image-jobs"]["metadata"]["annotations"] == {
+        "eks.amazonaws.com/role-arn": "arn:write"
+    }
+    predictor = accounts["cnn-image-predictor"]
+    predictor["metadata"]["namespace"] = namespace.name
+    namespace.kubectl("apply", "-f", "-", stdin=json.dumps(predictor))
+    # What KServe's webhook makes of a pod with that account.
+    pod = yaml.safe_load(_DOWNLOADING)
+    made = namespace.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(pod))
+    (download,) = json.loads(made)["spec"]["initContainers"]
+    env = {each["name"]: each.get("value") for each in download["env"]}
+    assert env["AWS_ENDPOINT_URL"] == "http://minio.storage:9000"
+    assert env["AWS_DEFAULT_REGION"] == "eu-central-1"
+
+
+def test_the_rule_for_silence_names_the_release() -> None:
+    objects = render(*TRIAL, "monitoring.rules.enabled=true")
+    rules = next(each for each in objects if each["kind"] == "PrometheusRule")["spec"]["groups"][0]["rules"]
+    down = next(rule for rule in rules if rule.get("alert") == "CnnImageDown")
+    assert down["expr"].endswith('or absent(cnn_image_triton_up{namespace="default"})')
+
+
+@pytest.mark.parametrize("mode", ["separate", "collocated"])
+@pytest.mark.parametrize(("drain", "termination"), [(8, 40), (20, 30)])
+def test_what_a_pod_does_before_it_ends_fits_into_its_time(mode: str, drain: int, termination: int) -> None:
+    values = (f"serving.drainSeconds={drain}", f"serving.terminationGraceSeconds={termination}")
+    objects = render(*TRIAL, *values, f"serving.mode={mode}")
+    spec = next(each for each in objects if each["kind"] == "InferenceService")["spec"]
+    triton = spec["predictor"]["model"]
+    if mode == "separate":
+        (transformer,) = spec["transformer"]["containers"]
+    else:
+        (transformer,) = spec["predictor"]["containers"]
+    grace = next(
+        int(each["value"]) for each in transformer["env"] if each["name"] == "CNN_IMAGE_GRACE_SECONDS"
+    )
+    exit_timeout = next(int(each.partition("=")[2]) for each in triton["args"] if "exit-timeout" in each)
+    before = [part["lifecycle"]["preStop"]["sleep"]["seconds"] for part in (transformer, triton)]
+    # Both leave time for the process to end; the transformer has some for requests once its clients are away.
+    assert before[0] + grace < termination
+    assert before[1] + exit_timeout < termination
+    assert grace > LEAVE_SECONDS
+    if mode == "collocated":  # Triton answers until the transformer has sent its last client away
+        assert before[1] > before[0] + LEAVE_SECONDS
 
 
 def test_every_image_can_be_named_by_digest() -> None:

@@ -22,6 +22,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 from serving import RunningTransformer, RunningTriton, SmallModel, StartTransformer, free_port, wait_until
 
+from image_transformer.settings import LEAVE_SECONDS, Settings
 from model.decode import decode_image
 
 pytestmark = pytest.mark.slow
@@ -325,6 +326,24 @@ def test_sigterm_answers_what_is_under_way(
     assert head.startswith(b"HTTP/1.1 200")
     assert json.loads(body)["probabilities"] == close_to(probs[0])
     assert ending.process.wait(20) == 0
+
+
+def test_sigterm_does_not_wait_for_a_request_that_does_not_come_to_its_end(
+    start_transformer: StartTransformer, small_triton: RunningTriton, jpegs: list[bytes]
+) -> None:
+    ending = start_transformer(small_triton.address, grace_seconds=3, body_seconds=600)
+    late = send(ending.http_port, HEAD + b"Content-Length: %d\r\n\r\n" % len(jpegs[0]) + jpegs[0][:100])
+    wait_until(
+        lambda: "cnn_image_requests_under_way 1.0" in httpx.get(ending.url + "/metrics").text, "the request"
+    )
+    ending.process.send_signal(signal.SIGTERM)
+    assert ending.process.wait(20) == 0
+    late.close()
+
+
+def test_what_clients_are_given_to_leave_is_part_of_the_grace() -> None:
+    settings = Settings(_cli_parse_args=False, grace_seconds=20)  # type: ignore[call-arg]
+    assert settings.finish_seconds == 20 - LEAVE_SECONDS
 
 
 def test_sigterm_sends_clients_away_before_connections_are_closed(

@@ -4,6 +4,9 @@
 {{- if lt (int $serving.terminationGraceSeconds) (add 10 $serving.drainSeconds | int) }}
 {{- fail "serving.terminationGraceSeconds must be at least 10 more than serving.drainSeconds: a pod first answers for drainSeconds, then finishes what it has begun." }}
 {{- end -}}
+{{- /* Both containers of one pod are told to end at once. Triton goes on for the two seconds in which the transformer
+       sends its clients away, and for the longest call after them. */}}
+{{- $tritonDrain := $collocated | ternary (add $serving.drainSeconds 5) $serving.drainSeconds }}
 apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService
 metadata:
@@ -29,7 +32,7 @@ spec:
       terminationMessagePolicy: FallbackToLogsOnError
       args:
         {{- include "cnn-image.tritonArgs" . | nindent 8 }}
-        - --exit-timeout-secs={{ sub $serving.terminationGraceSeconds (add $serving.drainSeconds 2) }}
+        - --exit-timeout-secs={{ sub $serving.terminationGraceSeconds (add $tritonDrain 2) }}
       ports:
         - {name: http, containerPort: 8000, protocol: TCP}
         - {name: grpc, containerPort: 8001, protocol: TCP}
@@ -52,7 +55,7 @@ spec:
         failureThreshold: 6
         timeoutSeconds: 10
       lifecycle:
-        preStop: {sleep: {seconds: {{ $serving.drainSeconds }}}}
+        preStop: {sleep: {seconds: {{ $tritonDrain }}}}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
         - {name: shm, mountPath: /dev/shm}
@@ -140,6 +143,7 @@ securityContext:
 env:
   - {name: CNN_IMAGE_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
   - {name: HOME, value: /tmp}
+  # What is left of the pod's time after preStop, less two seconds for the process to end.
   - {name: CNN_IMAGE_GRACE_SECONDS, value: {{ sub $serving.terminationGraceSeconds (add $serving.drainSeconds 2) | quote }}}
   {{- if $serving.trainApi.enabled }}
   - {name: CNN_IMAGE_TRAIN_API, value: "true"}
