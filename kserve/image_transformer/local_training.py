@@ -35,11 +35,16 @@ class LocalTrainer:
         self._folder = folder
         self._command = command
         self._process: asyncio.subprocess.Process | None = None
+        self._starting = asyncio.Lock()
 
     async def start(self, wishes: Mapping[str, int]) -> str:
         """Starts a training; see `Trainer`."""
-        if self._running:
-            raise _under_way()
+        async with self._starting:  # two at once: the second finds the first one's process
+            if self._running:
+                raise _under_way()
+            return await self._start(wishes)
+
+    async def _start(self, wishes: Mapping[str, int]) -> str:
         name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
         folder = self._folder / name
         folder.mkdir(parents=True)

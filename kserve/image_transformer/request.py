@@ -17,6 +17,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/-]{1,128}")
+_JSON_TYPES: Final = {"", "application/json", "application/octet-stream", "application/vnd.api+json"}
 _run: Final = secrets.token_hex(6)
 _numbers: Final = itertools.count(1)
 
@@ -72,6 +73,14 @@ class Request:
     def header(self, name: bytes) -> str:
         """A header as text; empty when it is not there."""
         return self.headers.get(name, b"").decode("latin-1")
+
+    def check_json(self) -> None:
+        """Raises ServiceError when the body is announced as something else than JSON."""
+        kind = self.header(b"content-type").partition(";")[0].strip().lower()
+        if kind not in _JSON_TYPES:
+            raise ServiceError(
+                "unsupported_media_type", f"The content type is {kind[:80]!r}; send application/json."
+            )
 
     def alive(self) -> bool:
         """Tells whether the client is still there."""

@@ -60,6 +60,7 @@ class TrainRoutes:
     async def start(self, request: Request) -> Response:
         """Starts a training, and answers when it has ended; at once with `Prefer: respond-async`."""
         trainer = self._allowed(request)
+        request.check_json()
         wishes = _wishes(await request.body())
         name = await trainer.start(wishes)
         location = (b"location", f"/train/{name}".encode())

@@ -90,6 +90,13 @@ async def test_respond_async(service: Any, tmp_path: Path) -> None:
     assert third.status == 202
 
 
+async def test_of_two_at_once_one_is_refused(service: Any, tmp_path: Path) -> None:
+    both = [service.call("POST", "/train", b"", authorization=TOKEN, prefer="respond-async") for _ in "ab"]
+    answers = await asyncio.gather(*both)
+    assert sorted(answer.status for answer in answers) == [202, 409]
+    (tmp_path / "go").touch()
+
+
 async def test_a_training_that_fails_says_why(service: Any, tmp_path: Path) -> None:
     (tmp_path / "fail").write_text("2")
     (tmp_path / "go").touch()
