@@ -21,6 +21,7 @@ from model.decode import ImageError, decode_image, is_cheap
 GOLDEN = Path(__file__).parent / "golden"
 PINNED = dict(np.load(GOLDEN / "pixels.npz"))
 MODES = ("grey", "grey-alpha", "palette", "palette-clear", "rgba", "cmyk", "16-bit", "1-bit", "rgb", "webp")
+PHOTOGRAPHS = ["12-megapixels.jpg", "12-megapixels.webp", "12-megapixels.png"]
 
 
 def golden_module() -> ModuleType:
@@ -106,9 +107,21 @@ def test_only_a_gifs_first_frame_counts() -> None:
         assert np.abs(PINNED[name].astype(int) - PINNED["24-bit.bmp"]).mean() < 12
 
 
-def test_a_large_picture_is_reduced_to_what_a_slow_exact_way_gives() -> None:
-    exact = squeezed(MAKE.scene(2400, 2100))
-    assert np.abs(PINNED["scaled-8.jpg"] - exact).mean() < 3
+@pytest.mark.parametrize(
+    ("size", "names"),
+    [
+        ((2400, 2100), ["scaled-8.jpg"]),
+        pytest.param(
+            (4000, 3000), [f"12-megapixels.{form}" for form in ("jpg", "webp", "png")], marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_large_picture_is_reduced_to_what_a_slow_exact_way_gives(
+    size: tuple[int, int], names: list[str]
+) -> None:
+    exact = squeezed(MAKE.scene(*size))
+    for name in names:
+        assert np.abs(PINNED[name] - exact).mean() < 3, name
 
 
 def test_an_image_of_the_right_size_is_taken_as_it_is() -> None:

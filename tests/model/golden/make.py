@@ -149,7 +149,23 @@ def others() -> Iterator[tuple[str, bytes]]:
             optimize=True,
         ),
     )
+    yield from photographs()
     yield from deep_pngs()
+
+
+def photographs() -> Iterator[tuple[str, bytes]]:
+    """Twelve megapixels, as a telephone makes them: the JPEG lies on its side."""
+    lying = Image.Exif()
+    lying[0x0112] = 6
+    upright = scene(4000, 3000)
+    for form, picture, options in (
+        ("jpg", Image.fromarray(turned(upright, 6)), {"quality": 10, "progressive": True, "exif": lying}),
+        ("webp", Image.fromarray(upright), {"quality": 10}),
+        ("png", Image.fromarray(upright), {"optimize": True}),
+    ):
+        buffer = io.BytesIO()
+        picture.save(buffer, {"jpg": "jpeg"}.get(form, form), **options)
+        yield f"12-megapixels.{form}", buffer.getvalue()
 
 
 def deep_pngs() -> Iterator[tuple[str, bytes]]:
