@@ -102,6 +102,13 @@ def test_colours_and_transparency_are_what_the_eye_sees(mode: str) -> None:
     assert np.percentile(difference, 90) < 16
 
 
+@pytest.mark.parametrize(("name", "samples", "colour"), [("grey", 1, 0), ("rgb", 3, 2)])
+def test_of_16_bits_the_high_ones_count(name: str, samples: int, colour: int) -> None:
+    high = (MAKE.fine_samples()[..., :samples] >> 8).astype(np.uint8)
+    assert (MAKE.fine_samples() & 255 != MAKE.fine_samples() >> 8).any()
+    np.testing.assert_array_equal(PINNED[f"16-bit-fine-{name}.png"], decode_image(MAKE.png(high, 8, colour)))
+
+
 def test_only_a_gifs_first_frame_counts() -> None:
     for name in ("frames.gif", "frames.webp"):
         assert np.abs(PINNED[name].astype(int) - PINNED["24-bit.bmp"]).mean() < 12

@@ -168,6 +168,12 @@ def photographs() -> Iterator[tuple[str, bytes]]:
         yield f"12-megapixels.{form}", buffer.getvalue()
 
 
+def fine_samples() -> NDArray[np.generic]:
+    """The picture in 16 bits whose low bytes are not the high ones: they run the other way."""
+    high = scene().astype(">u2")
+    return high << 8 | 255 - high
+
+
 def deep_pngs() -> Iterator[tuple[str, bytes]]:
     """PNGs of 16 bits a sample and of a transparent colour, which Pillow does not write."""
     rgb, clear = scene().astype(">u2") * 257, alpha()[..., None].astype(">u2") * 257
@@ -176,6 +182,9 @@ def deep_pngs() -> Iterator[tuple[str, bytes]]:
     yield "16-bit-rgba.png", png(np.concatenate([rgb, clear], axis=-1), 16, 6)
     yield "16-bit-grey-alpha.png", png(np.concatenate([grey, clear], axis=-1), 16, 4)
     yield "16-bit-clear-grey.png", png(grey, 16, 0, grey[18, 2].tobytes())
+    fine = fine_samples()
+    yield "16-bit-fine-grey.png", png(fine[..., :1], 16, 0)
+    yield "16-bit-fine-rgb.png", png(fine, 16, 2)
     yield (
         "8-bit-clear-grey.png",
         png(grey.astype(np.uint8), 8, 0, struct.pack(">H", int(grey[18, 2, 0] & 255))),
