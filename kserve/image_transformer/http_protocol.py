@@ -1,6 +1,7 @@
-"""uvicorn's HTTP protocol with what it leaves open: limits on a request's head, and errors in our words."""
+"""uvicorn's HTTP protocol with what it leaves open: limits on heads and on load, and errors in our words."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -51,12 +52,23 @@ class GuardedProtocol(HttpToolsProtocol):
 
     uvicorn's parser takes a head of any length, and waits for its end for ever: both are limited here. A
     timer for each connection would cost more than the limit is worth: `close_slow` looks at all of them.
+
+    What comes beyond `max_requests` is answered here, from the head alone: turning a request away must cost
+    little of what answering it would, or the ones that are answered suffer from those that are not.
+
+    Attributes:
+        max_requests: So many may be under way; see `guarded`.
+        turned_away: Told of each request beyond.
     """
+
+    max_requests: int
+    turned_away: Callable[[], None]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._head_bytes = 0
         self._head_since: float | None = None
+        self._discards_body = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the connection, unless there are too many."""
@@ -68,7 +80,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses, and gives up on a head that does not end."""
-        if self._head_since is not None:
+        if self._head_since is not None and not self._discards_body:
             self._head_bytes += len(data)
         super().data_received(data)
         if self._head_since is not None and self._head_bytes > _HEAD_BYTES:
@@ -82,10 +94,30 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_since = self.loop.time()
 
     def on_headers_complete(self) -> None:
-        """Its head is there."""
+        """Its head is there; questions about health and the like are answered under any load."""
         self._head_since = None
         self._head_bytes = 0
-        super().on_headers_complete()
+        idle = self.cycle is None or self.cycle.response_complete
+        if len(self.tasks) >= self.max_requests and idle and self.parser.get_method() == b"POST":
+            self._turn_away()
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Some of its body."""
+        if not self._discards_body:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """All of it is there."""
+        if not self._discards_body:
+            super().on_message_complete()
+            return
+        self._discards_body = False
+        self._head_since = None
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is no HTTP."""
@@ -94,20 +126,49 @@ class GuardedProtocol(HttpToolsProtocol):
         )
 
     def head_is_late(self, now: float) -> bool:
-        """Tells whether a request's head has been coming in for too long."""
+        """Tells whether a request's head, or a body that nobody wants, has been coming in for too long."""
         return self._head_since is not None and now - self._head_since > _HEAD_SECONDS
+
+    def _turn_away(self) -> None:
+        self.turned_away()
+        given = next((value for name, value in self.headers if name == b"x-request-id"), None)
+        error = ServiceError("overloaded", "Too many requests are under way; try again in a second.")
+        # Who waits for a "100 Continue" may send the body or not: that connection is of no more use.
+        leaving = (b"connection", b"close") in self.server_state.default_headers
+        keeps = self.parser.should_keep_alive() and not self.expect_100_continue and not leaving
+        self._answer(error, request_id(given), close=not keeps)
+        self._discards_body = keeps
+        self._head_since = self.loop.time() if keeps else None
 
     def _refuse(self, error: ServiceError) -> None:
         self._head_since = None
-        if self.transport.is_closing():
-            return
-        body = error.body(request_id(None))
+        if not self.transport.is_closing():
+            self._answer(error, request_id(None), close=True)
+
+    def _answer(self, error: ServiceError, identity: str, *, close: bool) -> None:
+        body = error.body(identity)
+        wait = error.failure.retry_after
         self.transport.write(
             STATUS_LINE[error.failure.http]
-            + b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+            + b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+            + b"x-request-id: %s\r\n" % identity.encode()
+            + (b"" if wait is None else b"retry-after: %d\r\n" % wait)
+            + (b"connection: close\r\n\r\n" if close else b"\r\n")
             + body
         )
-        self.transport.close()
+        if close:
+            self.transport.close()
+
+
+def guarded(max_requests: int, turned_away: Callable[[], None]) -> type[GuardedProtocol]:
+    """Returns the protocol for a server, which makes its connections itself.
+
+    Args:
+        max_requests: Requests that may be under way on all connections.
+        turned_away: Called for each request beyond.
+    """
+    told = staticmethod(turned_away)
+    return type("Guarded", (GuardedProtocol,), {"max_requests": max_requests, "turned_away": told})
 
 
 async def close_slow(connections: set[Any]) -> None:

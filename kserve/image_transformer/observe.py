@@ -41,11 +41,17 @@ class Observer:
     def __init__(self, metrics: Metrics, *, log_all: bool) -> None:
         self._metrics = metrics
         self._log_all = log_all
+        self._turned_away = 0
+        self._told = 0.0
 
-    @property
-    def under_way(self) -> int:
-        """Requests that are being answered."""
-        return self._metrics.under_way
+    def turned_away(self) -> None:
+        """A request was refused unread, because of too many others: counted, and logged once a second."""
+        self._metrics.errors["overloaded"] += 1
+        self._turned_away += 1
+        now = time.monotonic()
+        if now - self._told >= 1:
+            log.warning("too many requests are under way", extra={"turned_away": self._turned_away})
+            self._told, self._turned_away = now, 0
 
     def request(self, route: str, identity: str) -> Observation:
         """Wraps the answering of one request."""

@@ -97,10 +97,6 @@ class Routes:
             try:
                 if request.method != method and not (method == "GET" and request.method == "HEAD"):
                     raise ServiceError("method_not_allowed", f"This route takes {method} alone; use that.")
-                if self._observer.under_way > self._settings.max_requests:
-                    raise ServiceError(
-                        "overloaded", "Too many requests are under way; try again in a second."
-                    )
                 response = await handler(request)
             except ClientGoneError:
                 return

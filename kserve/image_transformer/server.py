@@ -21,7 +21,7 @@ from prometheus_client import REGISTRY
 
 from image_transformer.cluster_training import ClusterTrainer
 from image_transformer.grpc_service import ImageServicer, UndecodableInterceptor, keep_serving
-from image_transformer.http_protocol import GuardedProtocol, close_slow
+from image_transformer.http_protocol import close_slow, guarded
 from image_transformer.inference import Inference
 from image_transformer.kserve_app import use_our_errors
 from image_transformer.kserve_model import ImageDataPlane, ImageModel
@@ -130,7 +130,7 @@ class ImageServer(model_server.ModelServer):
         )
         rest.create_application()  # type: ignore[no-untyped-call]
         use_our_errors(model_server.app, observer)
-        rest.config.http = GuardedProtocol
+        rest.config.http = guarded(self._settings.max_requests, observer.turned_away)
         rest.config.ws = "none"
         rest.config.server_header = False
         rest.config.proxy_headers = False  # nobody asks for the client's address
