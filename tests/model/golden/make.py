@@ -171,7 +171,7 @@ def photographs() -> Iterator[tuple[str, bytes]]:
 def fine_samples() -> NDArray[np.generic]:
     """The picture in 16 bits whose low bytes are not the high ones: they run the other way."""
     high = scene().astype(">u2")
-    return high << 8 | 255 - high
+    return (high << 8 | 255 - high).astype(">u2")
 
 
 def deep_pngs() -> Iterator[tuple[str, bytes]]:
