@@ -65,6 +65,28 @@ def infer(
     return TritonAnswer(np.concatenate(outputs), versions.pop())
 
 
+def require_loaded(url: str) -> None:
+    """Require that a running Triton could load every model of its repository.
+
+    Args:
+        url: The server's HTTP address.
+
+    Raises:
+        NoAnswerError: It does not answer.
+        ParityError: It could not; the sentence ends with Triton's own reason.
+    """
+    try:
+        response = httpx.post(f"{url}/v2/repository/index", json={}, timeout=10).raise_for_status()
+    except httpx.HTTPError as error:
+        raise NoAnswerError(
+            f"Triton at {url} does not list its models ({error}); look at its log."
+        ) from error
+    for model in response.json():
+        if model.get("state") != "READY":
+            reason = model.get("reason") or f"its state is {model.get('state', 'unknown')}"
+            raise ParityError(f"Triton cannot load {model['name']}: {reason}")
+
+
 def compare_triton(
     url: str, reference: NDArray[np.float32], images: NDArray[np.uint8], version: int
 ) -> Parity:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from export.errors import ExportError
 from export.store import open_store
-from export.triton_probe import compare_triton
+from export.triton_probe import compare_triton, require_loaded
 from jobs.errors import Exit, JobError, exit_code
 from jobs.known import known_images
 from jobs.preflight_job import VERSION_VARIABLE
@@ -33,6 +33,7 @@ def main() -> int:
             fetched = open_store(load_settings().store_url).fetch(version, options.folder)
             (options.folder / _LINK).symlink_to(fetched.name)
         else:
+            require_loaded(options.triton)
             known = known_images(options.folder / _LINK, version)
             compare_triton(options.triton, known.probabilities, known.pixels, version)
     except (JobError, ExportError) as error:

@@ -73,9 +73,10 @@ def _judge(pod: Json, version: int) -> None:
         code = ended["exitCode"] if ended else 0
         said = str(ended.get("message", "")).strip() if ended else ""
         if name == "triton":
-            # It runs until the pod ends, so an end before that is a model that it cannot load.
+            # It runs until the pod ends, so an end before that is a model that brings it down.
             if code and container["restartCount"]:
-                raise RefusedError(f"Triton cannot load version {version}: {first_error(said)}")
+                last = said.splitlines()[-1] if said else "it ended without a word"
+                raise RefusedError(f"Triton ends with version {version} (exit code {code}): {last}")
         elif code == Exit.REFUSED:
             raise RefusedError(f"The pre-flight refused version {version}: {said}")
         elif code == Exit.MISTAKE:
@@ -84,13 +85,3 @@ def _judge(pod: Json, version: int) -> None:
             raise FaultError(f"The pre-flight's container {name} failed: {said or 'it said nothing'}")
         if reason := last_word(container):
             raise FaultError(f"The pre-flight's container {name} {reason}")
-
-
-def first_error(log: str) -> str:
-    """The line of Triton's log that says why; the last one where none does."""
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    for word in ("failed to load", "error:", "Internal:", "Invalid argument"):
-        for line in lines:
-            if word in line:
-                return line
-    return lines[-1] if lines else "it ended without a word"

@@ -26,7 +26,7 @@ training:
   enabled: true
   data: {volumeClaim: cifar10, path: cifar10.tar.xz}
   recipe: quick
-  epochs: 4
+  epochs: 2
   resources: {requests: {cpu: 300m, memory: 1Gi}, limits: {memory: 4Gi}}
   env: {CNN_IMAGE_GATE_FLOOR: "0.22", CNN_IMAGE_GATE_CLASS_FLOOR: "0"}
 """
@@ -76,7 +76,7 @@ def test_a_first_training_whose_pod_is_killed_in_every_step_serves_one_version(
         return None
 
     # Training, export, gate, pre-flight, rollout.
-    for words in ("epoch 2/4", "Exporting", "Published as version 1", "Pre-flight: Job", "rolling out"):
+    for words in ("epoch 1/2", "Exporting", "Published as version 1", "Pre-flight: Job", "rolling out"):
         pod = wait_for(lambda words=words: fresh_pod_says(words), repr(words), 400)  # type: ignore[misc]
         say(f"killing {pod}, which says {words!r}")
         kill(namespace, pod)
@@ -135,7 +135,7 @@ def test_a_candidate_that_triton_cannot_load_never_serves(
     namespace, version = release.namespace, publish_copy(store, tmp_path, broken=True)
     entries = store.store.ledger.entries()
     said = namespace.job("broken", "promote", str(version), "--override-gate=a test", ok=False)
-    assert f"Triton cannot load version {version}:" in said
+    assert f"The pre-flight refused version {version}: Triton cannot load cnn-image:" in said
     assert "Unheard" in said
     assert store.store.ledger.entries() == entries
     assert namespace.served_uri().endswith("/versions/000001")

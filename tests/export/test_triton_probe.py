@@ -16,7 +16,7 @@ from export.graph import export_graphs
 from export.manifest import Lineage
 from export.parity import onnx_outputs
 from export.store import Store
-from export.triton_probe import compare_triton, infer
+from export.triton_probe import compare_triton, infer, require_loaded
 
 IMAGES = np.random.default_rng(5).integers(0, 256, (70, 32, 32, 3), dtype=np.uint8)
 
@@ -99,6 +99,8 @@ def test_what_is_no_answer_is_said(server: Callable[[Answer], str], answer: Answ
 def test_nobody_there(server: Callable[[Answer], str]) -> None:
     with pytest.raises(NoAnswerError, match=r"Triton at http://127.* does not answer"):
         infer("http://127.0.0.1:1", IMAGES)
+    with pytest.raises(NoAnswerError, match=r"Triton at http://127.* does not list its models"):
+        require_loaded("http://127.0.0.1:1")
 
 
 def test_the_version_and_the_answers_must_be_the_due_ones(server: Callable[[Answer], str]) -> None:
@@ -128,3 +130,26 @@ def test_a_published_version_on_a_real_triton(
     filtered = infer(url, IMAGES[:2], model="cnn-image-filters", output="filtered")
     assert filtered.version == version
     assert np.allclose(filtered.outputs, onnx_outputs(graphs.filters, IMAGES[:2]), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_model_that_a_real_triton_cannot_load_is_named_with_its_reason(
+    store: Store, lineage: Lineage, tmp_path: Path, start_triton: Callable[..., Any]
+) -> None:
+    import grpc
+    import onnx
+
+    from model.network import build_network
+
+    graphs = export_graphs(build_network(seed=3), 1.3, tmp_path / "graphs")
+    graph = onnx.load(graphs.classifier)
+    graph.graph.node[0].op_type = "Unheard"
+    onnx.save(graph, graphs.classifier)
+    version = store.publish(lambda number, folder: assemble(graphs, lineage, number, folder)).version
+    repository = store.fetch(version, tmp_path / "fetched")
+    triton = start_triton(repository, "--model-control-mode", "explicit")
+    triton.load("cnn-image-filters")
+    with pytest.raises(grpc.RpcError):
+        triton.load()
+    with pytest.raises(ParityError, match=r"Triton cannot load cnn-image: .*Unheard"):
+        require_loaded(f"http://{triton.address}")

@@ -204,10 +204,15 @@ def test_a_preflight_runs_with_the_version_and_is_removed(kubernetes: FakeKubern
             container(
                 "triton",
                 1,
-                ended={"exitCode": 1, "message": "I1 start\nE2 failed to load 'cnn-image': bad\nend"},
+                ended={"exitCode": 139, "message": "I1 start\nSignal (11) received."},
             ),
             RefusedError,
-            "Triton cannot load version 7: E2 failed to load 'cnn-image': bad",
+            r"Triton ends with version 7 \(exit code 139\): Signal \(11\) received.",
+        ),
+        (
+            container("triton", 1, ended={"exitCode": 1}),
+            RefusedError,
+            r"Triton ends with version 7 \(exit code 1\): it ended without a word",
         ),
         (
             container("check", ended={"exitCode": 3, "message": "Triton differs by 0.4."}),
@@ -250,9 +255,3 @@ def test_a_right_that_is_missing_while_watching_is_named(
     monkeypatch.setattr(kubernetes, "find", refuse)
     with pytest.raises(Exception, match="sa lacks the right to get deployments"):
         wait(kubernetes)
-
-
-def test_first_error_of_a_log_without_one() -> None:
-    assert preflight_job.first_error("one\ntwo\n") == "two"
-    assert preflight_job.first_error("") == "it ended without a word"
-    assert rollout.last_word(container()) is None

@@ -46,12 +46,13 @@ spec:
             - --http-port=8000
             - --allow-grpc=false
             - --allow-metrics=false
+            - --exit-on-error=false # a model that does not load is the check's to report, with Triton's reason
             {{- include "cnn-image.tritonArgs" . | nindent 12 }}
           securityContext:
             {{- include "cnn-image.tritonSecurity" . | nindent 12 }}
           resources: {{- toYaml $serving.triton.resources | nindent 12 }}
           startupProbe:
-            httpGet: {path: /v2/models/cnn-image/ready, port: 8000}
+            httpGet: {path: /v2/health/live, port: 8000}
             periodSeconds: 1
             failureThreshold: 240
           volumeMounts:
