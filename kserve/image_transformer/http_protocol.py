@@ -19,6 +19,8 @@ class _Joining:
 
     uvicorn writes them one after the other, and each write is a packet, a wake-up of the client and a few
     hundredths of what a request costs here. A head that no body follows at once, as in a stream, goes alone.
+    What is written to a closed connection goes nowhere, as asyncio has it; uvloop raises, and uvicorn writes
+    where a client hung up that had sent more than one request (it tells the last of them alone).
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -27,7 +29,9 @@ class _Joining:
         self._held = b""
 
     def write(self, data: bytes) -> None:
-        if self._held:
+        if self._transport.is_closing():
+            self._held = b""
+        elif self._held:
             self._transport.write(self._held + data)
             self._held = b""
         elif data:
@@ -39,9 +43,9 @@ class _Joining:
         self._transport.close()
 
     def _flush(self) -> None:
-        if self._held:
+        if self._held and not self._transport.is_closing():
             self._transport.write(self._held)
-            self._held = b""
+        self._held = b""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

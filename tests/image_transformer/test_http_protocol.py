@@ -18,6 +18,8 @@ class Wire:
         self.closed_after: int | None = None
 
     def write(self, data: bytes) -> None:
+        if self.is_closing():  # as uvloop has it
+            raise RuntimeError("the handler is closed")
         self.writes.append(data)
 
     def close(self) -> None:
@@ -173,3 +175,30 @@ async def test_a_body_that_nobody_wants_may_not_take_for_ever() -> None:
     assert not protocol.head_is_late(now + 60)
     assert protocol.timeout_keep_alive_task is not None
     protocol.timeout_keep_alive_task.cancel()
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["before the head", "between head and body"])
+async def test_to_a_client_that_hung_up_nothing_is_written(before: int) -> None:
+    """Of two requests on one connection, uvicorn tells only the second that the client is gone."""
+    gone, caught = asyncio.Event(), []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            for message in (HEAD, {"type": "http.response.body", "body": b"body"}):
+                if message is not HEAD or not before:
+                    await gone.wait()
+                await send(message)
+        except Exception as error:
+            caught.append(error)
+
+    server = Server(app)
+    protocol, wire = server.connect()
+    protocol.data_received(b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n")
+    for _ in range(before):
+        await asyncio.sleep(0)
+    wire.close()
+    protocol.connection_lost(None)
+    gone.set()
+    await server.settle()
+    assert not caught
+    assert wire.writes == []
