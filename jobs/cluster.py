@@ -59,6 +59,10 @@ class ApiError(Exception):
                 f"Cannot {doing}: {right['who']} lacks the right to {right['verb']} {right['what']}; "
                 "grant it as the chart's Role cnn-image-jobs does."
             )
+        if self.code == 401:
+            return MistakeError(
+                f"Cannot {doing}: Kubernetes answered 401: {self}; name a kubeconfig with valid credentials."
+            )
         if self.code >= 500 or self.code == 429:
             return FaultError(f"Cannot {doing}: Kubernetes answered {self.code}: {self}")
         return MistakeError(f"Cannot {doing}: Kubernetes answered {self.code}: {self}")

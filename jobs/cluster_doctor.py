@@ -36,11 +36,14 @@ def cluster_links(settings: Settings, store: Store) -> dict[str, Callable[[], st
 
 
 def _rights(kubernetes: Kubernetes) -> str:
-    missing = [
-        f"{verb} {resource}"
-        for verb, group, resource, name in _RIGHTS
-        if not kubernetes.may(verb, group, resource, name)
-    ]
+    try:
+        missing = [
+            f"{verb} {resource}"
+            for verb, group, resource, name in _RIGHTS
+            if not kubernetes.may(verb, group, resource, name)
+        ]
+    except ApiError as error:
+        raise error.explained("ask which rights this account has") from error
     if missing:
         raise MistakeError(
             f"this account may not {', '.join(missing)} in namespace {kubernetes.namespace}: bind it to the "
@@ -71,7 +74,10 @@ def _inferenceservice(settings: Settings, store: Store, kubernetes: Kubernetes) 
         )
     if live is None:
         return "none, and no version is promoted yet"
-    service = kubernetes.get("inferenceservices", MODEL_NAME)
+    try:
+        service = kubernetes.get("inferenceservices", MODEL_NAME)
+    except ApiError as error:
+        raise error.explained("read the InferenceService") from error
     for condition in service.get("status", {}).get("conditions", []):
         if condition["status"] != "True" and condition.get("severity") != "Info":
             why = condition.get("message") or condition.get("reason") or "no reason given"
@@ -92,5 +98,8 @@ def _route(settings: Settings, namespace: str) -> str:
             "address that leads there, and look at the Service and the NetworkPolicies"
         ) from error
     if answer.status_code != httpx.codes.OK:
-        raise FaultError(f"{url}/health says {answer.status_code} {answer.text.strip()[:200]}")
+        raise FaultError(
+            f"{url}/health says {answer.status_code} {answer.text.strip()[:200]}: see what its pods say with "
+            f"`kubectl -n {namespace} logs -l serving.kserve.io/inferenceservice={MODEL_NAME}`"
+        )
     return f"{url} answers"

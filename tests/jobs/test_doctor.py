@@ -214,6 +214,17 @@ def test_an_s3_that_cannot_be_used(
 
 
 @pytest.mark.slow
+def test_data_in_an_s3_that_cannot_be_used(
+    settings: Settings, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_data", READ_DATA)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
+    found = broken(settings.model_copy(update={"data": bucket + "/cifar-10.tar.gz"}))
+    assert found.keys() == {"data"}
+    assert "refuses the signature (SignatureDoesNotMatch); check AWS_SECRET_ACCESS_KEY" in found["data"].text
+
+
+@pytest.mark.slow
 def test_nothing_is_blamed_of_an_s3_that_can_be_used(settings: Settings, bucket: str) -> None:
     findings = {finding.link: finding for finding in examine(settings.model_copy(update={"store": bucket}))}
     assert (findings["store, reading"].state, findings["store, writing"].state) == ("ok", "ok")
