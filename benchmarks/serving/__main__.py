@@ -7,7 +7,7 @@ import subprocess
 import sys
 from contextlib import ExitStack
 
-from benchmarks.serving import flame, load, machine, report
+from benchmarks.serving import flame, load, machine, open_loop, report
 from benchmarks.serving.artifact import graph_path
 from benchmarks.serving.config import Config
 from benchmarks.serving.contenders import Call, Contender, line_up
@@ -38,7 +38,8 @@ def measure(config: Config) -> Results:
         ServiceError: a server did not start.
         ValueError: a setting names something that is not there.
     """
-    load.require("wrk", "wrk")
+    load.require("wrk", "on Debian: apt-get install wrk")
+    load.require("vegeta", open_loop.INSTALL)
     described = machine.describe()
     ports = Ports.free()
     contenders = line_up(ports, config.only)

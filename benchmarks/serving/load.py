@@ -42,14 +42,14 @@ class Load:
     p99: float
 
 
-def require(tool: str, package: str) -> None:
-    """Says which package to install if a load generator is missing.
+def require(tool: str, install: str) -> None:
+    """Says how to install a load generator that is missing.
 
     Raises:
         LoadError: it is missing.
     """
     if shutil.which(tool) is None:
-        raise LoadError(f"The benchmark needs {tool}; on Debian: apt-get install {package}")
+        raise LoadError(f"The benchmark needs {tool}; {install}")
 
 
 @dataclass(frozen=True)

@@ -167,13 +167,13 @@ class Bench:
         settle(services)
         prepared = self._requests(contender, 1)
         memory = [sum(service.memory_mib() for service in services)]
-        process = open_loop.start(
+        attack = open_loop.start(
             contender.address, prepared, capacity * config.overload_factor, config.overload_seconds
         )
-        while process.poll() is None:
+        while attack.process.poll() is None:
             time.sleep(0.5)
             memory.append(sum(service.memory_mib() for service in services))
-        return Overload(capacity, config.overload_factor, open_loop.finish(process), memory)
+        return Overload(capacity, config.overload_factor, open_loop.finish(attack), memory)
 
     def photographs(self, contender: Contender, large: Sequence[Photograph]) -> Photographs:
         """Measures the small images' p99 alone and with large photographs mixed in, in turn.
@@ -188,11 +188,11 @@ class Bench:
         alone, mixed, outcomes = [], [], []
         for _ in range(config.rounds):
             alone.append(run(PHOTOGRAPH_CONNECTIONS, config.seconds).p99)
-            process = open_loop.start(
+            attack = open_loop.start(
                 contender.address, prepared, config.photographs_a_second, config.seconds + 1
             )
             mixed.append(run(PHOTOGRAPH_CONNECTIONS, config.seconds).p99)
-            outcomes.append(open_loop.finish(process))
+            outcomes.append(open_loop.finish(attack))
             settle(services)
         megabytes = sum(len(one.encoded) for one in large) / len(large) / 1e6
         return Photographs(alone, mixed, outcomes, megabytes)
