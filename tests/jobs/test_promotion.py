@@ -1,5 +1,6 @@
 """What is served changes by the ledger, in step with what really serves, and comes back when that fails."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,14 @@ from jobs.promotion import champions, promote, roll_back
 def make_served(store: Store, deployer: Any, version: int, **changes: Any) -> Any:
     facts = {"judged_against": store.ledger.served(), "decoder": "1", "by": "me", "reason": "why"} | changes
     return promote(store, deployer, version, **facts)
+
+
+def given(store: Store, publish: Any, deployer: Any, versions: int, *, served: tuple[int, ...]) -> None:
+    """So many versions are published, and these were promoted one after the other."""
+    for _ in range(versions):
+        publish()
+    for version in served:
+        make_served(store, deployer, version)
 
 
 def actions(store: Store) -> list[tuple[str, int | None]]:
@@ -30,10 +39,7 @@ def test_promotion_serves_the_version_and_says_so(store: Store, publish: Any, de
 def test_a_version_judged_against_another_champion_is_refused(
     store: Store, publish: Any, deployer: Any
 ) -> None:
-    for _ in range(3):
-        publish()
-    make_served(store, deployer, 1)
-    make_served(store, deployer, 2)
+    given(store, publish, deployer, 3, served=(1, 2))
     with pytest.raises(LostError, match="judge it again"):
         make_served(store, deployer, 3, judged_against=1)
     assert (deployer.live, actions(store)) == (2, [("promote", 1), ("promote", 2)])
@@ -54,8 +60,7 @@ def test_two_promotions_at_once_have_one_winner(store: Store, publish: Any, depl
 def test_a_candidate_that_triton_cannot_load_changes_nothing(
     store: Store, publish: Any, deployer: Any
 ) -> None:
-    publish(), publish()
-    make_served(store, deployer, 1)
+    given(store, publish, deployer, 2, served=(1,))
     deployer.unloadable = {2}
     with pytest.raises(RefusedError, match="cannot load"):
         make_served(store, deployer, 2)
@@ -66,8 +71,7 @@ def test_a_candidate_that_triton_cannot_load_changes_nothing(
 def test_a_version_that_fails_in_service_is_taken_back(
     store: Store, publish: Any, deployer: Any, fault: str
 ) -> None:
-    publish(), publish()
-    make_served(store, deployer, 1)
+    given(store, publish, deployer, 2, served=(1,))
     setattr(deployer, fault, {2})
     with pytest.raises(ReturnedError, match="version 1 serves again"):
         make_served(store, deployer, 2)
@@ -100,10 +104,7 @@ def test_what_a_failed_first_version_left_there_does_not_bar_the_next(
 def test_a_service_that_does_not_answer_can_be_rolled_back_and_promoted_over(
     store: Store, publish: Any, deployer: Any
 ) -> None:
-    for _ in range(3):
-        publish()
-    make_served(store, deployer, 1)
-    make_served(store, deployer, 2)
+    given(store, publish, deployer, 3, served=(1, 2))
     deployer.silent = True
     roll_back(store, deployer, None, by="me", reason="it is down")
     assert deployer.live == 1
@@ -112,10 +113,7 @@ def test_a_service_that_does_not_answer_can_be_rolled_back_and_promoted_over(
 
 
 def test_rolled_back_twice_it_stays_back(store: Store, publish: Any, deployer: Any) -> None:
-    for _ in range(3):
-        publish()
-    for version in (1, 2, 3):
-        make_served(store, deployer, version)
+    given(store, publish, deployer, 3, served=(1, 2, 3))
     for version in (None, None, 2):
         deployer.live = None  # the first try was cut off before the service changed
         entry = roll_back(store, deployer, version, by="me", reason="why")
@@ -128,9 +126,7 @@ def test_rolled_back_twice_it_stays_back(store: Store, publish: Any, deployer: A
 def test_an_edit_by_hand_stops_a_rollback_before_the_ledger(
     store: Store, publish: Any, deployer: Any
 ) -> None:
-    publish(), publish()
-    make_served(store, deployer, 1)
-    make_served(store, deployer, 2)
+    given(store, publish, deployer, 2, served=(1, 2))
     deployer.edited = True
     with pytest.raises(LostError, match="edited by hand"):
         roll_back(store, deployer, None, by="me", reason="why")
@@ -138,8 +134,7 @@ def test_an_edit_by_hand_stops_a_rollback_before_the_ledger(
 
 
 def test_a_way_back_that_fails_too_is_said(store: Store, publish: Any, deployer: Any) -> None:
-    publish(), publish()
-    make_served(store, deployer, 1)
+    given(store, publish, deployer, 2, served=(1,))
     deployer.undeployable = {1, 2}
     with pytest.raises(FaultError, match="going back to version 1 failed too"):
         make_served(store, deployer, 2)
@@ -154,8 +149,7 @@ def test_another_decoder_than_the_live_one_is_refused(store: Store, publish: Any
 
 
 def test_a_change_by_hand_is_refused(store: Store, publish: Any, deployer: Any) -> None:
-    publish(), publish()
-    make_served(store, deployer, 1)
+    given(store, publish, deployer, 2, served=(1,))
     deployer.live = 2
     with pytest.raises(LostError, match="by hand"):
         make_served(store, deployer, 2, judged_against=1)
@@ -165,8 +159,7 @@ def test_a_change_by_hand_is_refused(store: Store, publish: Any, deployer: Any) 
 def test_a_promotion_killed_half_way_is_finished_by_another_try(
     store: Store, publish: Any, deployer: Any
 ) -> None:
-    publish(), publish()
-    make_served(store, deployer, 1)
+    given(store, publish, deployer, 2, served=(1,))
     store.ledger.record("promote", 2, by="me", reason="killed after this line", after=1)
     make_served(store, deployer, 2, judged_against=1)
     assert (deployer.live, len(store.ledger.entries())) == (2, 2)
@@ -175,8 +168,6 @@ def test_a_promotion_killed_half_way_is_finished_by_another_try(
 def test_a_broken_version_is_never_promoted(store: Store, publish: Any, deployer: Any) -> None:
     publish()
     graph = next(path for path in store_files(store) if path.endswith("model.onnx"))
-    from pathlib import Path
-
     (Path(store.url) / graph).write_bytes(b"something else")
     with pytest.raises(IntegrityError):
         make_served(store, deployer, 1)
@@ -190,17 +181,13 @@ def store_files(store: Store) -> list[str]:
 def test_rollback_goes_to_what_last_served_not_to_the_number_before(
     store: Store, publish: Any, deployer: Any
 ) -> None:
-    for _ in range(3):
-        publish()
-    make_served(store, deployer, 1)
-    make_served(store, deployer, 3)
+    given(store, publish, deployer, 3, served=(1, 3))
     entry = roll_back(store, deployer, None, by="me", reason="worse")
     assert (entry.action, entry.version, deployer.live) == ("rollback", 1, 1)
 
 
 def test_rollback_needs_a_version_that_served(store: Store, publish: Any, deployer: Any) -> None:
-    publish(), publish()
-    make_served(store, deployer, 1)
+    given(store, publish, deployer, 2, served=(1,))
     with pytest.raises(MistakeError, match="no way back"):
         roll_back(store, deployer, None, by="me", reason="")
     with pytest.raises(MistakeError, match="never served"):
@@ -211,8 +198,7 @@ def test_rollback_needs_a_version_that_served(store: Store, publish: Any, deploy
 def test_a_promotion_that_was_taken_back_never_was_a_champion(
     store: Store, publish: Any, deployer: Any
 ) -> None:
-    publish(), publish()
-    make_served(store, deployer, 1)
+    given(store, publish, deployer, 2, served=(1,))
     deployer.wrong = {2}
     with pytest.raises(ReturnedError):
         make_served(store, deployer, 2)
