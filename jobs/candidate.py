@@ -88,6 +88,7 @@ def train_run(run: Run, dataset: "Dataset", settings: Settings) -> None:
             require_gpu=settings.require_gpu,
         )
         saved = save_run(run.folder, trained, dataset, mlflow_run=tracking.run_id)
+        say("Writing the report: test images, robustness, what the filters see …")
         report = write_report(saved, dataset, trained.network)
         tracking.record_files(report.page)
         tracking.record_files(report.pictures, "pictures")
