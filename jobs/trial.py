@@ -16,6 +16,7 @@ from jobs.errors import Exit, MistakeError
 from jobs.settings import load_settings
 
 _WAIT_SECONDS = 300.0
+_AGAIN_SECONDS = 1.0
 
 
 def make_bucket(name: str, wait_seconds: float = _WAIT_SECONDS) -> bool:
@@ -59,7 +60,7 @@ def await_tracking(uri: str, wait_seconds: float = _WAIT_SECONDS) -> bool:
                 return True
         except httpx.HTTPError:
             pass  # not up yet
-        time.sleep(1)
+        time.sleep(_AGAIN_SECONDS)
     return False
 
 

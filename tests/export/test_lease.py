@@ -3,8 +3,8 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from serving import wait_until
@@ -59,15 +59,61 @@ def test_of_many_at_once_one_gets_it(blobs: Blobs) -> None:
         held[0].release()
 
 
-def test_the_patient_learn_whether_a_holder_lives(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.lease._LOOK_AGAIN_SECONDS", 0.05)
-    held = pytest.raises(LeaseHeldError, match="ann has held")
-    with Lease(blobs, "retrain", holder="ann", seconds=6), held:
-        Lease(blobs, "retrain", holder="bob", patient=True).acquire()
-    Lease(blobs, "other", holder="dead", seconds=1).acquire()
-    following = Lease(blobs, "other", holder="next", patient=True)
-    following.acquire()
-    following.check()
+class Watched(Aged):
+    """Tells when it was read for the second time: by then the patient have begun to wait."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        super().__init__(blobs, 0)
+        self._reads = 0
+        self.waited_on = threading.Event()
+
+    def read(self, key: str) -> Blob:
+        self._reads += 1
+        if self._reads == 2:
+            self.waited_on.set()
+        return super().read(key)
+
+    def grow_old(self, seconds: float) -> None:
+        """From now on what was written is older by so much."""
+        self._seconds = seconds
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blobs], Future[None]]:
+    """Begins to wait for the lease `retrain`, in a thread."""
+    monkeypatch.setattr("export.lease._LOOK_AGAIN_SECONDS", 0.01)
+    return lambda blobs: ThreadPoolExecutor(1).submit(
+        Lease(blobs, "retrain", holder="bob", patient=True).acquire
+    )
+
+
+def test_the_patient_learn_that_a_holder_lives(
+    blobs: Blobs, patient: Callable[[Blobs], Future[None]]
+) -> None:
+    ann, watched = Lease(blobs, "retrain", holder="ann"), Watched(blobs)
+    ann.acquire()
+    waiting = patient(watched)
+    assert watched.waited_on.wait(30)
+    assert not waiting.done()
+    ann.renew()
+    with pytest.raises(LeaseHeldError, match="ann has held"):
+        waiting.result(30)
+    ann.check()
+
+
+def test_the_patient_follow_a_holder_that_died(
+    blobs: Blobs, patient: Callable[[Blobs], Future[None]]
+) -> None:
+    Lease(blobs, "retrain", holder="dead").acquire()
+    watched = Watched(blobs)
+    waiting = patient(watched)
+    assert watched.waited_on.wait(30)
+    assert not waiting.done()
+    watched.grow_old(61)
+    waiting.result(30)
+    state = lease_state(blobs, "retrain")
+    assert state is not None
+    assert state.holder == "bob"
 
 
 def test_a_holder_that_died_is_followed_when_its_time_is_up(blobs: Blobs) -> None:
@@ -90,6 +136,7 @@ def test_a_holder_that_died_is_followed_when_its_time_is_up(blobs: Blobs) -> Non
     assert state.holder == "next"
 
 
+@pytest.mark.slow
 def test_a_killed_process_gives_it_up(place: str, blobs: Blobs) -> None:
     code = (
         "import sys, time\nfrom export.lease import Lease\nfrom export.store import open_store\n"

@@ -104,7 +104,7 @@ async def test_what_waits_is_answered_when_triton_goes(service: Any, failure: An
 
 
 async def test_what_waits_too_long_is_told(start_service: Any, failure: Any) -> None:
-    service = await start_service(triton_seconds=1)
+    service = await start_service(triton_seconds=0.5)
     service.fake.answers.clear()
     held = []
     for calls in range(1, 5):

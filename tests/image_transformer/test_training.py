@@ -42,6 +42,12 @@ async def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     await made.close()
 
 
+@pytest.fixture(autouse=True)
+def asked_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that waits for a training hears of its end at once."""
+    monkeypatch.setattr("image_transformer.training._POLL_SECONDS", 0.01)
+
+
 @pytest.fixture
 async def service(start_service: Any, trainer: LocalTrainer) -> Any:
     return await start_service(trainer=trainer)

@@ -60,7 +60,9 @@ def test_a_refusal_is_a_mistake_and_no_answer_a_fault(
     assert trial.main() == Exit.FAULT
 
 
-def test_mlflow_is_awaited_but_not_forever() -> None:
+def test_mlflow_is_awaited_but_not_forever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "_AGAIN_SECONDS", 0.01)
+
     class Healthy(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -69,7 +71,7 @@ def test_mlflow_is_awaited_but_not_forever() -> None:
         def log_message(self, *_: Any) -> None: ...
 
     with HTTPServer(("127.0.0.1", 0), Healthy) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         assert trial.await_tracking(f"http://127.0.0.1:{server.server_port}", 10)
         server.shutdown()
     assert not trial.await_tracking("http://127.0.0.1:1", 0.01)

@@ -108,7 +108,11 @@ def test_an_mlflow_that_stays_away_costs_one_warning_and_no_wait(
 
 
 def test_an_mlflow_that_never_answers_delays_the_end_no_longer_than_said(
-    easy: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    client: _Client,
+    easy: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     forever = threading.Event()
     monkeypatch.setattr(Tracking, "_connect", lambda _: forever.wait(60))
