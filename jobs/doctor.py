@@ -118,7 +118,7 @@ def _promoted(store: Store) -> str:
 
 
 def _mlflow(settings: Settings) -> str:
-    if settings.mlflow_tracking_uri is None and not (settings.state / "mlflow.db").exists():
+    if settings.mlflow_tracking_uri is None and not settings.local_tracking_db.exists():
         raise _AbsentError(
             f"the first training makes {settings.state / 'mlflow.db'}; or set MLFLOW_TRACKING_URI"
         )

@@ -79,6 +79,8 @@ def record_verdict(settings: Settings, store: Store, verdict: Verdict) -> None:
 
 def follow(settings: Settings, version: int | None) -> None:
     """Point the alias `champion` at a version; at none after a first promotion that was taken back."""
+    if settings.mlflow_tracking_uri is None and not settings.local_tracking_db.exists():
+        return  # no MLflow and no file of its own, so nothing that an alias could name: a pod without either
     with _mlflow(settings, f"the alias {ALIAS!r} is not moved") as client:
         if client is None:
             return

@@ -92,7 +92,12 @@ class Settings(BaseSettings):
     @property
     def tracking_uri(self) -> str:
         """MLflow's address; a local SQLite file unless set."""
-        return self.mlflow_tracking_uri or f"sqlite:///{self.state / 'mlflow.db'}"
+        return self.mlflow_tracking_uri or f"sqlite:///{self.local_tracking_db}"
+
+    @property
+    def local_tracking_db(self) -> Path:
+        """MLflow's own file, where no server is named."""
+        return self.state / "mlflow.db"
 
     @property
     def url(self) -> str:
