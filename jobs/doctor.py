@@ -120,7 +120,7 @@ def _promoted(store: Store) -> str:
 def _mlflow(settings: Settings) -> str:
     if settings.mlflow_tracking_uri is None and not settings.local_tracking_db.exists():
         raise _AbsentError(
-            f"the first training makes {settings.state / 'mlflow.db'}; or set MLFLOW_TRACKING_URI"
+            f"the first training makes {settings.local_tracking_db}; or set MLFLOW_TRACKING_URI"
         )
     for name, value in (("MLFLOW_HTTP_REQUEST_TIMEOUT", "5"), ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")):
         os.environ.setdefault(name, value)
