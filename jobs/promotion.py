@@ -115,6 +115,17 @@ def roll_back(store: Store, deployer: Deployer, version: int | None, *, by: str,
     return entry
 
 
+def resume(store: Store, deployer: Deployer) -> None:
+    """Bring a place that serves nothing to what the ledger says: a first promotion was cut off before it did.
+
+    Raises:
+        ReturnedError: The version failed in service; the ledger says so.
+    """
+    entries = store.ledger.entries()
+    if entries and deployer.served() is None:
+        bring_or_return(store, deployer, entries[-1])
+
+
 def champions(entries: Sequence[Entry]) -> list[int]:
     """The versions that ever served, the oldest first; a promotion that was taken back at once never did."""
     served: list[int] = []

@@ -127,13 +127,15 @@ def retrain(
     """Train, export, publish, judge, promote, verify: all steps in one process."""
     from jobs import retrain as pipeline
     from jobs.deployer import open_deployer
+    from jobs.promotion import resume
 
     settings = load_settings(
         data=data, recipe=recipe, epochs=epochs, batch_size=batch_size, require_gpu=gpu, store=store
     )
     opened = open_store(settings.store_url)
     if unless_promoted and (served := opened.ledger.served()) is not None:
-        say(f"Version {served} is promoted in {opened.url}; there is nothing to do.")
+        say(f"Version {served} is promoted in {opened.url}; there is nothing to train.")
+        resume(opened, open_deployer(settings, opened))
         return
     manifest = pipeline.retrain(
         settings,

@@ -8,7 +8,7 @@ import pytest
 from export.errors import IntegrityError, LostRaceError
 from export.store import Store
 from jobs.errors import FaultError, LostError, MistakeError, RefusedError, ReturnedError
-from jobs.promotion import champions, promote, roll_back
+from jobs.promotion import champions, promote, resume, roll_back
 
 
 def make_served(store: Store, deployer: Any, version: int, **changes: Any) -> Any:
@@ -203,3 +203,17 @@ def test_a_promotion_that_was_taken_back_never_was_a_champion(
     with pytest.raises(ReturnedError):
         make_served(store, deployer, 2)
     assert champions(store.ledger.entries()) == [1]
+
+
+def test_a_first_promotion_that_was_cut_off_before_anything_served_is_resumed(
+    store: Store, publish: Any, deployer: Any
+) -> None:
+    resume(store, deployer)
+    assert deployer.live is None
+    publish(), publish()
+    store.ledger.record("promote", 1, by="me", reason="killed after this line", after=0)
+    resume(store, deployer)
+    assert deployer.live == 1
+    deployer.live = 2  # an edit by hand is for `deploy` to refuse, not for a Job of the next upgrade
+    resume(store, deployer)
+    assert (deployer.live, actions(store)) == (2, [("promote", 1)])
