@@ -76,7 +76,7 @@ class Workflow:
         assert ended["exitCode"] == code, f"{pod} ended with {ended}:\n{log[-3000:]}"
         for line in log.splitlines():
             if line.startswith(_SAVED):
-                name, value = line.removeprefix(_SAVED).split()
+                name, _, value = line.removeprefix(_SAVED).partition(" ")
                 self.values[f"tasks.{task['name']}.outputs.parameters.{name}"] = base64.b64decode(
                     value
                 ).decode()
