@@ -36,7 +36,7 @@ RUN uv build --quiet --wheel --no-build-isolation --python /opt/tools/bin/python
 FROM triton AS triton-ready
 COPY --from=project /opt/app /opt/app
 RUN PYTHONPATH=/opt/app python3 -c 'from pathlib import Path; from triton_server.environment import find_environment; find_environment(Path("/opt/triton")).backends()' \
- && chown -R 1000:1000 /opt/triton/triton-backends
+ && chown -R 1000:1000 /opt/triton/lib/python3.11/site-packages/pytriton/tritonserver/backends-*
 
 FROM ${PYTHON_IMAGE}
 # A name for user 1000, which MLflow asks for; /work takes what a run writes, so the root can be read-only.

@@ -28,9 +28,11 @@ _APIS = {
     "configmaps": "/api/v1",
     "cronjobs": "/apis/batch/v1",
     "deployments": "/apis/apps/v1",
+    "horizontalpodautoscalers": "/apis/autoscaling/v2",
     "inferenceservices": "/apis/serving.kserve.io/v1beta1",
     "jobs": "/apis/batch/v1",
     "pods": "/api/v1",
+    "services": "/api/v1",
 }
 
 

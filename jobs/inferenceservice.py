@@ -82,18 +82,27 @@ class InferenceServiceDeployer:
 
     def rehearse(self, version: int) -> None:
         """See `Deployer.rehearse`: a dry run of the apply."""
-        self._apply(version, dry_run=True)
+        self._apply(self._body(version), dry_run=True)
 
     def preflight(self, version: int) -> None:
         """See `Deployer.preflight`: a Job with the Triton that would serve."""
         preflight_job.run(self._kubernetes, self._template("preflight.yaml"), version)
 
     def deploy(self, version: int) -> None:
-        """See `Deployer.deploy`."""
-        applied = self._apply(version)
+        """See `Deployer.deploy`.
+
+        Transformers in pods of their own are there before the predictors that had them beside themselves go,
+        and go only once the predictors have their own.
+        """
+        body, live = self._body(version), self._read()
         say(f"InferenceService {self._kubernetes.namespace}/{MODEL_NAME}: rolling out version {version} …")
-        uri = applied["spec"]["predictor"]["model"]["storageUri"]
-        Rollout(self._kubernetes, MODEL_NAME, uri).wait(self._settings.rollout_seconds)
+        if live is not None and "transformer" in body["spec"] and "transformer" not in live["spec"]:
+            self._apply(body, dry_run=True)  # a hand edit is refused before anything changes
+            beside = {**body, "spec": {**body["spec"], "predictor": live["spec"]["predictor"]}}
+            self._wait(self._apply(beside))
+        self._wait(self._apply(body))
+        if "transformer" not in body["spec"]:
+            self._remove_transformers()
 
     def verify(self, version: int) -> None:
         """See `Deployer.verify`: known images through the chart's Service."""
@@ -102,6 +111,20 @@ class InferenceServiceDeployer:
         verify_service(self._url, known)
         for file, due in zip(known.files, known.probabilities, strict=True):
             say(f"{file.name}: {CLASSES[int(due.argmax())]}, answered by version {version}")
+
+    def _wait(self, applied: Json) -> None:
+        uri = applied["spec"]["predictor"]["model"]["storageUri"]
+        Rollout(self._kubernetes, MODEL_NAME, uri).wait(self._settings.rollout_seconds)
+
+    def _remove_transformers(self) -> None:
+        """KServe (0.20) leaves running what it made of a component that is no longer asked for."""
+        name = f"{MODEL_NAME}-transformer"
+        for kind in ("horizontalpodautoscalers", "deployments", "services"):
+            try:
+                self._kubernetes.delete(kind, name)
+            except ApiError as error:
+                if error.code != 404:
+                    raise error.explained(f"remove {name}, which no longer has a task") from error
 
     def _read(self) -> Json | None:
         try:
@@ -126,9 +149,12 @@ class InferenceServiceDeployer:
         ]
         return template
 
-    def _apply(self, version: int, *, dry_run: bool = False) -> Json:
+    def _body(self, version: int) -> Json:
         body = self._template("inferenceservice.yaml")
         body["spec"]["predictor"]["model"]["storageUri"] = self._store.uri(version)
+        return body
+
+    def _apply(self, body: Json, *, dry_run: bool = False) -> Json:
         try:
             return self._kubernetes.apply("inferenceservices", body, force=self._force, dry_run=dry_run)
         except ApiError as error:

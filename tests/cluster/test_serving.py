@@ -139,9 +139,11 @@ def test_both_in_one_pod_and_apart_again(serving: Release) -> None:
     assert serving.ask().headers["X-Model-Version"] == "1"
     containers = [part["name"] for part in serving.namespace.pods("transformer")[0]["spec"]["containers"]]
     assert set(containers) == {"kserve-container", "transformer-container"}
+    assert "deployment.apps/cnn-image-transformer" not in serving.namespace.names("deployments")
     answers = under_load(serving, serving.upgrade)
     assert answers.failed == {}
-    assert serving.namespace.pods("predictor")
+    assert len(serving.namespace.pods("predictor")) == 2
+    assert "deployment.apps/cnn-image-transformer" in serving.namespace.names("deployments")
 
 
 def test_autoscaling_adds_a_pod_under_load(serving: Release) -> None:

@@ -19,7 +19,8 @@ TEMPLATE = """\
 apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService
 metadata: {name: cnn-image, namespace: ns}
-spec: {predictor: {model: {runtime: cnn-image-triton}}}
+spec:
+  predictor: {model: {runtime: cnn-image-triton}}
 """
 CONFLICT = {
     "message": "Apply failed with 1 conflict",
@@ -44,6 +45,7 @@ class FakeKubernetes:
         self.service: Any = None
         self.refusal: ApiError | None = None
         self.applied: list[tuple[Any, bool, bool]] = []
+        self.deleted: list[str] = []
         self.configmap: Any = {"metadata": {"uid": "u9"}, "data": {"inferenceservice.yaml": TEMPLATE}}
 
     def get(self, kind: str, name: str) -> Any:
@@ -52,7 +54,7 @@ class FakeKubernetes:
         return self.configmap
 
     def find(self, kind: str, name: str) -> Any:
-        if self.refusal:
+        if self.refusal and self.refusal.code != 409:
             raise self.refusal
         return self.service
 
@@ -61,6 +63,11 @@ class FakeKubernetes:
             raise self.refusal
         self.applied.append((body, force, dry_run))
         return body
+
+    def delete(self, kind: str, name: str) -> None:
+        self.deleted.append(f"{kind}/{name}")
+        if kind == "horizontalpodautoscalers":
+            raise ApiError(404, {"message": "not found"}, "Not Found")
 
 
 class FakeStore:
@@ -96,6 +103,37 @@ def test_template_and_version_make_the_object(
     ]
     assert (force, dry_run) == (False, False)
     assert waited == ["s3://b/store/versions/000012/"]
+
+
+def test_transformers_come_before_the_predictors_that_had_them_go(
+    kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.rollout.Rollout.wait", lambda self, seconds: None)
+    together = {"model": {"storageUri": "s3://b/store/versions/000011/"}, "containers": [{"name": "both"}]}
+    kubernetes.service = {"spec": {"predictor": together}}
+    kubernetes.configmap["data"]["inferenceservice.yaml"] += "  transformer: {minReplicas: 2}\n"
+    deployer(kubernetes).deploy(12)
+    rehearsed, beside, apart = kubernetes.applied
+    assert rehearsed == (apart[0], False, True)
+    assert beside[0]["spec"] == {"predictor": together, "transformer": {"minReplicas": 2}}
+    assert apart[0]["spec"]["predictor"]["model"]["storageUri"] == "s3://b/store/versions/000012/"
+    assert "containers" not in apart[0]["spec"]["predictor"]
+    assert kubernetes.deleted == []
+
+
+def test_transformers_go_once_the_predictors_have_their_own(
+    kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(self: object, seconds: float) -> None:
+        assert kubernetes.deleted == []
+
+    monkeypatch.setattr("jobs.rollout.Rollout.wait", wait)
+    kubernetes.service = {"spec": {"predictor": {}, "transformer": {}}}
+    deployer(kubernetes).deploy(12)
+    assert len(kubernetes.applied) == 1
+    assert set(kubernetes.deleted) == {
+        f"{kind}/cnn-image-transformer" for kind in ("horizontalpodautoscalers", "deployments", "services")
+    }
 
 
 def test_a_hand_edit_is_refused_and_named_before_anything_changes(kubernetes: FakeKubernetes) -> None:
