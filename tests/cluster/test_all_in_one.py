@@ -1,0 +1,95 @@
+"""The image with everything in it, started as `docker run -p 8002:8002 cnn-image` starts it, as a pod."""
+
+import os
+import subprocess
+
+import httpx
+import pytest
+from cluster.kube import CLUSTER, ROOT, Namespace, say, wait_for
+from cluster.release import EXAMPLES
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
+
+IMAGE = os.environ.get("ALL_IN_ONE_IMAGE", "cnn-image:0.1.0")
+POD = f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: cnn-image, labels: {{app: all-in-one}}}}
+spec:
+  restartPolicy: Never
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  securityContext: {{runAsNonRoot: true, seccompProfile: {{type: RuntimeDefault}}}}
+  containers:
+    - name: cnn-image
+      image: {IMAGE}
+      imagePullPolicy: IfNotPresent
+      env: [{{name: CIFAR10_DIR, value: sample}}, {{name: EPOCHS, value: "1"}}]
+      resources: {{requests: {{cpu: 300m, memory: 1Gi}}, limits: {{memory: 4Gi}}}}
+      securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: all-in-one}}
+spec:
+  type: NodePort
+  selector: {{app: all-in-one}}
+  ports: [{{port: 8002, targetPort: 8002}}]
+"""
+
+
+@pytest.fixture(scope="module")
+def url(namespace: Namespace) -> str:
+    """Where it answers, once it has trained."""
+    if CLUSTER.exists() and os.environ.get("IMAGES") != "loaded":
+        environment = {**os.environ, "BUILD_COMMAND": f"{CLUSTER} image"}
+        subprocess.run([ROOT / "images" / "build", "all-in-one"], env=environment, check=True)
+    namespace.kubectl("apply", "-f", "-", stdin=POD)
+    port = namespace.get("service", "all-in-one")["spec"]["ports"][0]["nodePort"]
+    found = f"http://127.0.0.1:{port}"
+
+    def healthy() -> bool:
+        phase = namespace.get("pod", "cnn-image")["status"]["phase"]
+        assert phase in ("Pending", "Running"), namespace.kubectl("logs", "cnn-image")[-3000:]
+        try:
+            return httpx.get(f"{found}/health", timeout=5).is_success
+        except httpx.TransportError:
+            return False
+
+    say("training in one container")
+    wait_for(healthy, "its first version", 900)
+    say("it serves")
+    return found
+
+
+def test_it_has_trained_and_answers(namespace: Namespace, url: str) -> None:
+    image = EXAMPLES / "dog.jpg"
+    answer = httpx.post(f"{url}/predict", files={"file": (image.name, image.read_bytes())}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert list(body) == ["class_id", "class_name", "confidence", "probabilities", "filters_applied"]
+    assert answer.headers["X-Model-Version"] == "1"
+    log = namespace.kubectl("logs", "cnn-image")
+    assert "Version 1 is served on http://localhost:8002" in log
+    # The answers that are due come from the version's own graph, run beside the service.
+    said = namespace.kubectl("exec", "cnn-image", "--", "cnn-image", "history")
+    assert "promote" in said, said
+    namespace.kubectl("exec", "cnn-image", "--", "cnn-image", "verify")
+
+
+def test_it_runs_as_user_1000(namespace: Namespace, url: str) -> None:
+    assert namespace.kubectl("exec", "cnn-image", "--", "id", "-u").strip() == "1000"
+
+
+def test_it_ends_when_told_to(namespace: Namespace, url: str) -> None:
+    namespace.kubectl("exec", "cnn-image", "--", "python", "-c", "import os; os.kill(1, 15)")
+    wait_for(lambda: "terminated" in _state(namespace), "its end", 60)
+    ended = _state(namespace)["terminated"]
+    assert ended["exitCode"] in (0, 143), (ended, namespace.kubectl("logs", "cnn-image", "--tail=20"))
+
+
+def _state(namespace: Namespace) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = namespace.get("pod", "cnn-image")["status"]["containerStatuses"][0][
+        "state"
+    ]
+    return found
