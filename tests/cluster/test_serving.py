@@ -208,8 +208,8 @@ def test_serving_goes_on_without_minio(serving: Release) -> None:
 
 
 def test_autoscaling_takes_the_pod_away_again(serving: Release) -> None:
-    # The tests between gave the HPA some of the five minutes for which it keeps what was needed once: the default
-    # of Kubernetes, which KServe 0.20 does not let an InferenceService change.
+    # The tests between gave the HPA some of the five minutes for which it keeps what was needed once: that is
+    # the default of Kubernetes, which KServe 0.20 does not let an InferenceService change.
     answers = under_load(
         serving,
         lambda: wait_for(lambda: len(serving.namespace.pods("predictor")) == 1, "going down to one pod", 420),
