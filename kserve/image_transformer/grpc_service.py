@@ -1,7 +1,5 @@
 """v2 over gRPC: kserve's service with our model behind it."""
 
-import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
@@ -21,8 +19,6 @@ from image_transformer.observe import Observer
 from image_transformer.request import request_id
 from image_transformer.tensors import Images, Probabilities
 from model.contract import CLASSES, INPUT_NAME, OUTPUT_NAME
-
-log = logging.getLogger(__name__)
 
 
 def parse_request(request: pb.ModelInferRequest, max_images: int) -> Images:
@@ -154,34 +150,6 @@ class UndecodableInterceptor(aio.ServerInterceptor):  # type: ignore[misc] # grp
             _refuse(context, error, identity)
 
         return unary_unary_rpc_method_handler(answer, read, method.response_serializer)
-
-
-async def keep_serving(
-    server: aio.Server, make: Callable[[], aio.Server], stop: asyncio.Event, grace: float
-) -> None:
-    """Serves until `stop` is set, and then until calls under way are answered.
-
-    A call whose path is no UTF-8 ends grpcio's asyncio server (seen with 1.85.1, whose main loop decodes it):
-    another one takes its place at once.
-
-    Args:
-        server: The first one, started.
-        make: Makes another one.
-        stop: Set when it is time to end.
-        grace: Seconds for calls under way.
-    """
-    stopped = asyncio.create_task(stop.wait())
-    while True:
-        ended = asyncio.create_task(server.wait_for_termination())
-        await asyncio.wait((stopped, ended), return_when=asyncio.FIRST_COMPLETED)
-        if stop.is_set():
-            await server.stop(grace)
-        await asyncio.gather(ended, return_exceptions=True)
-        if stop.is_set():
-            return
-        log.warning("the gRPC server ended by itself; another one takes its place")
-        server = make()
-        await server.start()
 
 
 def _no_repository() -> ServiceError:

@@ -13,14 +13,14 @@ from typing import Final
 
 import uvicorn
 import uvloop
-from grpc import aio
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc
 from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.rest.server import RESTServer
 from prometheus_client import REGISTRY
 
 from image_transformer.cluster_training import ClusterTrainer
-from image_transformer.grpc_service import ImageServicer, UndecodableInterceptor, keep_serving
+from image_transformer.grpc_server import GrpcServer
+from image_transformer.grpc_service import ImageServicer, UndecodableInterceptor
 from image_transformer.http_protocol import close_slow, guarded
 from image_transformer.inference import Inference
 from image_transformer.kserve_app import use_our_errors
@@ -97,12 +97,10 @@ class ImageServer(model_server.ModelServer):
             asyncio.create_task(triton.watch(settings.health_seconds)),
             asyncio.create_task(close_slow(http.server_state.connections)),
         ]
-        first = self._grpc(inference, observer)
-        await first.start()
-        grpc = asyncio.create_task(
-            keep_serving(first, lambda: self._grpc(inference, observer), stop, settings.grace_seconds)
-        )
-        grpc.add_done_callback(lambda _: stop.set())  # one that cannot go on ends the process
+        grpc = self._grpc(inference, observer)
+        await grpc.start()
+        ended = asyncio.create_task(grpc.wait_for_termination())
+        ended.add_done_callback(lambda _: stop.set())  # a server that cannot go on ends the process
         serving = asyncio.create_task(http.serve(sockets=[listener]))
         # What is imported by now stays for good: the collector need not look through it again and again.
         gc.collect()
@@ -114,7 +112,7 @@ class ImageServer(model_server.ModelServer):
         http.should_exit = True
         if trainer is not None:  # who waits for a training hears of its end
             await trainer.close()
-        await asyncio.gather(serving, grpc)
+        await asyncio.gather(serving, grpc.stop(settings.grace_seconds), ended)
         for watch in watches:
             watch.cancel()
         inference.close()
@@ -136,9 +134,9 @@ class ImageServer(model_server.ModelServer):
         rest.config.proxy_headers = False  # nobody asks for the client's address
         return _HttpServer(rest.config)
 
-    def _grpc(self, inference: Inference, observer: Observer) -> aio.Server:
+    def _grpc(self, inference: Inference, observer: Observer) -> GrpcServer:
         settings = self._settings
-        server = aio.server(
+        server = GrpcServer(
             interceptors=(ExceptionToStatusInterceptor(), UndecodableInterceptor(observer)),
             options=(
                 ("grpc.max_receive_message_length", settings.max_body_bytes),

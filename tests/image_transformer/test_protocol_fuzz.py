@@ -11,7 +11,6 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 import grpc
@@ -249,11 +248,7 @@ async def test_http2_frames(target: RunningTransformer, jpegs: list[bytes]) -> N
 
     async def converse(rng: random.Random) -> None:
         said = http2(rng, requests) if rng.random() < 0.9 else rng.randbytes(rng.randrange(2000))
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", target.grpc_port)
-        except OSError:  # another server just takes the place of one that had enough
-            await asyncio.sleep(0.01)
-            return
+        _, writer = await asyncio.open_connection("127.0.0.1", target.grpc_port)
         with contextlib.suppress(OSError):
             writer.write(said)
             await writer.drain()
@@ -265,29 +260,50 @@ async def test_http2_frames(target: RunningTransformer, jpegs: list[bytes]) -> N
         assert await channel.unary_unary(SERVICE + "ModelInfer")(requests[0], timeout=10, wait_for_ready=True)
 
 
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"")
+
+
+def call(path: bytes) -> bytes:
+    """The head of a gRPC call, the first on its connection."""
+    head = fields(
+        (b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"x"),
+        (b"te", b"trailers"), (b"content-type", b"application/grpc"),
+    )  # fmt: skip
+    return PREFACE + frame(1, 4, 1, head)
+
+
 async def test_a_path_that_is_no_text_does_not_end_grpc(
     target: RunningTransformer, jpegs: list[bytes]
 ) -> None:
-    """It ends grpcio's server; ours is there again before a client's first attempt to reconnect."""
-    head = fields(
-        (b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/\xff"), (b":authority", b"x"),
-        (b"te", b"trailers"), (b"content-type", b"application/grpc"),
-    )  # fmt: skip
-    said = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 4, 1, head)
+    """It ends grpcio's own server, and after some hundred of them the process."""
     (good, *_) = messages(jpegs[0])
-
-    def replaced(times: int) -> bool:
-        return target.log.read_bytes().count(b"the gRPC server ended by itself") == times
-
-    for times in range(1, 4):
-        with socket.create_connection(("127.0.0.1", target.grpc_port), timeout=10) as connection:
-            connection.sendall(said)
-            wait_until(partial(replaced, times), "another server")
-        async with aio.insecure_channel(f"127.0.0.1:{target.grpc_port}") as channel:
-            infer = channel.unary_unary(SERVICE + "ModelInfer")
-            assert await infer(good, timeout=20, wait_for_ready=True)
-    async with httpx.AsyncClient() as client:
-        assert (await client.get(target.url + "/health")).status_code == 200
+    message = frame(0, 1, 1, b"\0" + struct.pack(">I", len(good)) + good)
+    address = ("127.0.0.1", target.grpc_port)
+    async with aio.insecure_channel(f"127.0.0.1:{target.grpc_port}") as channel:
+        infer = channel.unary_unary(SERVICE + "ModelInfer")
+        with contextlib.ExitStack() as held:
+            half = held.enter_context(socket.create_connection(address, timeout=20))
+            half.sendall(call(SERVICE.encode() + b"ModelInfer") + message[:-100])
+            for _ in range(600):
+                bad = held.enter_context(socket.create_connection(address, timeout=20))
+                bad.sendall(call(b"/\xff"))
+                heard = b""
+                while b"Method not found!" not in heard:
+                    heard += (chunk := bad.recv(4096))
+                    assert chunk, heard
+            assert await infer(good, timeout=20)
+            half.sendall(message[-100:])
+            heard = b""
+            while b"probs" not in heard:
+                heard += (chunk := half.recv(65536))
+                assert chunk, heard
+        assert await infer(good, timeout=20)
+        with pytest.raises(aio.AioRpcError) as raised:
+            await channel.unary_unary("/other.Service/Nothing")(b"", timeout=20)
+        assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert b'"level":"error"' not in target.log.read_bytes()
+    target.process.terminate()
+    assert target.process.wait(30) == 0
 
 
 async def test_grpc_messages(target: RunningTransformer, jpegs: list[bytes]) -> None:
