@@ -15,6 +15,7 @@ from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from image_transformer.codec_v2 import check_output, check_shape, from_raw, invalid
 from image_transformer.errors import ServiceError
 from image_transformer.inference import Inference
+from image_transformer.message_size import MOST, is_modest
 from image_transformer.observe import Observer
 from image_transformer.request import request_id
 from image_transformer.tensors import Images, Probabilities
@@ -120,8 +121,11 @@ class ImageServicer(InferenceServicer):
             _refuse(context, error, "")
 
 
-class UndecodableInterceptor(aio.ServerInterceptor):  # type: ignore[misc] # grpc has no types
-    """Refuses bytes that are no message of the method's; grpc itself calls that a fault of the server."""
+class MessageInterceptor(aio.ServerInterceptor):  # type: ignore[misc] # grpc has no types
+    """Refuses bytes that are no message of the method's, or would become a far larger one.
+
+    grpc itself calls the first a fault of the server, and parses the second.
+    """
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
@@ -129,22 +133,28 @@ class UndecodableInterceptor(aio.ServerInterceptor):  # type: ignore[misc] # grp
     async def intercept_service(
         self, continuation: Callable[[HandlerCallDetails], Awaitable[Any]], handler_call_details: Any
     ) -> Any:
-        """Wraps a method; its request is None where it could not be read."""
+        """Wraps a method; its request is a ServiceError where it is not read."""
         method = await continuation(handler_call_details)
         if method is None or method.unary_unary is None:
             return method
 
+        infer = handler_call_details.method.endswith("/ModelInfer")
+
         def read(message: bytes) -> Any:
+            if not is_modest(message, infer=infer):
+                return ServiceError(
+                    "too_many_bytes",
+                    f"The message has over {MOST:,} bytes beside raw tensors and encoded images; send less.",
+                )
             try:
                 return method.request_deserializer(message)
             except DecodeError:
-                return None
+                return invalid("The message is not the method's protobuf message; send one.")
 
         async def answer(request: Any, context: Any) -> Any:
-            if request is not None:
+            if not isinstance(request, ServiceError):
                 return await method.unary_unary(request, context)
-            identity = request_id(None)
-            error = invalid("The message is not the method's protobuf message; send one.")
+            identity, error = request_id(None), request
             with self._observer.request("grpc", identity) as observation:
                 observation.failed(error)
             _refuse(context, error, identity)

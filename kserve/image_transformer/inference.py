@@ -136,5 +136,5 @@ class Inference:
         if asked is not None and served is not None and asked != served:
             raise ServiceError(
                 "unknown_version",
-                f"Version {asked} is not served; version {served} is. Ask for it, or for none.",
+                f"Version {asked[:40]!r} is not served; version {served} is. Ask for it, or for none.",
             )

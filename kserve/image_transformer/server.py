@@ -20,7 +20,7 @@ from prometheus_client import REGISTRY
 
 from image_transformer.cluster_training import ClusterTrainer
 from image_transformer.grpc_server import GrpcServer
-from image_transformer.grpc_service import ImageServicer, UndecodableInterceptor
+from image_transformer.grpc_service import ImageServicer, MessageInterceptor
 from image_transformer.http_protocol import close_slow, guarded
 from image_transformer.inference import Inference
 from image_transformer.kserve_app import use_our_errors
@@ -137,7 +137,7 @@ class ImageServer(model_server.ModelServer):
     def _grpc(self, inference: Inference, observer: Observer) -> GrpcServer:
         settings = self._settings
         server = GrpcServer(
-            interceptors=(ExceptionToStatusInterceptor(), UndecodableInterceptor(observer)),
+            interceptors=(ExceptionToStatusInterceptor(), MessageInterceptor(observer)),
             options=(
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.so_reuseport", 0),
