@@ -12,7 +12,7 @@ from cluster.volumes import seed_data
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
-# The sample in place of CIFAR-10, two epochs and a floor that they reach; a commit, which a changed tree has not.
+# The sample in place of CIFAR-10, two epochs and a floor that they reach; a commit, which a dirty tree lacks.
 VALUES = """
 training:
   data: {volumeClaim: cifar10, path: cifar10.tar.xz}
