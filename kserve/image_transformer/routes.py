@@ -226,7 +226,18 @@ async def _apart(body: bytes, parse: Callable[P, T], *args: P.args, **kwargs: P.
     """Takes a body apart, in a thread when it is large."""
     if len(body) < _LARGE_BODY:
         return parse(*args, **kwargs)
-    return await asyncio.to_thread(parse, *args, **kwargs)
+
+    def attempt() -> T | ServiceError:
+        try:
+            return parse(*args, **kwargs)
+        except ServiceError as error:  # its frames hold all that was parsed, until the collector comes
+            error.__context__ = None
+            return error.with_traceback(None)
+
+    result = await asyncio.to_thread(attempt)
+    if isinstance(result, ServiceError):
+        raise result
+    return result
 
 
 def _json(content: object) -> Response:

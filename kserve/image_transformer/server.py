@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Final
 
@@ -36,6 +37,7 @@ from kserve import model_server
 
 # A compressed message could grow to any size before its length is looked at.
 _UNCOMPRESSED: Final = 1 << 0
+_BODY_THREADS: Final = 2
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +83,8 @@ class ImageServer(model_server.ModelServer):
 
     async def _run(self, listener: socket.socket) -> None:
         settings = self._settings
+        # Large bodies are taken apart here: by as many threads as there is memory for, not cores on the node.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_BODY_THREADS, "body"))
         metrics = Metrics()
         REGISTRY.register(metrics)
         observer = Observer(metrics, log_all=settings.log_requests)

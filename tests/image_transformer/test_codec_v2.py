@@ -7,7 +7,7 @@ import numpy as np
 import orjson
 import pytest
 
-from image_transformer.codec_v2 import InferRequest, answer, from_raw, parse_request
+from image_transformer.codec_v2 import InferRequest, answer, from_raw, parse_json, parse_request
 from image_transformer.tensors import Images, Probabilities
 
 JPEG = b"\xff\xd8not decoded here"
@@ -243,3 +243,33 @@ def test_an_answer_in_binary_follows_its_json() -> None:
     content = orjson.loads(body[:length])
     assert "id" not in content
     assert content["outputs"][0]["parameters"] == {"binary_data_size": 20}
+
+
+JSON_BOMBS = {
+    "numbers": b'{"inputs": [' + b"1.5," * 1_000_001 + b"1]}",
+    "lists": b'{"inputs": [' + b"[]," * 300_000 + b"1]}",
+    "objects": b'{"inputs": [' + b"{}," * 10_001 + b"1]}",
+    "texts": b'{"inputs": [' + b'"",' * 20_001 + b"1]}",
+    "a wide letter": b'{"inputs": "' + b"a" * 1_000_000 + "\u0100".encode() + b'"}',
+    "an escaped wide letter": b'{"inputs": "' + b"a" * 1_000_000 + b'\\u0100"}',
+}
+
+
+@pytest.mark.parametrize("name", JSON_BOMBS)
+def test_json_that_would_grow_is_refused_before_it_is_read(
+    name: str, failure: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orjson, "loads", lambda _: pytest.fail("it was read"))
+    with failure("too_many_bytes"):
+        parse_json(JSON_BOMBS[name])
+
+
+def test_the_most_pixels_in_rows_and_texts_with_escapes_are_read() -> None:
+    tensor = {"name": "image", "datatype": "UINT8", "shape": [256, 32, 32, 3]}
+    pixels = np.full((256, 32, 32, 3), 255, np.uint8)
+    body = orjson.dumps({"inputs": [{**tensor, "data": pixels}]}, option=orjson.OPT_SERIALIZE_NUMPY)
+    images = parse_request(body, None, None, 256).images
+    assert images.pixels is not None
+    assert (images.pixels == pixels).all()
+    padded = b'{"instances": "' + b"\\/" * 600_000 + "é".encode() + b'\\u003d"}'  # as Gson and PHP write it
+    assert parse_json(padded)["instances"] == "/" * 600_000 + "é="

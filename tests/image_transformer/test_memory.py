@@ -50,3 +50,23 @@ def test_four_of_the_largest_at_once(
     assert peak is not None
     assert int(peak[1]) // 1024 < MEGABYTES
     transformer.stop()
+
+
+def test_json_that_is_much_larger_when_read(
+    start_transformer: StartTransformer, small_triton: RunningTriton
+) -> None:
+    """As many at once as may be held: 371 MiB were measured, and 2,294 without limits on its parts."""
+    transformer = start_transformer(small_triton.address)
+    body = b'{"inputs":[' + b"1.5," * 990_000 + b"1]}"
+
+    def ask(_: int) -> int:
+        headers = {"content-type": "application/json"}
+        url = transformer.url + "/v2/models/cnn-image/infer"
+        return httpx.post(url, content=body, headers=headers, timeout=300).status_code
+
+    with ThreadPoolExecutor(15) as threads:
+        assert set(threads.map(ask, range(30))) <= {422, 429}
+    peak = PEAK.search(Path(f"/proc/{transformer.process.pid}/status").read_text())
+    assert peak is not None
+    assert int(peak[1]) // 1024 < 600
+    transformer.stop()
