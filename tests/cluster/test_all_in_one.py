@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from typing import Any
 
 import httpx
 import pytest
@@ -16,10 +17,9 @@ apiVersion: v1
 kind: Pod
 metadata: {{name: cnn-image, labels: {{app: all-in-one}}}}
 spec:
-  restartPolicy: Never
   automountServiceAccountToken: false
   enableServiceLinks: false
-  securityContext: {{runAsNonRoot: true, seccompProfile: {{type: RuntimeDefault}}}}
+  securityContext: {{runAsNonRoot: true, fsGroup: 1000, seccompProfile: {{type: RuntimeDefault}}}}
   containers:
     - name: cnn-image
       image: {IMAGE}
@@ -27,6 +27,8 @@ spec:
       env: [{{name: CIFAR10_DIR, value: sample}}, {{name: EPOCHS, value: "1"}}]
       resources: {{requests: {{cpu: 300m, memory: 1Gi}}, limits: {{memory: 4Gi}}}}
       securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}
+      volumeMounts: [{{name: work, mountPath: /work}}]
+  volumes: [{{name: work, emptyDir: {{}}}}]
 ---
 apiVersion: v1
 kind: Service
@@ -48,18 +50,28 @@ def url(namespace: Namespace) -> str:
     port = namespace.get("service", "all-in-one")["spec"]["ports"][0]["nodePort"]
     found = f"http://127.0.0.1:{port}"
 
-    def healthy() -> bool:
-        phase = namespace.get("pod", "cnn-image")["status"]["phase"]
-        assert phase in ("Pending", "Running"), namespace.kubectl("logs", "cnn-image")[-3000:]
-        try:
-            return httpx.get(f"{found}/health", timeout=5).is_success
-        except httpx.TransportError:
-            return False
-
     say("training in one container")
-    wait_for(healthy, "its first version", 900)
+    wait_for(lambda: healthy(namespace, found), "its first version", 900)
     say("it serves")
     return found
+
+
+def container(namespace: Namespace) -> dict[str, Any]:
+    """The container's status."""
+    status: dict[str, Any] = namespace.get("pod", "cnn-image")["status"]["containerStatuses"][0]
+    return status
+
+
+def healthy(namespace: Namespace, url: str, restarts: int = 0) -> bool:
+    """Whether it answers, after so many starts and no more."""
+    if pod := namespace.get("pod", "cnn-image")["status"].get("containerStatuses"):
+        assert pod[0]["restartCount"] <= restarts, namespace.kubectl("logs", "cnn-image", "--previous")[
+            -3000:
+        ]
+    try:
+        return httpx.get(f"{url}/health", timeout=5).is_success
+    except httpx.TransportError:
+        return False
 
 
 def test_it_has_trained_and_answers(namespace: Namespace, url: str) -> None:
@@ -81,15 +93,12 @@ def test_it_runs_as_user_1000(namespace: Namespace, url: str) -> None:
     assert namespace.kubectl("exec", "cnn-image", "--", "id", "-u").strip() == "1000"
 
 
-def test_it_ends_when_told_to(namespace: Namespace, url: str) -> None:
+def test_it_ends_when_told_to_and_serves_what_it_has_when_started_again(
+    namespace: Namespace, url: str
+) -> None:
     namespace.kubectl("exec", "cnn-image", "--", "python", "-c", "import os; os.kill(1, 15)")
-    wait_for(lambda: "terminated" in _state(namespace), "its end", 60)
-    ended = _state(namespace)["terminated"]
-    assert ended["exitCode"] in (0, 143), (ended, namespace.kubectl("logs", "cnn-image", "--tail=20"))
-
-
-def _state(namespace: Namespace) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = namespace.get("pod", "cnn-image")["status"]["containerStatuses"][0][
-        "state"
-    ]
-    return found
+    wait_for(lambda: container(namespace)["restartCount"] == 1, "its end", 60)
+    ended = container(namespace)["lastState"]["terminated"]
+    assert ended["exitCode"] in (0, 143), namespace.kubectl("logs", "cnn-image", "--previous")[-3000:]
+    wait_for(lambda: healthy(namespace, url, restarts=1), "its second start", 120)
+    assert "Serving version 1, promoted earlier" in namespace.kubectl("logs", "cnn-image")
