@@ -26,7 +26,7 @@ __all__ = ["BEST", "QUICK", "RECIPES", "Observer", "Recipe", "TrainedModel", "Tr
 
 QUICK: Final = Recipe(
     name="quick",
-    epochs=10,
+    epochs=14,
     batch_size=128,
     learning_rate=4e-3,
     warmup=0.1,
