@@ -135,7 +135,8 @@ def retrain(
     opened = open_store(settings.store_url)
     if unless_promoted and (served := opened.ledger.served()) is not None:
         say(f"Version {served} is promoted in {opened.url}; there is nothing to train.")
-        resume(opened, open_deployer(settings, opened))
+        if promote:
+            resume(opened, open_deployer(settings, opened))
         return
     manifest = pipeline.retrain(
         settings,

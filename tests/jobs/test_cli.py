@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from export.blobs import FolderBlobs
 from export.errors import (
     AbsentError,
     CredentialsError,
@@ -205,3 +206,18 @@ def test_hold_keeps_a_retrain_away_until_it_is_ended(
         holder.terminate()
     assert holder.wait(10) == Exit.TERMINATED
     assert lease_state(store.blobs, "retrain") is None
+
+
+@pytest.mark.parametrize(("flag", "resumed"), [("--promote", 1), ("--no-promote", 0)])
+def test_a_first_promotion_is_resumed_but_not_where_nothing_is_to_be_served(
+    flag: str, resumed: int, home: Path, publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(FolderBlobs(home / "store"))
+    publish()
+    store.ledger.record("promote", 1, by="me", reason="why", after=0)
+    calls: list[object] = []
+    monkeypatch.setattr("jobs.promotion.resume", lambda *places: calls.append(places))
+    result = run("retrain", "--unless-promoted", flag, "--store", str(home / "store"))
+    assert result.exit_code == 0, result.output
+    assert "Version 1 is promoted" in result.stderr
+    assert len(calls) == resumed
