@@ -6,7 +6,7 @@ AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_CA_BUNDLE, profiles, a service account's 
 
 import contextlib
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -26,7 +26,7 @@ from export.errors import (
     TlsError,
     UnreachableError,
 )
-from model.s3_client import again, connect, whole_answer
+from model.s3_client import again, connect, list_sizes, whole_answer
 from model.s3_errors import FAULTS, CutShortError, Kind, code_of, explain
 
 # Marks each write, so that a writer knows its own object again when the answer to its write was lost.
@@ -98,7 +98,7 @@ class S3Blobs:
     def list(self, prefix: str) -> list[str]:
         """See `export.blobs.Blobs.list`."""
         with self._explained(prefix):
-            keys = self._list(f"{self._prefix}{prefix}")
+            keys = list_sizes(self._client, self._bucket, f"{self._prefix}{prefix}")
         return sorted(key.removeprefix(self._prefix) for key in keys)
 
     def delete(self, key: str) -> None:
@@ -108,22 +108,6 @@ class S3Blobs:
 
     def _key(self, key: str) -> str:
         return self._prefix + check_key(key)
-
-    @again
-    def _list(self, full_prefix: str) -> Sequence[str]:
-        keys = []
-        with whole_answer():
-            pages = list(
-                self._client.get_paginator("list_objects_v2").paginate(
-                    Bucket=self._bucket, Prefix=full_prefix
-                )
-            )
-        for page in pages:
-            # Without this, an answer that lost its body would look like an empty store.
-            if "IsTruncated" not in page:
-                raise CutShortError
-            keys += [item["Key"] for item in page.get("Contents", [])]
-        return keys
 
     @again
     def _read(self, full_key: str) -> tuple[Blob, str]:

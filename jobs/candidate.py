@@ -17,6 +17,7 @@ from jobs.verdict import last_verdict
 
 if TYPE_CHECKING:
     from model.data import Dataset
+    from model.recipe import Recipe
 
 PARITY_IMAGES = 1024
 """Held-out images that the exported graph is compared with the trained model on."""
@@ -49,13 +50,12 @@ def made_before(request: Request, dataset: "Dataset", store: Store) -> int | Non
     None also where the code is not known for certain: no commit, or changes that are in none.
     """
     from model.runs import code_commit
-    from model.train import RECIPES
 
     commit = code_commit()
     if commit is None or commit.endswith("-dirty"):
         return None
-    recipe = RECIPES[request.recipe].override(epochs=request.epochs, batch_size=request.batch_size)
-    wanted = (commit, dataset.digest, asdict(recipe.fitted(len(dataset.train))), request.seed, "float32")
+    recipe = _recipe(request).fitted(len(dataset.train))
+    wanted = (commit, dataset.digest, asdict(recipe), request.seed, "float32")
     for manifest in reversed(store.versions()):
         found = (manifest.commit, manifest.data.digest, manifest.recipe, manifest.seed, manifest.precision)
         if found == wanted and last_verdict(store, manifest.version) is not None:
@@ -73,10 +73,10 @@ def train_run(run: Run, dataset: "Dataset", settings: Settings) -> None:
     from model.report import write_report
     from model.runs import save_run
     from model.tracking import Tracking
-    from model.train import RECIPES, train
+    from model.train import train
 
     request = run.request()
-    recipe = RECIPES[request.recipe].override(epochs=request.epochs, batch_size=request.batch_size)
+    recipe = _recipe(request)
     tracking = Tracking(run.folder, settings.mlflow_tracking_uri, var=settings.state)
     with run.held():
         trained = train(
@@ -165,6 +165,13 @@ def publish_run(run: Run, store: Store) -> Manifest:
         store.attach(manifest.version, "report.html", report.read_bytes())
     say(f"Published as version {manifest.version} in {store.url}.")
     return manifest
+
+
+def _recipe(request: Request) -> "Recipe":
+    """The recipe that was asked for."""
+    from model.train import RECIPES
+
+    return RECIPES[request.recipe].override(epochs=request.epochs, batch_size=request.batch_size)
 
 
 def _lineage(path: Path) -> Lineage:

@@ -74,3 +74,18 @@ def connect() -> Any:
 
 def _without_expect(params: dict[str, Any], **_: object) -> None:
     params["headers"].pop("Expect", None)
+
+
+@again
+def list_sizes(client: Any, bucket: str, prefix: str) -> dict[str, int]:
+    """Lists the objects whose keys begin with a prefix: their sizes by key, in the keys' order.
+
+    Raises:
+        One of `model.s3_errors.FAULTS`: There is no whole answer.
+    """
+    with whole_answer():
+        pages = list(client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix))
+    # Without this, an answer that lost its body would look like an empty bucket.
+    if not all("IsTruncated" in page for page in pages):
+        raise CutShortError
+    return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", ())}

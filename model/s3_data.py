@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from model.cifar10 import BATCH_FILES, BATCHES_FOLDER, DataError
-from model.s3_client import again, connect, whole_answer
+from model.s3_client import again, connect, list_sizes, whole_answer
 from model.s3_errors import FAULTS, CutShortError, explain
 
 _BLOCK_BYTES: Final = 1 << 20
@@ -31,7 +31,7 @@ def fetch(address: str, folder: Path) -> Path:
     try:
         s3 = connect()
         endpoint = str(s3.meta.endpoint_url)
-        sizes = _list(s3, bucket, key)
+        sizes = list_sizes(s3, bucket, key)
         files = _archive_or_batches(sizes, key)
         for wanted in files:
             _download(s3, bucket, wanted, sizes[wanted], folder / Path(wanted).name)
@@ -58,16 +58,6 @@ def _archive_or_batches(keys: Collection[str], key: str) -> list[str]:
         if all(batch in keys for batch in batches):
             return batches
     return []
-
-
-@again
-def _list(s3: Any, bucket: str, prefix: str) -> dict[str, int]:
-    """Sizes by key."""
-    with whole_answer():
-        pages = list(s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix))
-    if not all("IsTruncated" in page for page in pages):  # an answer that lost its body looks empty
-        raise CutShortError
-    return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", ())}
 
 
 @again
