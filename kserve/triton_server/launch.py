@@ -2,17 +2,16 @@
 
 import ctypes
 import os
-import re
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NoReturn
 
+from triton_server import leftovers
 from triton_server.environment import TritonEnvironment
 from triton_server.settings import Settings
 
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Triton's Python backend keeps its tensors
-_PREFIX = "cnn-image-triton"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -39,7 +38,7 @@ def command(settings: Settings, environment: TritonEnvironment, pid: int) -> lis
         "--disable-auto-complete-config",
         "--exit-timeout-secs=10",
         f"--log-verbose={settings.log_verbose}",
-        f"--backend-config=python,shm-region-prefix-name={_PREFIX}-{pid}-",
+        f"--backend-config=python,shm-region-prefix-name={leftovers.region_prefix(pid)}",
         # Two instances whose stubs take longer than the default 30 s, as on a busy machine, end this Triton
         # with a segmentation fault in place of an error.
         "--backend-config=python,stub-timeout-seconds=300",
@@ -62,23 +61,19 @@ def process_environment(environment: TritonEnvironment, base: Mapping[str, str])
     return kept
 
 
-def sweep_shared_memory(folder: Path = _SHARED_MEMORY) -> None:
-    """Removes shared memory that embedded Tritons left which were killed outright."""
-    for region in folder.glob(f"{_PREFIX}-*"):
-        owner = re.match(rf"{_PREFIX}-(\d+)-", region.name)
-        if owner and not Path("/proc", owner[1]).exists():
-            region.unlink(missing_ok=True)
-
-
 def run(settings: Settings, environment: TritonEnvironment) -> NoReturn:
     """Becomes the server: this process is replaced, so signals reach it, and it ends with its parent."""
-    sweep_shared_memory()
+    leftovers.sweep_shared_memory()
     parent = os.getppid()
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
         raise OSError(ctypes.get_errno(), "cannot tie Triton to the process that starts it")
     if os.getppid() != parent:  # it ended before the tie was there
         raise SystemExit(1)
     line = command(settings, environment, os.getpid())
+    # A session of its own: what ends the server's group must not end what clears up after it.
+    watcher = [sys.executable, "-I", "-S", leftovers.__file__, str(os.getpid())]
+    silent = subprocess.DEVNULL
+    subprocess.Popen(watcher, start_new_session=True, stdin=silent, stdout=silent, stderr=silent)  # noqa: S603
     # The stub imports its backend by the name `model` and looks in the working folder first: ours has such a
     # package.
     os.chdir(environment.backends() / "onnxruntime")

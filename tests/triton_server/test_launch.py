@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from triton_server.environment import EnvironmentIncompleteError, find_environment
-from triton_server.launch import command, process_environment, sweep_shared_memory
+from triton_server.launch import command, process_environment
+from triton_server.leftovers import sweep_shared_memory
 from triton_server.settings import Settings
 
 

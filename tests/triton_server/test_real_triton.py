@@ -13,6 +13,8 @@ import pytest
 import tritonclient.http
 from serving import ROOT, RunningTriton, SmallModel, StartTriton, free_port, wait_until
 
+from triton_server.leftovers import stubs
+
 pytestmark = pytest.mark.slow
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (64, 32, 32, 3), np.uint8)
@@ -77,12 +79,26 @@ def test_nothing_stays_behind(
 ) -> None:
     small_model.write(tmp_path)
     triton = start_triton(tmp_path)
-    stubs = children(psutil.Process(triton.process.pid))
-    assert stubs
+    family = children(psutil.Process(triton.process.pid))
+    assert stubs(triton.process.pid)
     triton.process.send_signal(number)
     triton.process.wait(30)
-    wait_until(lambda: not any(stub.is_running() for stub in stubs), "the stubs' end")
+    wait_until(lambda: not any(process.is_running() for process in family), "the stubs' end")
     assert not list(Path("/dev/shm").glob(f"cnn-image-triton-{triton.process.pid}-*"))
+
+
+def test_a_hung_stub_ends_after_its_server(
+    start_triton: StartTriton, small_model: SmallModel, tmp_path: Path
+) -> None:
+    small_model.write(tmp_path)
+    triton = start_triton(tmp_path)
+    server = triton.process.pid
+    for stub in stubs(server):
+        os.kill(stub, signal.SIGSTOP)
+    triton.process.kill()
+    triton.process.wait()
+    wait_until(lambda: not stubs(server), "the hung stub's end")
+    wait_until(lambda: not list(Path("/dev/shm").glob(f"cnn-image-triton-{server}-*")), "a clean /dev/shm")
 
 
 def test_it_ends_with_its_parent(small_model: SmallModel, tmp_path: Path) -> None:
@@ -106,9 +122,9 @@ def test_it_ends_with_its_parent(small_model: SmallModel, tmp_path: Path) -> Non
 
     def grown() -> bool:
         family[:] = children(psutil.Process(parent.pid))
-        return len(family) >= 2  # the server and its stub
+        return bool(family and stubs(family[0].pid))
 
-    wait_until(grown, "Triton's start", 60)
+    wait_until(grown, "the stub's start", 60)
     parent.kill()
     parent.wait()
     wait_until(lambda: not any(process.is_running() for process in family), "the server's end")
