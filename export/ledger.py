@@ -4,6 +4,7 @@ An entry is one object, numbered and written only if absent, so two promotions a
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -135,6 +136,17 @@ class Ledger:
         if entry.number != number:
             raise IntegrityError(f"{key} in {self._blobs.url} says it is entry {entry.number}.")
         return entry
+
+
+def champions(entries: Sequence[Entry]) -> list[int]:
+    """The versions that ever served, the oldest first; a promotion that was taken back at once never did."""
+    served: list[int] = []
+    for entry in entries:
+        if entry.action == "return" and served:
+            served.pop()
+        elif entry.version is not None:
+            served.append(entry.version)
+    return list(dict.fromkeys(served))
 
 
 def _key(number: int) -> str:

@@ -11,11 +11,12 @@ import httpx
 
 from export.errors import ExportError
 from export.store import Store, open_store
-from jobs.deployer import LaptopDeployer, open_deployer
 from jobs.errors import Exit, FaultError, JobError, MistakeError, exit_code
-from jobs.serving_folder import ServingFolder
+from jobs.gate.verdict import last_verdict
+from jobs.laptop.deployer import LaptopDeployer
+from jobs.laptop.serving_folder import ServingFolder
+from jobs.places import open_deployer
 from jobs.settings import Settings
-from jobs.verdict import last_verdict
 from model.cifar10 import DataError
 
 State = Literal["ok", "absent", "broken"]
@@ -61,7 +62,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _look("promoted version", lambda: _promoted(store), unreadable=unreadable)
     yield _look("MLflow", lambda: _mlflow(settings))
     if settings.namespace:
-        from jobs.cluster_doctor import cluster_links
+        from jobs.cluster.doctor import cluster_links
 
         links = cluster_links(settings, store)
     else:

@@ -13,7 +13,7 @@ from jobs.errors import JobFailedError
 from jobs.settings import load_settings
 
 if TYPE_CHECKING:
-    from jobs.cluster import Kubernetes
+    from jobs.cluster.client import Kubernetes
 
 app = typer.Typer(help="Training Jobs on Kubernetes.", no_args_is_help=True)
 
@@ -37,7 +37,7 @@ def run(
     ] = None,
 ) -> None:
     """Start a Job like the scheduled one; further words are the command it runs: `jobs run rollback`."""
-    from jobs import launch
+    from jobs.cluster import launch
 
     # In the pod nobody has a name; the ledger is to say who wanted it.
     env = {"EPOCHS": epochs, "BATCH_SIZE": batch_size, "CNN_IMAGE_USER": load_settings().who}
@@ -48,7 +48,7 @@ def run(
 @app.command("list")
 def list_jobs(namespace: NamespaceFlag = None, as_json: JsonFlag = False) -> None:
     """List the training Jobs, the newest first."""
-    from jobs import launch
+    from jobs.cluster import launch
 
     states = launch.list_jobs(_kubernetes(namespace))
     if as_json:
@@ -77,7 +77,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the Job ends.")] = False,
 ) -> None:
     """Print a Job's log."""
-    from jobs import launch
+    from jobs.cluster import launch
 
     for part in launch.logs(_kubernetes(namespace), name, follow=follow):
         sys.stdout.buffer.write(part)
@@ -87,7 +87,7 @@ def logs(
 @app.command()
 def wait(name: NameArgument, namespace: NamespaceFlag = None, timeout: TimeoutFlag = 21_600) -> None:
     """Wait until a Job has ended; print the version it made, or end with the exit code of its pod."""
-    from jobs import launch
+    from jobs.cluster import launch
 
     state = launch.wait(_kubernetes(namespace), name, timeout)
     if state.state == "failed":
@@ -101,6 +101,6 @@ def wait(name: NameArgument, namespace: NamespaceFlag = None, timeout: TimeoutFl
 
 
 def _kubernetes(namespace: str | None) -> "Kubernetes":
-    from jobs.cluster import Kubernetes, current_namespace
+    from jobs.cluster.client import Kubernetes, current_namespace
 
     return Kubernetes(namespace or current_namespace())

@@ -12,9 +12,9 @@ from export.store import Store, open_store
 from jobs.commands.options import JsonFlag, StoreFlag, VersionArgument
 from jobs.console import answer, listing, say, table
 from jobs.errors import JobError
-from jobs.serving_folder import ServingFolder
+from jobs.gate.verdict import last_verdict
+from jobs.laptop.serving_folder import ServingFolder
 from jobs.settings import Settings, load_settings
-from jobs.verdict import last_verdict
 
 
 def versions(
@@ -92,7 +92,7 @@ def _live(settings: Settings, store: Store) -> int | None:
         if settings.namespace is None:
             status = ServingFolder(settings.serving).status()
             return status.version if status else None
-        from jobs.deployer import open_deployer
+        from jobs.places import open_deployer
 
         return open_deployer(settings, store).served()
     except JobError as error:

@@ -27,7 +27,7 @@ def verify(
         size = sum(file.size for file in manifest.files.values())
         answer(f"Version {version} is whole: {len(manifest.files)} files, {size / 1e6:.1f} MB, as published.")
         return
-    from jobs.deployer import open_deployer
+    from jobs.places import open_deployer
 
     served = opened.ledger.served()
     if served is None:
@@ -46,8 +46,8 @@ def prune(
     store: StoreFlag = None,
 ) -> None:
     """Remove old versions and runs, but none that is served, was served last, was the best, or is in work."""
-    from jobs.retrain import retrain_lease
-    from jobs.upkeep import prune as carry_out
+    from jobs.pipeline.retrain import retrain_lease
+    from jobs.pipeline.upkeep import prune as carry_out
 
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)
@@ -58,8 +58,8 @@ def prune(
 
 def drill(store: StoreFlag = None) -> None:
     """Prove that a rollback would work: the version it goes to is whole, loads and answers."""
-    from jobs.deployer import open_deployer
-    from jobs.upkeep import drill as carry_out
+    from jobs.pipeline.upkeep import drill as carry_out
+    from jobs.places import open_deployer
 
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)
@@ -77,7 +77,7 @@ def hold(
     store: StoreFlag = None,
 ) -> None:
     """Hold the lease that keeps two retrains apart, until ended: for a retrain whose steps are pods."""
-    from jobs.retrain import retrain_lease
+    from jobs.pipeline.retrain import retrain_lease
 
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)

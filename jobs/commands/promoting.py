@@ -33,8 +33,8 @@ def judge(
     outputs: OutputsFlag = None,
 ) -> None:
     """Judge a version on the test images, against what is served; exit code 3 if it is refused."""
-    from jobs import mlflow_registry
-    from jobs.judge import judge as carry_out
+    from jobs.gate.judge import judge as carry_out
+    from jobs.pipeline import mlflow_registry
     from model.data import load_dataset
 
     settings = load_settings(data=data, store=store)
@@ -56,7 +56,7 @@ def judge(
 
 def preflight(version: VersionArgument, store: StoreFlag = None) -> None:
     """Let a real Triton load a version as it would serve it, out of users' sight, and answer known images."""
-    from jobs.deployer import open_deployer
+    from jobs.places import open_deployer
 
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)
@@ -76,10 +76,10 @@ def promote(
     outputs: OutputsFlag = None,
 ) -> None:
     """Serve a judged version from now on, and go back by itself if the service fails with it."""
-    from jobs import mlflow_registry
-    from jobs.deployer import open_deployer
-    from jobs.promotion import promote as carry_out
-    from jobs.verdict import last_verdict, require_passed
+    from jobs.gate.verdict import last_verdict, require_passed
+    from jobs.pipeline import mlflow_registry
+    from jobs.places import open_deployer
+    from jobs.promotion.promote import promote as carry_out
 
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)
@@ -115,9 +115,9 @@ def rollback(
     store: StoreFlag = None,
 ) -> None:
     """Serve again what last served, or another version that served before; again, it makes sure of it."""
-    from jobs import mlflow_registry
-    from jobs.deployer import open_deployer
-    from jobs.promotion import roll_back
+    from jobs.pipeline import mlflow_registry
+    from jobs.places import open_deployer
+    from jobs.promotion.promote import roll_back
 
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)
@@ -129,8 +129,8 @@ def rollback(
 
 def deploy(store: StoreFlag = None, force: ForceFlag = False) -> None:
     """Bring the service, and MLflow's alias, to the promoted version; does nothing where they are there."""
-    from jobs import mlflow_registry
-    from jobs.deployer import open_deployer
+    from jobs.pipeline import mlflow_registry
+    from jobs.places import open_deployer
 
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)

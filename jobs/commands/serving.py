@@ -18,15 +18,15 @@ PortFlag = Annotated[
 
 def run(data: DataFlag = None, port: PortFlag = None, store: StoreFlag = None) -> None:
     """Train if nothing was trained yet, then serve on this machine: what `make run` does."""
-    from jobs.run import run as carry_out
+    from jobs.laptop.run import run as carry_out
 
     carry_out(load_settings(data=data, port=port, store=store))
 
 
 def serve(port: PortFlag = None, store: StoreFlag = None) -> None:
     """Serve the promoted version on this machine, and follow promotions, until Ctrl-C."""
-    from jobs.serve import Service
-    from jobs.serve import serve as carry_out
+    from jobs.laptop.serve import Service
+    from jobs.laptop.serve import serve as carry_out
 
     settings = load_settings(port=port, store=store)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from export.store import open_store
+from jobs.cluster.outcome import Outcome
 from jobs.commands.options import (
     DataFlag,
     OutputsFlag,
@@ -16,9 +17,8 @@ from jobs.commands.options import (
     write_outputs,
 )
 from jobs.console import answer, say
-from jobs.outcome import Outcome
+from jobs.pipeline.training_runs import Request, find_run, interrupted_run, new_run
 from jobs.settings import Settings, load_settings
-from jobs.training_runs import Request, find_run, interrupted_run, new_run
 
 RunFlag = Annotated[str | None, typer.Option("--run", help="The training run. [the newest]")]
 RecipeFlag = Annotated[str | None, typer.Option("--recipe", help="quick or best. [CNN_IMAGE_RECIPE, quick]")]
@@ -46,7 +46,7 @@ def train(
     outputs: OutputsFlag = None,
 ) -> None:
     """Train a model; after Ctrl-C the same command goes on with the last whole epoch."""
-    from jobs.candidate import load_data, train_run
+    from jobs.pipeline.candidate import load_data, train_run
 
     settings = load_settings(data=data, recipe=recipe, epochs=epochs, batch_size=batch_size, require_gpu=gpu)
     request = request_of(settings, seed)
@@ -62,7 +62,7 @@ def train(
 
 def export(run: RunFlag = None, outputs: OutputsFlag = None) -> None:
     """Export a trained run to ONNX, and prove that it answers as the model does."""
-    from jobs.candidate import export_run
+    from jobs.pipeline.candidate import export_run
 
     settings = load_settings()
     found = find_run(settings.runs, run)
@@ -73,8 +73,8 @@ def export(run: RunFlag = None, outputs: OutputsFlag = None) -> None:
 
 def publish(run: RunFlag = None, store: StoreFlag = None, outputs: OutputsFlag = None) -> None:
     """Publish an exported run as the next version; nobody is served by it yet."""
-    from jobs import mlflow_registry
-    from jobs.candidate import publish_run
+    from jobs.pipeline import mlflow_registry
+    from jobs.pipeline.candidate import publish_run
 
     settings = load_settings(store=store)
     opened = open_store(settings.store_url)
@@ -88,8 +88,8 @@ def quantize(
     version: VersionArgument, data: DataFlag = None, store: StoreFlag = None, outputs: OutputsFlag = None
 ) -> None:
     """Publish a version's int8 twin, calibrated on its training images; judge it like any other version."""
-    from jobs.candidate import load_data
-    from jobs.quantization import publish_quantized
+    from jobs.pipeline.candidate import load_data
+    from jobs.pipeline.quantization import publish_quantized
 
     settings = load_settings(data=data, store=store)
     opened = open_store(settings.store_url)
@@ -125,9 +125,9 @@ def retrain(
     outputs: OutputsFlag = None,
 ) -> None:
     """Train, export, publish, judge, promote, verify: all steps in one process."""
-    from jobs import retrain as pipeline
-    from jobs.deployer import open_deployer
-    from jobs.promotion import resume
+    from jobs.pipeline import retrain as pipeline
+    from jobs.places import open_deployer
+    from jobs.promotion.promote import resume
 
     settings = load_settings(
         data=data, recipe=recipe, epochs=epochs, batch_size=batch_size, require_gpu=gpu, store=store
@@ -162,7 +162,7 @@ def data(
     outputs: OutputsFlag = None,
 ) -> None:
     """Check the training data: all images there, which they are, and what was made of them already."""
-    from jobs.candidate import load_data, made_before
+    from jobs.pipeline.candidate import load_data, made_before
 
     settings = load_settings(data=source, store=store)
     request = request_of(settings, 0)

@@ -30,17 +30,19 @@ class ClusterTrainer:
         """A Job goes on without whoever started it."""
 
     def _start(self, wishes: Mapping[str, int]) -> str:
-        from jobs import cluster, launch  # here: the kubernetes client takes a second and 40 MB
+        from jobs.cluster import launch  # here: the kubernetes client takes a second and 40 MB
+        from jobs.cluster.client import Kubernetes
 
-        kubernetes = cluster.Kubernetes(self._namespace)
+        kubernetes = Kubernetes(self._namespace)
         if any(job.state in {"waiting", "running"} for job in launch.list_jobs(kubernetes)):
             raise ServiceError("training_under_way", "A training runs already; wait for it to end.")
         return launch.start(kubernetes, env={name.upper(): str(value) for name, value in wishes.items()})
 
     def _look(self, name: str) -> Training | None:
-        from jobs import cluster, launch
+        from jobs.cluster import launch
+        from jobs.cluster.client import Kubernetes
 
-        kubernetes = cluster.Kubernetes(self._namespace)
+        kubernetes = Kubernetes(self._namespace)
         job = next((job for job in launch.list_jobs(kubernetes) if job.name == name), None)
         if job is None:
             return None

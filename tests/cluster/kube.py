@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jobs.launch import job_from, template_of
+from jobs.cluster.launch import job_from, template_of
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "cnn-image"

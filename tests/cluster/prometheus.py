@@ -14,7 +14,7 @@ import httpx
 import pytest
 from cluster.kube import wait_for
 
-from jobs.processes import free_ports
+from jobs.laptop.processes import free_ports
 
 # Pods are reached through the API server, so that this works wherever the cluster is.
 _CONFIG = """

@@ -12,7 +12,7 @@ from export.blobs import FolderBlobs
 from export.manifest import DataLineage, Lineage, Manifest, Parity, file_digest
 from export.store import Store
 from jobs.errors import FaultError, LostError, RefusedError
-from jobs.verdict import Check, Cost, Figures, Verdict
+from jobs.gate.verdict import Check, Cost, Figures, Verdict
 from model.contract import CLASSES, FILTERS_MODEL_NAME, MODEL_NAME
 
 Publish = Callable[..., int]

@@ -183,7 +183,7 @@ def test_verify_says_what_is_broken(home: Path, store: Store, publish: Any) -> N
 
 def test_serving_and_looking_import_no_tensorflow() -> None:
     """What `cnn-image run` needs to serve a promoted version at once."""
-    code = "import sys, jobs.cli, jobs.run, jobs.serve; print([m for m in sys.modules if m in BAD])"
+    code = "import sys, jobs.cli, jobs.laptop.run; print([m for m in sys.modules if m in BAD])"
     heavy = {"tensorflow", "keras", "mlflow", "onnxruntime", "scipy", "boto3"}
     done = subprocess.run(
         [sys.executable, "-c", code.replace("BAD", repr(heavy))], capture_output=True, text=True, check=True
@@ -216,7 +216,7 @@ def test_a_first_promotion_is_resumed_but_not_where_nothing_is_to_be_served(
     publish()
     store.ledger.record("promote", 1, by="me", reason="why", after=0)
     calls: list[object] = []
-    monkeypatch.setattr("jobs.promotion.resume", lambda *places: calls.append(places))
+    monkeypatch.setattr("jobs.promotion.promote.resume", lambda *places: calls.append(places))
     result = run("retrain", "--unless-promoted", flag, "--store", str(home / "store"))
     assert result.exit_code == 0, result.output
     assert "Version 1 is promoted" in result.stderr

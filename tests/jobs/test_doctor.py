@@ -14,7 +14,7 @@ from export.store import Store
 from jobs import doctor
 from jobs.doctor import Finding, examine, worst
 from jobs.errors import Exit, MistakeError
-from jobs.serving_folder import Failed, ServingFolder, Status
+from jobs.laptop.serving_folder import Failed, ServingFolder, Status
 from jobs.settings import Settings, load_settings
 
 READ_DATA = doctor._data

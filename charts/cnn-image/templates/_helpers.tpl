@@ -140,7 +140,7 @@ spec:
   {{- if and $root.Values.minio.enabled (or .heavy .first) }}
   initContainers:
     - name: trial # MinIO and MLflow start with the release: wait for them, make the bucket when it is not there
-      {{- include "cnn-image.jobContainer" (dict "root" $root "command" (list "python" "-m" "jobs.trial")) | nindent 6 }}
+      {{- include "cnn-image.jobContainer" (dict "root" $root "command" (list "python" "-m" "jobs.cluster.trial")) | nindent 6 }}
       resources: {requests: {cpu: 50m, memory: 128Mi}, limits: {cpu: "1", memory: 256Mi}}
   {{- end }}
   containers:

@@ -33,7 +33,7 @@ spec:
       {{- end }}
       initContainers:
         - name: fetch
-          {{- include "cnn-image.jobContainer" (dict "root" $ "command" (list "python" "-m" "jobs.preflight" "fetch" "--folder=/work")) | nindent 10 }}
+          {{- include "cnn-image.jobContainer" (dict "root" $ "command" (list "python" "-m" "jobs.cluster.preflight" "fetch" "--folder=/work")) | nindent 10 }}
           resources: {requests: {cpu: 50m, memory: 128Mi}, limits: {cpu: "1", memory: 512Mi}}
         - name: triton
           restartPolicy: Always # beside the check, until the pod ends
@@ -61,7 +61,7 @@ spec:
             - {name: shm, mountPath: /dev/shm}
       containers:
         - name: check
-          {{- include "cnn-image.jobContainer" (dict "root" $ "command" (list "python" "-m" "jobs.preflight" "check" "--folder=/work")) | nindent 10 }}
+          {{- include "cnn-image.jobContainer" (dict "root" $ "command" (list "python" "-m" "jobs.cluster.preflight" "check" "--folder=/work")) | nindent 10 }}
           resources: {requests: {cpu: 50m, memory: 128Mi}, limits: {cpu: "1", memory: 512Mi}}
       volumes:
         - {name: work, emptyDir: {}}

@@ -1,0 +1,233 @@
+"""The Kubernetes API as the other modules use it: objects are plain JSON, refusals are sentences.
+
+Imports nothing heavy but the kubernetes client, because the transformer starts Jobs through
+`jobs.cluster.launch`.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from kubernetes import client, config
+
+from jobs.errors import FaultError, JobError, MistakeError
+
+FIELD_MANAGER = "cnn-image"
+"""Who owns what we apply, in the objects' managedFields."""
+
+Json = dict[str, Any]
+
+_IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_RIGHT = re.compile(r'User "(?P<who>[^"]+)" cannot (?P<verb>\w+) resource "(?P<what>[^"]+)"')
+_TIMEOUT_SECONDS = 30
+
+# Where each kind lies, in front of /namespaces/.
+_APIS = {
+    "configmaps": "/api/v1",
+    "cronjobs": "/apis/batch/v1",
+    "deployments": "/apis/apps/v1",
+    "horizontalpodautoscalers": "/apis/autoscaling/v2",
+    "inferenceservices": "/apis/serving.kserve.io/v1beta1",
+    "jobs": "/apis/batch/v1",
+    "pods": "/api/v1",
+    "services": "/api/v1",
+}
+
+
+class ApiError(Exception):
+    """An answer of Kubernetes other than success.
+
+    Attributes:
+        code: HTTP's.
+        status: Kubernetes' Status object; empty where it sent none.
+    """
+
+    def __init__(self, code: int, status: Json, reason: str) -> None:
+        super().__init__(str(status.get("message") or reason))
+        self.code = code
+        self.status = status
+
+    def explained(self, doing: str) -> JobError:
+        """Return it as ours, in a sentence.
+
+        Args:
+            doing: What was tried, as it fits behind "cannot": "start the Job".
+        """
+        right = _RIGHT.search(str(self))
+        if self.code == 403 and right:
+            return MistakeError(
+                f"Cannot {doing}: {right['who']} lacks the right to {right['verb']} {right['what']}; "
+                "grant it as the chart's Role cnn-image-jobs does."
+            )
+        if self.code == 401:
+            return MistakeError(
+                f"Cannot {doing}: Kubernetes answered 401: {self}; name a kubeconfig with valid credentials."
+            )
+        if self.code >= 500 or self.code == 429:
+            return FaultError(f"Cannot {doing}: Kubernetes answered {self.code}: {self}")
+        return MistakeError(f"Cannot {doing}: Kubernetes answered {self.code}: {self}")
+
+
+class Kubernetes:
+    """One namespace of a cluster.
+
+    Args:
+        namespace: To work in.
+        api: A connection; the one of `connect` unless given.
+    """
+
+    def __init__(self, namespace: str, api: client.ApiClient | None = None) -> None:
+        self.namespace = namespace
+        self._api = api or connect()
+
+    def get(self, kind: str, name: str) -> Json:
+        """Read an object.
+
+        Raises:
+            ApiError: It is not there (code 404), or the request was refused.
+            FaultError: Kubernetes does not answer; so for every method here.
+        """
+        return self._json("GET", self._path(kind, name))
+
+    def find(self, kind: str, name: str) -> Json | None:
+        """Read an object; None where it does not exist."""
+        try:
+            return self.get(kind, name)
+        except ApiError as error:
+            if error.code == 404 and error.status.get("details", {}).get("name"):
+                return None
+            raise
+
+    def list(self, kind: str, selector: str) -> list[Json]:
+        """Read the objects that carry some labels."""
+        return list(self._json("GET", self._path(kind), {"labelSelector": selector})["items"])
+
+    def create(self, kind: str, body: Json) -> Json:
+        """Make an object."""
+        return self._json("POST", self._path(kind), body=body)
+
+    def apply(self, kind: str, body: Json, *, force: bool = False, dry_run: bool = False) -> Json:
+        """Make an object, or bring it to what `body` says; a field that others own is a conflict."""
+        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()}
+        if dry_run:
+            query["dryRun"] = "All"
+        name = body["metadata"]["name"]
+        return self._json("PATCH", self._path(kind, name), query, body, "application/apply-patch+yaml")
+
+    def delete(self, kind: str, name: str) -> None:
+        """Remove an object and what it owns."""
+        self._json("DELETE", self._path(kind, name), {"propagationPolicy": "Background"})
+
+    def may(self, verb: str, group: str, resource: str, name: str = "") -> bool:
+        """Ask whether this account has a right in the namespace; a name limits it to one object."""
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {
+                "resourceAttributes": {
+                    "namespace": self.namespace,
+                    "verb": verb,
+                    "group": group,
+                    "resource": resource,
+                    "name": name,
+                }
+            },
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        return bool(self._json("POST", path, body=review)["status"]["allowed"])
+
+    def logs(self, pod: str, container: str, *, follow: bool = False) -> urllib3.BaseHTTPResponse:
+        """Open a container's log, as a stream."""
+        query = {"container": container, "follow": str(follow).lower()}
+        return self._request("GET", f"{self._path('pods', pod)}/log", query, stream=True)
+
+    def _path(self, kind: str, name: str | None = None) -> str:
+        path = f"{_APIS[kind]}/namespaces/{self.namespace}/{kind}"
+        return f"{path}/{name}" if name else path
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        body: Json | None = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        answer: Json = json.loads(self._request(method, path, query, body, content_type).data)
+        return answer
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        body: Json | None = None,
+        content_type: str = "application/json",
+        *,
+        stream: bool = False,
+    ) -> urllib3.BaseHTTPResponse:
+        method, url, headers, _, _ = self._api.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": "application/json, */*", "Content-Type": content_type},
+            auth_settings=["BearerToken"],
+        )
+        try:
+            answer: urllib3.BaseHTTPResponse = self._api.rest_client.pool_manager.request(
+                method,
+                url,
+                body=None if body is None else json.dumps(body),
+                headers=headers,
+                timeout=urllib3.Timeout(connect=_TIMEOUT_SECONDS, read=None if stream else _TIMEOUT_SECONDS),
+                preload_content=not stream,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise FaultError(f"Kubernetes does not answer ({error}).") from error
+        if answer.status >= 400:
+            raise ApiError(answer.status, _status(answer.data), answer.reason or "")
+        return answer
+
+
+def connect() -> client.ApiClient:
+    """Return a client for the cluster this pod runs in, or the one the kubeconfig names.
+
+    Raises:
+        MistakeError: There is neither.
+    """
+    configuration = client.Configuration()
+    try:
+        if _IN_POD.exists():
+            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        else:
+            config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except config.ConfigException as error:
+        raise MistakeError(
+            "There is no Kubernetes to talk to: set KUBECONFIG, or run this in a pod whose service account "
+            f"has a token ({error})."
+        ) from error
+    return client.ApiClient(configuration)
+
+
+def current_namespace() -> str:
+    """The namespace to work in: CNN_IMAGE_NAMESPACE, this pod's, the kubeconfig's, or `default`."""
+    if named := os.environ.get("CNN_IMAGE_NAMESPACE"):
+        return named
+    if _IN_POD.exists():
+        return _IN_POD.read_text().strip()
+    try:
+        _, active = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
+    except config.ConfigException:
+        return "default"
+    return str(active["context"].get("namespace") or "default")
+
+
+def _status(data: bytes) -> Json:
+    try:
+        status = json.loads(data)
+    except ValueError:
+        return {}
+    return status if isinstance(status, dict) else {}

@@ -1,0 +1,105 @@
+"""The links that a cluster adds: rights, template, InferenceService, route."""
+
+from collections.abc import Callable
+
+import httpx
+
+from export.store import Store
+from jobs.cluster.client import ApiError, Kubernetes
+from jobs.cluster.inferenceservice import TEMPLATE, InferenceServiceDeployer
+from jobs.errors import FaultError, MistakeError
+from jobs.settings import Settings
+from model.contract import MODEL_NAME
+
+_RIGHTS = (
+    ("create", "serving.kserve.io", "inferenceservices", ""),
+    ("get", "serving.kserve.io", "inferenceservices", MODEL_NAME),
+    ("patch", "serving.kserve.io", "inferenceservices", MODEL_NAME),
+    ("get", "", "configmaps", TEMPLATE),
+    ("list", "apps", "deployments", ""),
+    ("list", "", "pods", ""),
+    ("create", "batch", "jobs", ""),
+    ("delete", "batch", "jobs", ""),
+)
+"""What a promotion does, as the chart's Role cnn-image-jobs allows it."""
+
+
+def cluster_links(settings: Settings, store: Store) -> dict[str, Callable[[], str]]:
+    """The checks by name; each returns what it found, or raises with what mends it."""
+    namespace = settings.namespace or ""
+    return {
+        "rights": lambda: _rights(Kubernetes(namespace)),
+        "template": lambda: _template(Kubernetes(namespace)),
+        "InferenceService": lambda: _inferenceservice(settings, store, Kubernetes(namespace)),
+        "route": lambda: _route(settings, namespace),
+    }
+
+
+def _rights(kubernetes: Kubernetes) -> str:
+    try:
+        missing = [
+            f"{verb} {resource}"
+            for verb, group, resource, name in _RIGHTS
+            if not kubernetes.may(verb, group, resource, name)
+        ]
+    except ApiError as error:
+        raise error.explained("ask which rights this account has") from error
+    if missing:
+        raise MistakeError(
+            f"this account may not {', '.join(missing)} in namespace {kubernetes.namespace}: bind it to the "
+            "chart's Role cnn-image-jobs"
+        )
+    return f"all {len(_RIGHTS)} that a promotion needs in namespace {kubernetes.namespace}"
+
+
+def _template(kubernetes: Kubernetes) -> str:
+    try:
+        found = kubernetes.get("configmaps", TEMPLATE)
+    except ApiError as error:
+        if error.code == 404:
+            raise MistakeError(
+                f"no ConfigMap {TEMPLATE} is in namespace {kubernetes.namespace}: install the chart there"
+            ) from error
+        raise error.explained(f"read the ConfigMap {TEMPLATE}") from error
+    return f"ConfigMap {TEMPLATE} of {found['metadata'].get('labels', {}).get('helm.sh/chart', 'no chart')}"
+
+
+def _inferenceservice(settings: Settings, store: Store, kubernetes: Kubernetes) -> str:
+    promoted = store.ledger.served()
+    live = InferenceServiceDeployer(settings, store, kubernetes).served()
+    if live != promoted:
+        raise FaultError(
+            f"it runs version {live or 'none'} and version {promoted or 'none'} is promoted: "
+            "run `cnn-image deploy`"
+        )
+    if live is None:
+        return "none, and no version is promoted yet"
+    try:
+        service = kubernetes.get("inferenceservices", MODEL_NAME)
+    except ApiError as error:
+        raise error.explained("read the InferenceService") from error
+    for condition in service.get("status", {}).get("conditions", []):
+        if condition["status"] != "True" and condition.get("severity") != "Info":
+            why = condition.get("message") or condition.get("reason") or "no reason given"
+            raise FaultError(
+                f"its condition {condition['type']} is {condition['status']} ({why}): "
+                f"see `kubectl -n {kubernetes.namespace} describe isvc {MODEL_NAME}`"
+            )
+    return f"Ready, with version {live}"
+
+
+def _route(settings: Settings, namespace: str) -> str:
+    url = settings.service_url or f"http://{MODEL_NAME}.{namespace}"
+    try:
+        answer = httpx.get(f"{url}/health", timeout=10)
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        raise FaultError(
+            f"{url} does not answer ({error}): run this in the cluster, or set CNN_IMAGE_SERVICE_URL to an "
+            "address that leads there, and look at the Service and the NetworkPolicies"
+        ) from error
+    if answer.status_code != httpx.codes.OK:
+        raise FaultError(
+            f"{url}/health says {answer.status_code} {answer.text.strip()[:200]}: see what its pods say with "
+            f"`kubectl -n {namespace} logs -l serving.kserve.io/inferenceservice={MODEL_NAME}`"
+        )
+    return f"{url} answers"

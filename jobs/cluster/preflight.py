@@ -1,0 +1,46 @@
+"""What the containers of a pre-flight Job run: `python -m jobs.cluster.preflight fetch|check`.
+
+`fetch` brings the version into a folder that Triton reads; `check` asks that Triton for known images.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from export.errors import ExportError
+from export.store import open_store
+from export.triton_probe import compare_triton, require_loaded
+from jobs.cluster.preflight_job import VERSION_VARIABLE
+from jobs.errors import Exit, JobError, exit_code
+from jobs.known import known_images
+from jobs.settings import load_settings
+
+_LINK = "version"
+"""Leads to the version's folder under a name that does not change, for Triton's command line."""
+
+
+def main() -> int:
+    """Run one step; its last line is the pod's termination message."""
+    parser = argparse.ArgumentParser(prog="python -m jobs.cluster.preflight", description=__doc__)
+    parser.add_argument("step", choices=("fetch", "check"))
+    parser.add_argument("--folder", type=Path, required=True, help="what Triton reads")
+    parser.add_argument("--triton", default="http://127.0.0.1:8000", help="its address")
+    options = parser.parse_args()
+    version = int(os.environ[VERSION_VARIABLE])
+    try:
+        if options.step == "fetch":
+            fetched = open_store(load_settings().store_url).fetch(version, options.folder)
+            (options.folder / _LINK).symlink_to(fetched.name)
+        else:
+            require_loaded(options.triton)
+            known = known_images(options.folder / _LINK, version)
+            compare_triton(options.triton, known.probabilities, known.pixels, version)
+    except (JobError, ExportError) as error:
+        sys.stderr.write(f"{error}\n")
+        return exit_code(error) or Exit.MISTAKE
+    return Exit.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Serving on this machine: Triton and the transformer as child processes that follow the ledger."""

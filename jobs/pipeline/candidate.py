@@ -1,0 +1,181 @@
+"""From data to a published version: train, export with proof, publish. Each step can be run on its own."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from export.errors import IntegrityError
+from export.manifest import DataLineage, Lineage, Manifest
+from export.store import Store
+from jobs.console import say
+from jobs.errors import MistakeError
+from jobs.gate.verdict import last_verdict
+from jobs.pipeline.progress import ProgressBar
+from jobs.pipeline.training_runs import Request, Run
+from jobs.settings import Settings
+
+if TYPE_CHECKING:
+    from model.data import Dataset
+    from model.recipe import Recipe
+
+PARITY_IMAGES = 1024
+"""Held-out images that the exported graph is compared with the trained model on."""
+
+
+def load_data(request: Request, *, sample_allowed: bool) -> "Dataset":
+    """Load the data of a request and say which it is.
+
+    Raises:
+        DataError: It cannot be used, or there is none.
+    """
+    from model.data import load_dataset
+
+    dataset = load_dataset(request.data, allow_sample=sample_allowed)
+    splits = ", ".join(
+        f"{len(split):,} {name}"
+        for name, split in (
+            ("training", dataset.train),
+            ("validation", dataset.validation),
+            ("test", dataset.test),
+        )
+    )
+    say(f"Data: {dataset.source} ({splits} images; digest {dataset.digest[:12]}).")
+    return dataset
+
+
+def made_before(request: Request, dataset: "Dataset", store: Store) -> int | None:
+    """The newest judged version that the same data, recipe, seed and code made.
+
+    None also where the code is not known for certain: no commit, or changes that are in none.
+    """
+    from model.runs import code_commit
+
+    commit = code_commit()
+    if commit is None or commit.endswith("-dirty"):
+        return None
+    recipe = _recipe(request).fitted(len(dataset.train))
+    wanted = (commit, dataset.digest, asdict(recipe), request.seed, "float32")
+    for manifest in reversed(store.versions()):
+        found = (manifest.commit, manifest.data.digest, manifest.recipe, manifest.seed, manifest.precision)
+        if found == wanted and last_verdict(store, manifest.version) is not None:
+            return manifest.version
+    return None
+
+
+def train_run(run: Run, dataset: "Dataset", settings: Settings) -> None:
+    """Train a run, or go on where it was interrupted; save it and its report in its folder.
+
+    Raises:
+        TrainingError: Training cannot start: no GPU where one is required.
+        KeyboardInterrupt: Ctrl-C; the checkpoint of the last whole epoch is kept.
+    """
+    from model.report import write_report
+    from model.runs import save_run
+    from model.tracking import Tracking
+    from model.train import train
+
+    request = run.request()
+    recipe = _recipe(request)
+    tracking = Tracking(run.folder, settings.mlflow_tracking_uri, var=settings.state)
+    with run.held():
+        trained = train(
+            dataset,
+            recipe,
+            run_dir=run.folder,
+            seed=request.seed,
+            observers=(ProgressBar(), tracking),
+            require_gpu=settings.require_gpu,
+        )
+        saved = save_run(run.folder, trained, dataset, mlflow_run=tracking.run_id)
+        say("Writing the report: test images, robustness, what the filters see …")
+        report = write_report(saved, dataset, trained.network)
+        tracking.record_files(report.page)
+        tracking.record_files(report.pictures, "pictures")
+        tracking.close()
+    say(f"Report: {report.page}")
+
+
+def export_run(run: Run, settings: Settings) -> Lineage:
+    """Export a trained run's graphs and prove them equal to the model.
+
+    Raises:
+        MistakeError: The run is not trained yet.
+        ParityError: The graphs answer differently; nothing is left that could be published.
+    """
+    if not run.trained:
+        raise MistakeError(
+            f"Run {run.name} is not trained yet; go on with `cnn-image train --run {run.name}`."
+        )
+    from export.graph import export_graphs
+    from export.parity import prove
+    from model.data import load_sample
+    from model.decode import DECODER_VERSION
+    from model.runs import load_run
+
+    say("Exporting to ONNX …")
+    saved = load_run(run.folder)
+    network = saved.network()
+    graphs = export_graphs(network, saved.temperature, run.export_folder)
+    images = load_sample().test.images[:PARITY_IMAGES]
+    parity, filters_parity = prove(network, saved.temperature, graphs, images)
+    lineage = Lineage(
+        created=datetime.now(UTC),
+        created_by=settings.who,
+        metrics={name: saved.metrics[name] for name in ("accuracy", "val_accuracy", "loss", "val_loss")},
+        data=DataLineage(**{name: saved.data[name] for name in ("digest", "source", "kind")}),
+        commit=saved.commit or "unknown",
+        mlflow_run=saved.mlflow_run,
+        recipe=saved.recipe,
+        seed=saved.seed,
+        temperature=saved.temperature,
+        parity=parity,
+        filters_parity=filters_parity,
+        decoder_version=DECODER_VERSION,
+    )
+    (run.export_folder / "lineage.json").write_text(lineage.model_dump_json(indent=1) + "\n")
+    say(f"Parity: at most {parity.max_difference:.1e} apart on {parity.images:,} held-out images.")
+    return lineage
+
+
+def publish_run(run: Run, store: Store) -> Manifest:
+    """Publish an exported run as the next version.
+
+    Raises:
+        MistakeError: The run is not exported yet.
+        StoreError: Nothing was published.
+    """
+    if not run.exported:
+        raise MistakeError(
+            f"Run {run.name} is not exported yet; do it with `cnn-image export --run {run.name}`."
+        )
+    version = run.version(store)
+    if version is not None and version in store.numbers():
+        say(f"Run {run.name} is published already, as version {version}.")
+        return store.manifest(version)
+    from export.artifact import assemble
+    from export.graph import Graphs
+
+    lineage = _lineage(run.export_folder / "lineage.json")
+    graphs = Graphs(run.export_folder / "cnn-image.onnx", run.export_folder / "cnn-image-filters.onnx")
+    manifest = store.publish(lambda number, folder: assemble(graphs, lineage, number, folder))
+    run.published_as(store, manifest.version)
+    report = run.folder / "report.html"
+    if report.is_file():
+        store.attach(manifest.version, "report.html", report.read_bytes())
+    say(f"Published as version {manifest.version} in {store.url}.")
+    return manifest
+
+
+def _recipe(request: Request) -> "Recipe":
+    """The recipe that was asked for."""
+    from model.train import RECIPES
+
+    return RECIPES[request.recipe].override(epochs=request.epochs, batch_size=request.batch_size)
+
+
+def _lineage(path: Path) -> Lineage:
+    try:
+        return Lineage.model_validate_json(path.read_text())
+    except ValueError as error:
+        raise IntegrityError(f"{path} is damaged; export the run again.") from error
