@@ -8,9 +8,7 @@ import datetime
 import ipaddress
 import os
 import shutil
-import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from machine import free_port, wait_until
 
 TOOLS = Path(__file__).parent.parent / "var" / "tools"
 MODULE = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"
@@ -111,11 +110,7 @@ class Minio:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + 60
-        while not self._answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"MinIO did not start:\n{self._log.read_text()[-3000:]}")
-            time.sleep(0.05)
+        wait_until(self._answers, "MinIO's start")
 
     def stop(self) -> None:
         if self.process is not None:
@@ -147,6 +142,8 @@ class Minio:
     def _answers(self) -> bool:
         import ssl
 
+        if self.process is None or self.process.poll() is not None:
+            pytest.fail(f"MinIO ended:\n{self._log.read_text()[-3000:]}")
         context = ssl.create_default_context(cafile=str(self.ca_bundle)) if self.tls else None
         try:
             with urllib.request.urlopen(
@@ -225,10 +222,7 @@ def start_minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartMinio
     started: list[Minio] = []
 
     def start(*, tls: bool = False) -> Minio:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        minio = Minio(minio_program(), tmp_path_factory.mktemp("minio"), port, tls)
+        minio = Minio(minio_program(), tmp_path_factory.mktemp("minio"), free_port(), tls)
         started.append(minio)
         minio.start()
         return minio

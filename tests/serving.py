@@ -2,10 +2,8 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -16,28 +14,12 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+from machine import free_port, wait_until
 from numpy.typing import NDArray
 
 from model import contract
 
 ROOT = Path(__file__).parent.parent
-
-
-def free_port() -> int:
-    """A TCP port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_until(happened: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Polls a condition; fails the test when it does not come true in time."""
-    deadline = time.monotonic() + seconds
-    while not happened():
-        if time.monotonic() > deadline:
-            pytest.fail(f"{what} did not happen within {seconds} s")
-        time.sleep(0.02)
 
 
 @dataclass(frozen=True)
@@ -185,7 +167,7 @@ def triton_starter(logs: Path, started: list[RunningTriton]) -> StartTriton:
         running = RunningTriton(process, ports[0], ports[1], ports[2], repository, log)
         started.append(running)
         if wait:
-            wait_until(running.ready, "Triton's start", 60)
+            wait_until(running.ready, "Triton's start")
         return running
 
     return start
@@ -249,7 +231,7 @@ def transformer_starter(logs: Path, started: list[RunningTransformer]) -> StartT
         running = RunningTransformer(process, http, grpc, log)
         started.append(running)
         if wait:
-            wait_until(running.healthy, "the transformer's start", 60)
+            wait_until(running.healthy, "the transformer's start")
         return running
 
     return start

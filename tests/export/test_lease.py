@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from serving import wait_until
+from machine import wait_until
 
 from export.blobs import Blob, Blobs
 from export.errors import LeaseHeldError, LeaseLostError, UnreachableError
@@ -93,11 +93,11 @@ def test_the_patient_learn_that_a_holder_lives(
     ann, watched = Lease(blobs, "retrain", holder="ann"), Watched(blobs)
     ann.acquire()
     waiting = patient(watched)
-    assert watched.waited_on.wait(30)
+    assert watched.waited_on.wait(60)
     assert not waiting.done()
     ann.renew()
     with pytest.raises(LeaseHeldError, match="ann has held"):
-        waiting.result(30)
+        waiting.result(60)
     ann.check()
 
 
@@ -107,10 +107,10 @@ def test_the_patient_follow_a_holder_that_died(
     Lease(blobs, "retrain", holder="dead").acquire()
     watched = Watched(blobs)
     waiting = patient(watched)
-    assert watched.waited_on.wait(30)
+    assert watched.waited_on.wait(60)
     assert not waiting.done()
     watched.grow_old(61)
-    waiting.result(30)
+    waiting.result(60)
     state = lease_state(blobs, "retrain")
     assert state is not None
     assert state.holder == "bob"
@@ -140,7 +140,7 @@ def test_a_holder_that_died_is_followed_when_its_time_is_up(blobs: Blobs) -> Non
 def test_a_killed_process_gives_it_up(place: str, blobs: Blobs) -> None:
     code = (
         "import sys, time\nfrom export.lease import Lease\nfrom export.store import open_store\n"
-        "with Lease(open_store(sys.argv[1]).blobs, 'retrain', holder='victim', seconds=2):\n"
+        "with Lease(open_store(sys.argv[1]).blobs, 'retrain', holder='victim', seconds=4):\n"
         "    print('held', flush=True)\n    time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, place], stdout=subprocess.PIPE, text=True) as victim:
@@ -160,8 +160,22 @@ def test_a_killed_process_gives_it_up(place: str, blobs: Blobs) -> None:
         wait_until(acquired, "taking over from the dead")
 
 
+class Hurried(threading.Event):
+    """Waits a moment where it is asked to wait for long, and remembers for how long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.asked.append(timeout)
+        return super().wait(0.01)
+
+
 def test_it_renews_itself_while_the_work_goes_on(blobs: Blobs) -> None:
-    with Lease(blobs, "retrain", holder="ann", seconds=0.6) as lease:
+    lease = Lease(blobs, "retrain", holder="ann", seconds=60)
+    lease._stop = hurried = Hurried()
+    with lease:
 
         def renewed() -> bool:
             state = lease_state(blobs, "retrain")
@@ -169,6 +183,7 @@ def test_it_renews_itself_while_the_work_goes_on(blobs: Blobs) -> None:
 
         wait_until(renewed, "three renewals")
         lease.check()
+    assert set(hurried.asked) == {20}, "three times in its life"
     assert not [thread for thread in threading.enumerate() if thread.name == "lease-retrain"]
 
 

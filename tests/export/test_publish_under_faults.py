@@ -63,7 +63,7 @@ def test_processes_and_threads_at_once_share_no_number(
     with ThreadPoolExecutor(4) as pool:
         numbers = [*pool.map(lambda _: open_store(place).publish(build).version, range(10))]
     for process in processes:
-        numbers += [int(line) for line in process.communicate(timeout=60)[0].split()]
+        numbers += [int(line) for line in process.communicate(timeout=300)[0].split()]
         assert process.returncode == 0
     assert sorted(numbers) == list(range(1, 21))
     assert store.numbers() == sorted(numbers)

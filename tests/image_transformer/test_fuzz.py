@@ -97,7 +97,7 @@ async def test_any_json_and_any_bytes(start_service: Any, route: str) -> None:
         if length is not None and length.isascii():
             headers["inference_header_content_length"] = length
         call = service.call("POST", route, body, **headers)
-        answer = asyncio.run_coroutine_threadsafe(call, loop).result(30)
+        answer = asyncio.run_coroutine_threadsafe(call, loop).result(60)
         assert answer.status in {200, 400, 413, 415, 422}
         if answer.status != 200:
             assert {"error", "code", "request_id"} <= set(answer.json())

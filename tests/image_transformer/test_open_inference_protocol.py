@@ -271,5 +271,5 @@ def test_tritons_clients(transformer: RunningTransformer) -> None:
         assert client.get_model_metadata("cnn-image", "7")["versions"] == ["7"]
     # In a process of its own: it and kserve's classes cannot be imported into one.
     command = [sys.executable, "-c", TRITON_GRPC, f"127.0.0.1:{transformer.grpc_port}"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stderr[-2000:]

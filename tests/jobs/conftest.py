@@ -1,6 +1,5 @@
 """Versions made of next to nothing, so that ledger, gate and promotion can be tried without training."""
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,20 +40,6 @@ def make_lineage(**changes: object) -> Lineage:
 def lineage() -> Callable[..., Lineage]:
     """Makes what is known of a version before it has a number."""
     return make_lineage
-
-
-@pytest.fixture(scope="session")
-def wait_until() -> Callable[..., None]:
-    """Polls a condition; fails the test when it does not come true in time."""
-
-    def wait(happened: Callable[[], bool], what: str, seconds: float = 30) -> None:
-        ends = time.monotonic() + seconds
-        while not happened():
-            if time.monotonic() > ends:
-                pytest.fail(f"{what} did not happen within {seconds} s")
-            time.sleep(0.05)
-
-    return wait
 
 
 @pytest.fixture(scope="session")

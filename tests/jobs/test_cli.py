@@ -4,11 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from machine import wait_until
 from typer.testing import CliRunner, Result
 
 from export.blobs import FolderBlobs
@@ -192,9 +192,7 @@ def test_serving_and_looking_import_no_tensorflow() -> None:
 
 
 @pytest.mark.slow  # it takes a renewal of the lease to see that its holder lives
-def test_hold_keeps_a_retrain_away_until_it_is_ended(
-    home: Path, store: Store, wait_until: Callable[..., None]
-) -> None:
+def test_hold_keeps_a_retrain_away_until_it_is_ended(home: Path, store: Store) -> None:
     ready = home / "held"
     command = [sys.executable, "-m", "jobs.cli", "hold", "--store", store.url, "--ready", str(ready)]
     holder = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
@@ -204,7 +202,7 @@ def test_hold_keeps_a_retrain_away_until_it_is_ended(
         assert "wait for it to end" in sentence
     finally:
         holder.terminate()
-    assert holder.wait(10) == Exit.TERMINATED
+    assert holder.wait(60) == Exit.TERMINATED
     assert lease_state(store.blobs, "retrain") is None
 
 

@@ -1,10 +1,8 @@
 """`cnn-image run` as a person starts it: trained for real, served by the real Triton, in an empty folder."""
 
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from machine import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = Path(sys.executable).with_name("cnn-image")
@@ -118,7 +117,7 @@ def start_run(tmp_path: Path) -> Iterator[StartRun]:
         home.mkdir()
         if copy_of is not None:
             shutil.copytree(copy_of.home / "var" / "store", home / "var" / "store")
-        run = Run(home, port or free_port(), environment)
+        run = Run(home, port or free_port(2), environment)
         runs.append(run)
         run.start()
         return run
@@ -131,23 +130,10 @@ def start_run(tmp_path: Path) -> Iterator[StartRun]:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A service that `cnn-image run` trained from the sample; left running for all tests of the session."""
-    run = Run(tmp_path_factory.mktemp("served"), free_port())
+    run = Run(tmp_path_factory.mktemp("served"), free_port(2))
     run.start()
     try:
         run.wait_serving()
         yield run
     finally:
         run.end()
-
-
-def free_port() -> int:
-    """A port whose successor, the gRPC port, is free too; below those that outgoing connections take."""
-    while True:
-        port = random.randrange(10_000, 30_000)
-        with socket.socket() as first, socket.socket() as second:
-            try:
-                first.bind(("127.0.0.1", port))
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port

@@ -70,7 +70,7 @@ def post(client: httpx.Client, data: bytes) -> httpx.Response:
 
 def test_predict(served: Any, expected: Expected) -> None:
     def ask(part: list[bytes]) -> list[dict[str, Any]]:
-        with httpx.Client(base_url=served.url, timeout=30) as client:
+        with httpx.Client(base_url=served.url, timeout=60) as client:
             answers = [post(client, data) for data in part]
         assert {(answer.status_code, answer.headers["X-Model-Version"]) for answer in answers} == {(200, "1")}
         return [answer.json() for answer in answers]
@@ -155,7 +155,7 @@ def test_two_v2_grpc_clients_with_different_batches(served: Any, expected: Expec
         start_grpc(served, expected, kind, size, tmp_path) for kind, size in (("BYTES", 7), ("UINT8", 32))
     ]
     for process, target in clients:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=300)
         assert process.returncode == 0, said.decode()[-2000:]
         check(np.load(target), expected.probs)
 

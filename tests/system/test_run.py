@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 def predict(url: str, image: Path) -> tuple[dict[str, Any], str]:
     """The answer to a picture, and the version that gave it."""
     request = urllib.request.Request(f"{url}/predict", image.read_bytes(), {"Content-Type": "image/jpeg"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer), answer.headers["X-Model-Version"]
 
 
@@ -86,7 +86,7 @@ def test_a_port_in_use_is_one_sentence(served: Any, start_run: Callable[..., Any
         taken.listen()
         port = taken.getsockname()[1]
         run = start_run(copy_of=served, port=port)
-        assert run.process.wait(60) == 2
+        assert run.process.wait(120) == 2
     said = one_sentence(run.output)
     assert str(port) in said
     assert "PORT" in said
@@ -98,6 +98,6 @@ def test_a_broken_data_folder_is_one_sentence(start_run: Callable[..., Any], tmp
     folder.mkdir()
     (folder / "data_batch_1").write_bytes(b"not a batch")
     run = start_run(CIFAR10_DIR=str(folder))
-    assert run.process.wait(60) == 2
+    assert run.process.wait(120) == 2
     assert str(folder) in one_sentence(run.output)
     assert versions(run.home) == []

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
+from machine import wait_until
 from minio_server import StartMinio
-from serving import wait_until
 
 from export.store import open_store
 from model.data import example_images
@@ -42,7 +42,7 @@ def test_serving_from_s3(
     assert answer.json() == ask(served.url).json()
 
     minio.stop()
-    wait_until(lambda: "is served on" in run.output.split("Ctrl-C")[1], "its note that the S3 is away", 120)
+    wait_until(lambda: "is served on" in run.output.split("Ctrl-C")[1], "its note that the S3 is away")
     assert ask(run.url).json() == answer.json()
     minio.start()
     assert run.interrupt() in {0, 130}
