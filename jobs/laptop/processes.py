@@ -22,6 +22,10 @@ LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0
 """A child that lived this long is not failing at its start: the pause begins anew."""
 STOP_SECONDS = 15.0
+CRASHES_AT_START = 2
+"""Triton 2.51 can crash while it loads two instances on a busy machine: its start is tried again as often."""
+LAST_WORDS_SECONDS = 1.0
+"""A child that dies takes its connections along first: so long its death may follow their failure."""
 
 
 def die_with_parent() -> None:
@@ -55,6 +59,14 @@ def free_ports(count: int) -> list[int]:
         return [int(probe.getsockname()[1]) for probe in probes]
 
 
+class _EndedError(FaultError):
+    """A child ended before it was of use."""
+
+    def __init__(self, name: str, code: int, last_words: str) -> None:
+        super().__init__(f"{name} ended with code {code} at its start: {last_words}.")
+        self.code = code
+
+
 @dataclass
 class Child:
     """A program kept running until it is told to stop.
@@ -75,20 +87,32 @@ class Child:
     _process: asyncio.subprocess.Process | None = field(default=None, init=False)
 
     async def start(self) -> None:
-        """Start it and wait until it is of use.
+        """Start it and wait until it is of use; a crash meanwhile is tried again.
 
         Raises:
             FaultError: It ended before that.
         """
+        for _ in range(CRASHES_AT_START):
+            try:
+                await self._start_once()
+            except _EndedError as error:
+                if error.code >= 0:  # no crash: it ended because it wanted to, and would again
+                    raise
+                say(f"{error} It is started again.")
+            else:
+                return
+        await self._start_once()
+
+    async def _start_once(self) -> None:
         process = await self._spawn()
         died = asyncio.ensure_future(process.wait())
         ready = asyncio.ensure_future(self.prepare())
         try:
             await asyncio.wait((died, ready), return_when=asyncio.FIRST_COMPLETED)
-            if died.done() and not ready.done():
-                raise FaultError(
-                    f"{self.name} ended with code {died.result()} at its start: {self._last_words()}"
-                )
+            if ready.done() and isinstance(ready.exception(), FaultError):
+                await asyncio.wait((died,), timeout=LAST_WORDS_SECONDS)
+            if died.done() and not (ready.done() and ready.exception() is None):
+                raise _EndedError(self.name, died.result(), self._last_words())
             await ready
         except BaseException:
             await self.stop()  # alive but of no use: the next start must find its ports free

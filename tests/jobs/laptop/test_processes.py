@@ -1,6 +1,7 @@
 """Child processes: started when of use, started again when they die, gone when they should be."""
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
@@ -80,6 +81,40 @@ async def test_a_child_that_ends_at_its_start_is_a_fault_with_its_last_words(tmp
 
     with pytest.raises(FaultError, match=r"code 3 at its start: no licence \(log: .*child\.log\)"):
         await child(tmp_path, "import sys; print('no licence'); sys.exit(3)", never).start()
+
+
+CRASHES = (
+    "import os, signal, sys, time\n"
+    "pids = open(sys.argv[1], 'a+')\n"
+    "pids.write(f'{os.getpid()}\\n'); pids.flush(); pids.seek(0)\n"
+    "len(pids.readlines()) > int(sys.argv[2]) or os.kill(os.getpid(), signal.SIGABRT)\n"
+    "time.sleep(60)"
+)
+
+
+@pytest.mark.parametrize("crashes", [1, 2, 3])
+async def test_a_crash_at_the_start_is_tried_again_a_few_times(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], crashes: int
+) -> None:
+    attempts = itertools.count(1)
+
+    async def loaded() -> None:  # as a client whose server crashes hears of it before its parent does
+        attempt = next(attempts)
+        await until(lambda: len(pids(tmp_path)) == attempt)
+        if attempt <= crashes:
+            raise FaultError("the connection was closed")
+
+    fragile = child(tmp_path, CRASHES, loaded)
+    fragile.argv = [*fragile.argv, str(crashes)]
+    if crashes == 3:
+        with pytest.raises(FaultError, match=r"ended with code -6 at its start"):
+            await fragile.start()
+    else:
+        await fragile.start()
+        assert alive(pids(tmp_path)[-1])
+    assert len(pids(tmp_path)) == min(crashes, 2) + 1
+    assert capfd.readouterr().err.count("ended with code -6") == min(crashes, 2)
+    await fragile.stop()
 
 
 async def test_a_child_that_is_of_no_use_is_ended(tmp_path: Path) -> None:
