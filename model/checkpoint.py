@@ -32,26 +32,26 @@ class Checkpoint:
     arrays: list[NDArray[Any]]
 
 
-def save_checkpoint(run_dir: Path, checkpoint: Checkpoint) -> None:
+def save_checkpoint(run_dir: Path, checkpoint: Checkpoint, name: str = CHECKPOINT) -> None:
     """Write it beside the earlier one, then replace that: a kill leaves one of the two whole."""
     about = {"fingerprint": checkpoint.fingerprint, "epoch": checkpoint.epoch, "history": checkpoint.history}
     head = np.frombuffer(json.dumps(about).encode(), np.uint8)
     named = {f"array{number}": array for number, array in enumerate(checkpoint.arrays)}
-    part = run_dir / f"{CHECKPOINT}.part"
+    part = run_dir / f"{name}.part"
     with part.open("wb") as file:
         np.savez(file, allow_pickle=False, head=head, **named)
         file.flush()
         os.fsync(file.fileno())
-    part.replace(run_dir / CHECKPOINT)
+    part.replace(run_dir / name)
 
 
-def load_checkpoint(run_dir: Path) -> Checkpoint | None:
-    """Return the checkpoint in `run_dir`; None when there is none.
+def load_checkpoint(run_dir: Path, name: str = CHECKPOINT) -> Checkpoint | None:
+    """Return the checkpoint `name` in `run_dir`; None when there is none.
 
     Raises:
         StaleCheckpointError: The file is damaged.
     """
-    path = run_dir / CHECKPOINT
+    path = run_dir / name
     if not path.is_file():
         return None
     try:

@@ -49,17 +49,17 @@ def training_logits(
     import tensorflow as tf
 
     layer = network.get_layer
-    x = _first_convolution(images, layer("conv1"))
+    x = first_convolution(images, layer("conv1"))
     for block in range(1, len(CHANNELS) + 1):
         if block > 1:
             x = layer(f"conv{block}")(x)
-        x = _norm_relu_pool(x, layer(f"norm{block}"))
+        x = norm_relu_pool(x, layer(f"norm{block}"))
         x = dropout(x, dropout_block, seed + tf.constant([block, 0]))
     x = layer("relu_hidden")(layer("hidden")(layer("flatten")(x)))
     return layer("logits")(dropout(x, dropout_hidden, seed))
 
 
-def _first_convolution(images: Any, conv: "keras.layers.Conv2D") -> Any:
+def first_convolution(images: Any, conv: "keras.layers.Conv2D") -> Any:
     """Scaling, filters and the first convolution: `[N, 32, 32, C]`.
 
     The filters are sums of three (`_BASIS`), and a convolution is linear: its kernel moves over to those
@@ -71,7 +71,7 @@ def _first_convolution(images: Any, conv: "keras.layers.Conv2D") -> Any:
     by_filter = tf.reshape(kernel, [3, 3, 3, len(FILTER_BANK), -1])
     by_basis = tf.reshape(tf.einsum("bf,yxcfo->yxbco", _filters_by_basis(), by_filter), [3, 3, 9, -1])
     dtype = conv.compute_dtype
-    return tf.nn.conv2d(tf.cast(_compiled(_basis)(images), dtype), tf.cast(by_basis, dtype), 1, "SAME")
+    return tf.nn.conv2d(_compiled(_basis)(images, dtype), tf.cast(by_basis, dtype), 1, "SAME")
 
 
 def _filters_by_basis() -> Any:
@@ -83,8 +83,8 @@ def _filters_by_basis() -> Any:
     return shares.astype(np.float32)
 
 
-def _basis(images: Any) -> Any:
-    """Filter by each of `_BASIS`, zeros outside the image: float32 `[N, 32, 32, 9]`."""
+def _basis(images: Any, dtype: str) -> Any:
+    """Filter by each of `_BASIS`, zeros outside the image: `[N, 32, 32, 9]` of `dtype`."""
     import tensorflow as tf
 
     image = tf.cast(images, tf.float32) / 255
@@ -92,7 +92,7 @@ def _basis(images: Any) -> Any:
     columns = bordered[:, :-2] + bordered[:, 1:-1] + bordered[:, 2:]
     square = columns[:, :, :-2] + columns[:, :, 1:-1] + columns[:, :, 2:]
     cross = columns[:, :, 1:-1] + bordered[:, 1:-1, :-2] + bordered[:, 1:-1, 2:]
-    return tf.concat([image, image - square / 9, image - cross / 5], axis=-1)
+    return tf.cast(tf.concat([image, image - square / 9, image - cross / 5], axis=-1), dtype)
 
 
 def dropout(x: Any, rate: float, seed: Any) -> Any:
@@ -111,26 +111,35 @@ def dropout(x: Any, rate: float, seed: Any) -> Any:
     return x * tf.cast(thrown >= threshold, x.dtype) * (256 / (256 - threshold))
 
 
-def _norm_relu_pool(x: Any, norm: "keras.layers.BatchNormalization") -> Any:
+def norm_relu_pool(x: Any, norm: "keras.layers.BatchNormalization") -> Any:
     """BatchNormalization, ReLU, 2×2 max-pooling; moves the layer's statistics."""
-    import tensorflow as tf
+    return _normalized(_norm_relu_pool_math, x, norm)
 
-    y, mean, variance = _compiled(_norm_relu_pool_math)(
-        tf.cast(x, tf.float32), norm.gamma.value, norm.beta.value, norm.epsilon
-    )
+
+def norm_relu(x: Any, norm: "keras.layers.BatchNormalization") -> Any:
+    """BatchNormalization and ReLU; moves the layer's statistics."""
+    return _normalized(_norm_relu_math, x, norm)
+
+
+def _normalized(function: Any, x: Any, norm: "keras.layers.BatchNormalization") -> Any:
+    """Run a function that returns its output and the batch's statistics, and move the layer's by those."""
+    y, mean, variance = _compiled(function)(x, norm.gamma.value, norm.beta.value, norm.epsilon)
     for moving, batch in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
         moving.assign(moving.value * norm.momentum + batch * (1 - norm.momentum))
-    return tf.cast(y, x.dtype)
+    return y
 
 
-@functools.cache
-def _compiled(function: Any) -> Any:
-    """Compile one of the functions here; late, because TensorFlow takes seconds to import."""
+def compile_sweep(function: Any) -> Any:
+    """Compile a function that reads much and computes little, so that it reads everything once."""
     import tensorflow as tf
 
     # On a GPU these sweeps cost little, and XLA needs files that pip's CUDA packages do not always show it.
     on_cpu = not tf.config.list_physical_devices("GPU")
     return tf.function(function, jit_compile=on_cpu, autograph=False)
+
+
+# Functions of this module are compiled late, because TensorFlow takes seconds to import, and once.
+_compiled: Final = functools.cache(compile_sweep)
 
 
 def _norm_relu_pool_math(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
@@ -173,5 +182,33 @@ def _norm_relu_pool_math(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple
 
         return (tf.reshape(y, pooled_shape), mean, variance), gradient
 
-    pooled: tuple[Any, Any, Any] = run(x, gamma, beta)
-    return pooled
+    pooled, mean, variance = run(tf.cast(x, tf.float32), gamma, beta)
+    return tf.cast(pooled, x.dtype), mean, variance
+
+
+def _norm_relu_math(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
+    """As `_norm_relu_pool_math`, without pooling."""
+    import tensorflow as tf
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def run(x: Any, gamma: Any, beta: Any) -> tuple[Any, Any]:
+        batch, height, width, channels = x.shape
+        count = float(batch * height * width)
+        lines = tf.reshape(x, [batch * height, width, channels])
+        mean = tf.reduce_sum(lines, [0, 1]) / count
+        variance = tf.reduce_sum(lines * lines, [0, 1]) / count - tf.square(mean)
+        inverse = tf.math.rsqrt(variance + epsilon)
+        y = tf.nn.relu((lines - mean) * inverse * gamma + beta)
+
+        def gradient(dy: Any, *_: Any) -> tuple[Any, Any, Any]:
+            normal = (lines - mean) * inverse
+            d = tf.where(normal * gamma + beta > 0, tf.reshape(dy, lines.shape), 0.0)
+            d_beta = tf.reduce_sum(d, [0, 1])
+            d_gamma = tf.reduce_sum(d * normal, [0, 1])
+            arrives = (d - d_beta / count - normal * d_gamma / count) * (gamma * inverse)
+            return tf.reshape(arrives, x.shape), d_gamma, d_beta
+
+        return (tf.reshape(y, x.shape), mean, variance), gradient
+
+    normalized, mean, variance = run(tf.cast(x, tf.float32), gamma, beta)
+    return tf.cast(normalized, x.dtype), mean, variance

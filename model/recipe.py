@@ -1,6 +1,7 @@
 """What a recipe says about training; the recipes themselves are in train.py."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from model.network import DROPOUT_BLOCK, DROPOUT_HIDDEN
 
@@ -30,6 +31,10 @@ class Recipe:
         flip: Whether half of the images are mirrored.
         dropout_block: Share of each block's outputs that is dropped.
         dropout_hidden: Share of the hidden layer's.
+        network: `served`, or the larger one of `model.teacher`, which has no dropout.
+        teacher: How the network is trained whose answers are to be learned in place of the labels; None
+            learns the labels.
+        softening: What the teacher's logits are divided by: above 1 they say more about the wrong classes.
     """
 
     name: str
@@ -44,6 +49,9 @@ class Recipe:
     flip: bool = False
     dropout_block: float = DROPOUT_BLOCK
     dropout_hidden: float = DROPOUT_HIDDEN
+    network: Literal["served", "teacher"] = "served"
+    teacher: "Recipe | None" = None
+    softening: float = 1.0
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:

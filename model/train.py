@@ -1,4 +1,4 @@
-"""Training, top to bottom: recipe → device → data → step → epochs → averaged weights → temperature.
+"""Training, top to bottom: recipe → device → teacher → data → step → epochs → averaged weights → temperature.
 
 QUICK is what `make run` uses; BEST is for a GPU or a patient CPU. Results, hardware and n are in
 docs/training.md.
@@ -8,6 +8,8 @@ killed and started again ends with the same weights as one that was not.
 """
 
 import contextlib
+import hashlib
+import json
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,20 +17,25 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
-from model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+import numpy as np
+from numpy.typing import NDArray
+
+from model.checkpoint import Checkpoint, load_checkpoint, remove_checkpoint, save_checkpoint
 from model.data import Dataset
 from model.device import prepare_device
+from model.evaluate import softmax
 from model.observer import Observer, Plan, TrainedModel
 from model.recipe import Recipe, StaleCheckpointError, TrainingError
+from model.teacher import answers
 from model.trainer import Trainer
 
 __all__ = ["BEST", "QUICK", "RECIPES", "Observer", "Recipe", "TrainedModel", "TrainingError", "train"]
 
 QUICK: Final = Recipe(
     name="quick",
-    epochs=14,
-    batch_size=128,
-    learning_rate=4e-3,
+    epochs=18,
+    batch_size=64,
+    learning_rate=3e-3,
     warmup=0.1,
     weight_decay=5e-3,
     label_smoothing=0.05,
@@ -40,8 +47,32 @@ QUICK: Final = Recipe(
     dropout_block=0.1,
     dropout_hidden=0.3,
 )
-BEST: Final = replace(QUICK, name="best", epochs=80)
+# Ten times the served network's cost an image; it is trained once for all seeds on the same data.
+TEACHER: Final = Recipe(
+    name="teacher",
+    network="teacher",
+    epochs=16,
+    batch_size=64,
+    learning_rate=2e-3,
+    warmup=0.1,
+    weight_decay=5e-2,
+    averaging=0.998,
+    shift=4,
+    flip=True,
+)
+BEST: Final = replace(
+    QUICK,
+    name="best",
+    epochs=80,
+    weight_decay=2e-2,
+    # The teacher's answers say how sure it is, and softened ones do it better than smoothed labels.
+    label_smoothing=0.0,
+    teacher=TEACHER,
+    softening=2.0,
+)
 RECIPES: Final = {recipe.name: recipe for recipe in (QUICK, BEST)}
+
+ANSWERS: Final = "answers.npz"
 
 
 def train(
@@ -52,8 +83,12 @@ def train(
     seed: int = 0,
     observers: Sequence[Observer] = (),
     require_gpu: bool = False,
+    teacher_dir: Path | None = None,
+    teacher_observers: Sequence[Observer] = (),
 ) -> TrainedModel:
     """Train the network; a checkpoint of the same run in `run_dir` is continued.
+
+    A recipe with a teacher trains that first, unless its answers to the same images are there already.
 
     Ctrl-C and SIGTERM end it between two steps with the checkpoint of the last whole epoch kept.
 
@@ -64,6 +99,9 @@ def train(
         seed: Any integer from 0.
         observers: Told of each epoch.
         require_gpu: End at once when there is no GPU.
+        teacher_dir: Where the teacher's answers are, or go, so that runs may share them; below `run_dir`
+            unless named.
+        teacher_observers: Told of each epoch of the teacher.
 
     Raises:
         TrainingError: No GPU where one is required.
@@ -80,7 +118,12 @@ def train(
             f"{run_dir} holds the checkpoint of another run (other recipe, seed, data or device); "
             "name another folder, or delete this one."
         )
-    trainer = Trainer(dataset, recipe, seed, device.policy)
+    targets = None
+    if recipe.teacher:
+        kept_in = teacher_dir or run_dir / "teacher"
+        logits = _teachers_answers(dataset, recipe.teacher, kept_in, teacher_observers)
+        targets = softmax(logits, recipe.softening)
+    trainer = Trainer(dataset, recipe, seed, device.policy, targets)
     history: dict[str, list[float]] = {}
     first_epoch = 1
     if checkpoint:
@@ -106,6 +149,26 @@ def train(
     for observer in observers:
         observer.finished(trained)
     return trained
+
+
+def _teachers_answers(
+    dataset: Dataset, recipe: Recipe, folder: Path, observers: Sequence[Observer]
+) -> NDArray[np.float32]:
+    """The teacher's logits `[N, 5]` for the training images: those kept in `folder`, or of one trained now.
+
+    Each teacher and data set has a folder of its own in there. Its seed is always 0: students of any seed
+    learn from the same one.
+    """
+    about = {"recipe": asdict(recipe), "data": dataset.digest}
+    folder /= hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    kept = load_checkpoint(folder, ANSWERS)
+    if not kept:
+        trained = train(dataset, recipe, run_dir=folder, observers=observers)
+        logits = answers(trained.network, dataset.train.images)
+        kept = Checkpoint(about, recipe.epochs, trained.history, [logits])
+        save_checkpoint(folder, kept, ANSWERS)
+        remove_checkpoint(folder)
+    return kept.arrays[0]
 
 
 @contextlib.contextmanager

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from model.contract import CLASSES
 from model.data import Dataset
 from model.evaluate import evaluate, fit_temperature, softmax
-from model.forward import training_logits
+from model.forward import compile_sweep, training_logits
 from model.network import build_network
 from model.observer import Observer, Step, TrainedModel
 from model.recipe import Recipe
+from model.teacher import build_teacher, teacher_logits
 
 
 class Trainer:
@@ -25,16 +26,33 @@ class Trainer:
         images: The training images, bordered, on the device.
     """
 
-    def __init__(self, dataset: Dataset, recipe: Recipe, seed: int, policy: str = "float32") -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        recipe: Recipe,
+        seed: int,
+        policy: str = "float32",
+        targets: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Build everything; nothing is compiled yet.
+
+        Args:
+            dataset: Its test split is not touched.
+            recipe: How to train.
+            seed: Of weights, order, augmentation and dropout.
+            policy: Keras' dtype policy for the network that the optimizer moves.
+            targets: Probabilities `[N, 5]` to be learned for the training images; None takes the labels.
+        """
         import keras
         import tensorflow as tf
 
         self.recipe, self.seed = recipe, seed
         self.steps_per_epoch = len(dataset.train) // recipe.batch_size
-        self.averaged = build_network(seed)
+        build = build_teacher if recipe.network == "teacher" else build_network
+        self.averaged = build(seed)
         keras.config.set_dtype_policy(policy)
         try:
-            self.network = build_network(seed)
+            self.network = build(seed)
         finally:
             keras.config.set_dtype_policy("float32")
         steps = self.steps_per_epoch * recipe.epochs
@@ -53,7 +71,12 @@ class Trainer:
         border = (0, 0), (recipe.shift, recipe.shift), (recipe.shift, recipe.shift), (0, 0)
         self.images = tf.constant(np.pad(dataset.train.images, border))
         self._labels = tf.constant(dataset.train.labels)
+        if targets is None:
+            targets = np.eye(len(CLASSES), dtype=np.float32)[dataset.train.labels]
+        smoothing = recipe.label_smoothing
+        self._targets = tf.constant(targets * (1 - smoothing) + smoothing / len(CLASSES), tf.float32)
         self._validation = dataset.validation
+        self._move = compile_sweep(self._move_weights)
         self._step = tf.function(self._train_step, autograph=False)
         self._logits = tf.function(
             lambda images: self.averaged(images, training=False),
@@ -62,11 +85,12 @@ class Trainer:
 
     def train_epoch(self, epoch: int, observers: Sequence[Observer] = ()) -> dict[str, float]:
         """Pass over the training images once, then judge the averaged network on the validation split."""
-        began = time.monotonic()
+        began, cpu_began = time.monotonic(), time.process_time()
         metrics = self.train_steps(epoch, observers)
         judged = evaluate(softmax(self.validation_logits()), self._validation.labels)
         metrics |= {"val_accuracy": judged.accuracy, "val_loss": judged.nll}
         metrics["seconds"] = time.monotonic() - began
+        metrics["cpu_seconds"] = time.process_time() - cpu_began
         return metrics
 
     def train_steps(self, epoch: int, observers: Sequence[Observer] = ()) -> dict[str, float]:
@@ -116,29 +140,33 @@ class Trainer:
     def _train_step(self, order: Any, offsets: Any, mirrored: Any) -> tuple[Any, Any]:
         import tensorflow as tf
 
-        recipe, done = self.recipe, self.optimizer.iterations.value
+        done = self.optimizer.iterations.value
         images = augment(tf.gather(self.images, order), offsets, mirrored)
         labels = tf.gather(self._labels, order)
-        targets = tf.one_hot(labels, len(CLASSES)) * (1 - recipe.label_smoothing)
-        targets += recipe.label_smoothing / len(CLASSES)
+        targets = tf.gather(self._targets, order)
         with tf.GradientTape() as tape:
-            logits = training_logits(
-                self.network,
-                images,
-                dropout_block=recipe.dropout_block,
-                dropout_hidden=recipe.dropout_hidden,
-                seed=tf.stack([tf.cast(done, tf.int32), self.seed]),
-            )
+            logits = self._forward(images, tf.stack([tf.cast(done, tf.int32), self.seed]))
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
-        variables = self.network.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
-        # An average over few steps at first, or it would remember the random weights for long.
-        steps = tf.cast(done, tf.float32)
-        keep = tf.minimum(recipe.averaging, (1 + steps) / (10 + steps))
-        for average, weight in zip(self.averaged.weights, self.network.weights, strict=True):
-            average.assign(average.value + (weight.value - average.value) * (1 - keep))
+        self._move(tape.gradient(loss, self.network.trainable_variables))
         right = tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == labels, tf.float32))
         return loss, right
+
+    def _move_weights(self, gradients: list[Any]) -> None:
+        """Apply AdamW, then let the averaged weights follow."""
+        import tensorflow as tf
+
+        # An average over few steps at first, or it would remember the random weights for long.
+        steps = tf.cast(self.optimizer.iterations.value, tf.float32)
+        keep = tf.minimum(self.recipe.averaging, (1 + steps) / (10 + steps))
+        self.optimizer.apply(gradients, self.network.trainable_variables)
+        for average, weight in zip(self.averaged.weights, self.network.weights, strict=True):
+            average.assign(average.value + (weight.value - average.value) * (1 - keep))
+
+    def _forward(self, images: Any, seed: Any) -> Any:
+        if self.recipe.network == "teacher":
+            return teacher_logits(self.network, images)
+        rates = {"dropout_block": self.recipe.dropout_block, "dropout_hidden": self.recipe.dropout_hidden}
+        return training_logits(self.network, images, seed=seed, **rates)
 
     def validation_logits(self) -> NDArray[np.float32]:
         """The averaged network's logits `[N, 5]` on the validation split."""
@@ -151,7 +179,7 @@ class Trainer:
         temperature = fit_temperature(logits, labels)
         metrics = {name: values[-1] for name, values in history.items()}
         metrics["val_loss"] = evaluate(softmax(logits, temperature), labels).nll
-        metrics["seconds"] = sum(history["seconds"])
+        metrics |= {name: sum(history[name]) for name in ("seconds", "cpu_seconds")}
         return TrainedModel(self.averaged, temperature, metrics, history, self.recipe, self.seed)
 
     @property
