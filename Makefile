@@ -10,6 +10,8 @@ TRITON_VENV ?= .venv-triton
 # TensorFlow's CUDA build where an NVIDIA GPU is, its CPU build elsewhere.
 TRAIN ?= $(if $(shell command -v nvidia-smi),gpu,train)
 CLUSTER_TESTS ?= tests/cluster
+# A process a core; more than four gain little, and one that trains takes more than a gigabyte.
+SIDE_BY_SIDE ?= -n logical --maxprocesses 4
 UV := $(VENV)/bin/uv
 UV_INSTALL := $(UV) pip install --compile-bytecode --require-hashes
 export VIRTUAL_ENV := $(abspath $(VENV))
@@ -36,11 +38,11 @@ lint: $(VENV)/.dev ## ruff, mypy and the import rules
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## the tests that take seconds
-	@$(VENV)/bin/pytest -q -m "not slow and not cluster" --cov --cov-report=
+	@$(VENV)/bin/pytest -q -m "not slow and not cluster" $(SIDE_BY_SIDE) --dist worksteal --cov --cov-report=
 
 .PHONY: test-slow
 test-slow: $(VENV)/.dev $(TRITON_VENV)/.installed ## the tests that train, export and serve for real
-	@$(VENV)/bin/pytest -v -m "slow and not cluster" --cov --cov-append $(PYTEST_ARGS)
+	@$(VENV)/bin/pytest -v -m "slow and not cluster" $(SIDE_BY_SIDE) --dist loadgroup --cov --cov-append $(PYTEST_ARGS)
 
 ##@ On Kubernetes
 .PHONY: images

@@ -47,7 +47,7 @@ def test_a_recorded_decision_knows_its_number_and_what_served_before(blobs: Blob
 
 
 @pytest.mark.parametrize(
-    ("decisions", "served", "previous"),
+    ("decisions", "serving", "previous"),
     [
         ([("promote", 1)], 1, None),
         ([("promote", 1), ("promote", 4)], 4, 1),
@@ -60,10 +60,10 @@ def test_a_recorded_decision_knows_its_number_and_what_served_before(blobs: Blob
     ],
 )
 def test_served_and_what_last_served(
-    blobs: Blobs, decisions: list[tuple[Action, int | None]], served: int | None, previous: int | None
+    blobs: Blobs, decisions: list[tuple[Action, int | None]], serving: int | None, previous: int | None
 ) -> None:
     write(Ledger(blobs), *decisions)
-    assert (Ledger(blobs).served(), Ledger(blobs).previous()) == (served, previous)
+    assert (Ledger(blobs).served(), Ledger(blobs).previous()) == (serving, previous)
 
 
 def test_of_two_that_decide_on_the_same_entry_one_loses(blobs: Blobs) -> None:
