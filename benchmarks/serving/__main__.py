@@ -8,11 +8,11 @@ import sys
 from contextlib import ExitStack
 
 from benchmarks.serving import flame, load, machine, open_loop, report
-from benchmarks.serving.artifact import graph_path
+from benchmarks.serving.artifact import Precision, graph_path
 from benchmarks.serving.config import Config
 from benchmarks.serving.contenders import Call, Contender, line_up
 from benchmarks.serving.load import LoadError
-from benchmarks.serving.measure import Bench, Overload, Photographs
+from benchmarks.serving.measure import Bench
 from benchmarks.serving.photographs import answered, small_images, twelve_megapixels
 from benchmarks.serving.report import Results
 from benchmarks.serving.servers import Ports, starters
@@ -23,15 +23,18 @@ def main() -> None:
     """Measures as the settings say; a problem ends in one sentence."""
     config = Config()
     try:
-        results = measure(config)
+        measure(config)
     except (LoadError, ServiceError, ValueError) as error:
         sys.exit(str(error))
-    for path in report.write(results, config.results):
+    for path in sorted(config.results.glob("serving.*")):
         print(f"wrote {path}")
 
 
-def measure(config: Config) -> Results:
+def measure(config: Config) -> None:
     """Starts the servers, takes all measurements and stops the servers.
+
+    The results are written after each round and each part that follows: what ends it early costs no more
+    than what was under way.
 
     Raises:
         LoadError: a load generator is missing, or an answer was wrong.
@@ -49,34 +52,37 @@ def measure(config: Config) -> Results:
         contenders = [one for one in contenders if not isinstance(one.one, Call)]
     print("exporting the network that everyone serves", flush=True)
     subprocess.run([sys.executable, "-m", "benchmarks.serving.artifact", str(config.work)], check=True)
-    graph = graph_path(config.work)
     needed = {name for one in contenders for name in one.services}
     starts = starters(config.work, config.variant or own_variant(), ports, needed)
-    small = answered(small_images(config.images), graph)
-    overload: Overload | None = None
-    photographs: Photographs | None = None
+    encoded = small_images(config.images)
+    precisions: tuple[Precision, ...] = ("float", "int8")
+    small = {one: answered(encoded, graph_path(config.work, one)) for one in precisions}
+    command = shlex.join(["python", "-m", "benchmarks.serving", *sys.argv[1:]])
+    results = Results(described, command, contenders, [], None, None, notes)
     with ExitStack() as stack:
         services = {}
         for name, start in starts.items():
             print(f"starting {name}", flush=True)
             services[name] = stack.enter_context(start())
         bench = Bench(config, contenders, services, small)
-        measurements = bench.rounds()
+        for measured in bench.rounds():
+            results.measurements += measured
+            report.write(results, config.results)
         ours: Contender | None = next((one for one in contenders if one.key == "raw"), None)
         if ours:
-            print("12-megapixel photographs", flush=True)
-            large = answered(twelve_megapixels([one.encoded for one in small[:5]]), graph)
-            photographs = bench.photographs(ours, large)
             print("overload", flush=True)
-            overload = bench.overload(ours)
+            results.overload = bench.overload(ours)
+            report.write(results, config.results)
+            print("12-megapixel photographs", flush=True)
+            large = answered(twelve_megapixels(encoded[:5]), graph_path(config.work))
+            results.photographs = bench.photographs(ours, large)
+            report.write(results, config.results)
             if config.flame:
                 print("flame graph", flush=True)
-                config.results.mkdir(parents=True, exist_ok=True)
                 path = config.results / "transformer-flame.svg"
                 if problem := flame.draw(bench, ours, services["transformer"].pid, path):
                     notes.append(problem)
-    command = shlex.join(["python", "-m", "benchmarks.serving", *sys.argv[1:]])
-    return Results(described, command, contenders, measurements, overload, photographs, notes)
+                    report.write(results, config.results)
 
 
 def own_variant() -> str:

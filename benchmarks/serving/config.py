@@ -21,7 +21,7 @@ class Config(BaseSettings):
     rounds: Annotated[int, Field(ge=1)] = Field(
         5, description="times each contender is measured, taking turns"
     )
-    seconds: Annotated[int, Field(ge=1)] = Field(3, description="length of one measurement")
+    seconds: Annotated[int, Field(ge=1)] = Field(2, description="length of one measurement")
     connections: list[int] = Field([1, 32, 128], description="numbers of connections, one image a request")
     batch: Annotated[int, Field(ge=1)] = Field(
         32, description="images a request in the scenario of large requests"
@@ -35,7 +35,9 @@ class Config(BaseSettings):
         4.0, description="12-megapixel photographs mixed into the small images"
     )
     flame: bool = Field(True, description="draw the flame graph of the transformer under load")
-    minutes: float = Field(30.0, description="stop after this time, with the rounds that are complete")
+    minutes: float = Field(
+        12.0, description="begin no round that would end later; overload, photographs, flame graph follow"
+    )
     variant: str | None = Field(
         None, description="Triton config variant of ours; by default by the number of cores"
     )

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Literal
 
 from benchmarks.serving import payloads
+from benchmarks.serving.artifact import Precision
 from benchmarks.serving.ensemble import ENCODED_NAME, ENSEMBLE_NAME
 from benchmarks.serving.payloads import Body
 from benchmarks.serving.servers import Ports
@@ -51,6 +52,8 @@ class Contender:
         one: How one image is sent.
         many: How several are sent in one request; None where there is no way.
         services: The servers that work for it, by name.
+        precision: Of the graph it serves.
+        most_connections: With more it would still be at work when others are measured.
     """
 
     key: str
@@ -60,6 +63,8 @@ class Contender:
     one: Route | Call
     many: Route | Call | None
     services: tuple[str, ...]
+    precision: Precision = "float"
+    most_connections: int = 1000
 
 
 def line_up(ports: Ports, only: Sequence[str]) -> list[Contender]:
@@ -88,6 +93,7 @@ def line_up(ports: Ports, only: Sequence[str]) -> list[Contender]:
 
     here = "127.0.0.1:{}".format
     ours = ("transformer", "triton")
+    ours_int8 = ("transformer-int8", "triton-int8")
     everyone = [
         Contender("raw", "**ours**, POST /predict, image as body", "ours", here(ports.transformer),
                   Route("/predict", payloads.raw, probabilities), None, ours),
@@ -95,10 +101,15 @@ def line_up(ports: Ports, only: Sequence[str]) -> list[Contender]:
                   Route("/predict", payloads.multipart, probabilities), None, ours),
         Contender("v2", "**ours**, v2 REST, binary images", "ours", here(ports.transformer), v2, v2, ours),
         Contender("grpc", "**ours**, v2 gRPC", "ours", here(ports.transformer_grpc), grpc, grpc, ours),
+        Contender("int8", "**ours**, int8 twin (image as body; many: v2 REST)", "ours",
+                  here(ports.transformer_int8), Route("/predict", payloads.raw, probabilities), v2, ours_int8,
+                  "int8"),
         Contender("ensemble", "Triton ensemble, v2 REST", "theirs", here(ports.other_triton),
                   v2_ensemble, v2_ensemble, ("other-triton",)),
         Contender("ensemble-grpc", "Triton ensemble, v2 gRPC", "theirs", here(ports.other_triton_grpc),
                   grpc_ensemble, grpc_ensemble, ("other-triton",)),
+        Contender("ensemble-int8", "Triton ensemble with our int8 twin, v2 REST", "theirs",
+                  here(ports.other_triton_int8), v2_ensemble, v2_ensemble, ("other-triton-int8",), "int8"),
         Contender("kserve", "stock KServe transformer, gRPC to Triton", "theirs", here(ports.kserve),
                   v1, v1, ("kserve", "other-triton")),
         Contender("fastapi-onnx", "FastAPI + ONNX Runtime, tuned", "theirs", here(ports.fastapi_onnx),
@@ -108,9 +119,12 @@ def line_up(ports: Ports, only: Sequence[str]) -> list[Contender]:
                   here(ports.fastapi_plain), Route("/predict", payloads.multipart, probabilities), None,
                   ("fastapi-plain",)),
         Contender("original", "FastAPI + keras.Model.predict (the original)", "theirs", here(ports.original),
-                  Route("/predict", payloads.multipart, probabilities), None, ("original",)),
+                  Route("/predict", payloads.multipart, probabilities), None, ("original",),
+                  most_connections=32),
         Contender("tensors", "the limit: our Triton, ready tensors", "limit", here(ports.triton),
                   tensors, tensors, ("triton",)),
+        Contender("tensors-int8", "the limit with the int8 twin", "limit", here(ports.triton_int8),
+                  tensors, tensors, ("triton-int8",), "int8"),
     ]  # fmt: skip
     if unknown := set(only) - {one.key for one in everyone}:
         raise ValueError(f"nobody is called {', '.join(sorted(unknown))}; there are: "

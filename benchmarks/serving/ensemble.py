@@ -53,7 +53,7 @@ def write_repository(folder: Path, graph: Path, *, decoders: int = 2, dynamic_ba
         dynamic_batching: Whether decoder and classifier join waiting requests.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    packages = folder.with_name("python_path")
+    packages = folder.with_name(f"{folder.name}-python_path")
     _link_decoder(packages)
     names = {
         "batch": MAX_BATCH_SIZE,

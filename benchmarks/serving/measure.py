@@ -1,12 +1,13 @@
 """The measurements: scenarios, rounds in which the contenders take turns, overload, photographs."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from benchmarks.serving import load, open_loop
+from benchmarks.serving.artifact import Precision
 from benchmarks.serving.config import Config
 from benchmarks.serving.contenders import Call, Contender, Route
 from benchmarks.serving.open_loop import Outcome
@@ -19,6 +20,7 @@ Run = Callable[[int, int], load.Load]
 
 OVERLOAD_CONNECTIONS = 128
 PHOTOGRAPH_CONNECTIONS = 32
+_STARTED = time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Bench:
         config: What to measure.
         contenders: Who takes part.
         services: The running servers by name.
-        small: The images everyone is sent.
+        small: The images everyone is sent, with the answers of the graph of each precision.
     """
 
     def __init__(
@@ -98,13 +100,12 @@ class Bench:
         config: Config,
         contenders: Sequence[Contender],
         services: Mapping[str, Service],
-        small: Sequence[Photograph],
+        small: Mapping[Precision, Sequence[Photograph]],
     ) -> None:
         self._config = config
         self._contenders = contenders
         self._services = services
         self._small = small
-        self._deadline = time.monotonic() + config.minutes * 60
         self._runs: dict[tuple[str, int], Run] = {}
         for contender in contenders:
             for images in (1, config.batch):
@@ -112,10 +113,13 @@ class Bench:
                 if route is not None:
                     self._runs[contender.key, images] = self._prepare(contender, route, images)
 
-    def rounds(self) -> list[Measurement]:
+    def rounds(self) -> Iterator[list[Measurement]]:
         """Takes the measurements; in each round every contender is asked once in every scenario, in turn.
 
         The order rotates from round to round, so that nobody always follows the same neighbour.
+
+        Returns:
+            Each round's, once it is complete.
 
         Raises:
             LoadError: a contender failed or answered wrongly.
@@ -123,13 +127,16 @@ class Bench:
         scenarios = [Scenario(1, connections) for connections in self._config.connections]
         scenarios.append(Scenario(self._config.batch, self._config.batch_connections))
         self._warm_up()
-        measured: list[Measurement] = []
         for number in range(self._config.rounds):
-            if number and time.monotonic() > self._deadline:
-                print(f"The time is over after {number} complete rounds.")
-                break
+            begun = time.monotonic()
+            measured: list[Measurement] = []
             for scenario in scenarios:
-                takes_part = [one for one in self._contenders if (one.key, scenario.images) in self._runs]
+                takes_part = [
+                    one
+                    for one in self._contenders
+                    if (one.key, scenario.images) in self._runs
+                    and scenario.connections <= one.most_connections
+                ]
                 turn = number % len(takes_part) if takes_part else 0
                 line = f"round {number + 1}/{self._config.rounds}, {scenario.title}:"
                 for contender in takes_part[turn:] + takes_part[:turn]:
@@ -137,7 +144,11 @@ class Bench:
                     measured.append(one)
                     line += f"  {contender.key} {one.rate:,.0f}"
                 print(line, flush=True)
-        return measured
+            yield measured
+            now = time.monotonic()
+            if now + (now - begun) > _STARTED + self._config.minutes * 60:
+                print(f"There is no time for another round after {number + 1}.", flush=True)
+                return
 
     def _warm_up(self) -> None:
         for (key, images), run in self._runs.items():
@@ -205,7 +216,8 @@ class Bench:
         if isinstance(route, Route):
             prepared = self._requests(contender, images)
             return lambda connections, seconds: load.wrk(contender.address, prepared, connections, seconds)
-        first = [self._small[number % len(self._small)] for number in range(images)]
+        small = self._small[contender.precision]
+        first = [small[number % len(small)] for number in range(images)]
         call = load.prepare_call(
             self._config.work / "requests" / f"{contender.key}-{images}",
             route.encode([one.encoded for one in first]),
@@ -218,7 +230,7 @@ class Bench:
     ) -> load.Prepared:
         route = contender.one if images == 1 else contender.many
         assert isinstance(route, Route)
-        of = of or self._small
+        of = of or self._small[contender.precision]
         # Request i carries the images from i on, so that no two requests carry the same.
         groups = [[of[(start + offset) % len(of)] for offset in range(images)] for start in range(len(of))]
         requests = [

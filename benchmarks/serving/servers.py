@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
-from benchmarks.serving.artifact import graph_path
+from benchmarks.serving.artifact import Precision, graph_path, repository
 from benchmarks.serving.ensemble import write_repository
 from benchmarks.serving.services import Service, free_ports
 
@@ -19,9 +20,17 @@ class Ports:
     triton: int
     triton_grpc: int
     triton_metrics: int
+    transformer_int8: int
+    transformer_int8_grpc: int
+    triton_int8: int
+    triton_int8_grpc: int
+    triton_int8_metrics: int
     other_triton: int
     other_triton_grpc: int
     other_triton_metrics: int
+    other_triton_int8: int
+    other_triton_int8_grpc: int
+    other_triton_int8_metrics: int
     kserve: int
     fastapi_onnx: int
     fastapi_plain: int
@@ -51,25 +60,24 @@ def starters(
         command = [sys.executable, "-m", *argv]
         return Service(name, command, f"http://127.0.0.1:{ready}", work / "log" / f"{name}.log", environment)
 
-    def triton(name: str, repository: Path, http: int, grpc: int, metrics: int, *flags: str) -> Service:
-        argv = ["triton_server", "--model-repository", str(repository), "--http-port", str(http)]
+    def triton(name: str, models: Path, at: tuple[int, int, int], *flags: str) -> Service:
+        http, grpc, metrics = at
+        argv = ["triton_server", "--model-repository", str(models), "--http-port", str(http)]
         argv += ["--grpc-port", str(grpc), "--metrics-port", str(metrics), *flags]
         return service(name, argv, f"{http}/v2/health/ready")
 
-    def own_triton() -> Service:
-        at = (ports.triton, ports.triton_grpc, ports.triton_metrics)
-        return triton("triton", work / "repository", *at, "--config-variant", variant)
+    def own_triton(name: str, precision: Precision, at: tuple[int, int, int]) -> Service:
+        return triton(name, repository(work, precision), at, "--config-variant", variant)
 
-    def transformer() -> Service:
-        argv = ["image_transformer", "--predictor_host", f"127.0.0.1:{ports.triton}"]
-        argv += ["--http_port", str(ports.transformer), "--grpc_port", str(ports.transformer_grpc)]
-        return service("transformer", argv, f"{ports.transformer}/health")
+    def transformer(name: str, predictor: int, http: int, grpc: int) -> Service:
+        argv = ["image_transformer", "--predictor_host", f"127.0.0.1:{predictor}"]
+        argv += ["--http_port", str(http), "--grpc_port", str(grpc)]
+        return service(name, argv, f"{http}/health")
 
-    def other_triton() -> Service:
-        repository = work / "ensemble"
-        write_repository(repository, graph_path(work))
-        at = (ports.other_triton, ports.other_triton_grpc, ports.other_triton_metrics)
-        return triton("other-triton", repository, *at)
+    def other_triton(name: str, precision: Precision, at: tuple[int, int, int]) -> Service:
+        models = work / name
+        write_repository(models, graph_path(work, precision))
+        return triton(name, models, at)
 
     def kserve() -> Service:
         argv = ["benchmarks.competitors.kserve_stock", "--predictor_protocol", "grpc-v2"]
@@ -97,10 +105,19 @@ def starters(
         environment = {"COMPETITOR_NETWORK": network, "TF_CPP_MIN_LOG_LEVEL": "3"}
         return uvicorn("original", "original", ports.original, **environment)
 
-    starts = {
-        "triton": own_triton,
-        "transformer": transformer,
-        "other-triton": other_triton,
+    at = (ports.triton, ports.triton_grpc, ports.triton_metrics)
+    at_int8 = (ports.triton_int8, ports.triton_int8_grpc, ports.triton_int8_metrics)
+    own = (ports.triton, ports.transformer, ports.transformer_grpc)
+    own_int8 = (ports.triton_int8, ports.transformer_int8, ports.transformer_int8_grpc)
+    other = (ports.other_triton, ports.other_triton_grpc, ports.other_triton_metrics)
+    other_int8 = (ports.other_triton_int8, ports.other_triton_int8_grpc, ports.other_triton_int8_metrics)
+    starts: dict[str, Callable[[], Service]] = {
+        "triton": partial(own_triton, "triton", "float", at),
+        "transformer": partial(transformer, "transformer", *own),
+        "triton-int8": partial(own_triton, "triton-int8", "int8", at_int8),
+        "transformer-int8": partial(transformer, "transformer-int8", *own_int8),
+        "other-triton": partial(other_triton, "other-triton", "float", other),
+        "other-triton-int8": partial(other_triton, "other-triton-int8", "int8", other_int8),
         "kserve": kserve,
         "fastapi-onnx": fastapi_onnx,
         "fastapi-plain": fastapi_plain,

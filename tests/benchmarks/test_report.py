@@ -9,7 +9,7 @@ SCENARIO = Scenario(1, 32)
 
 
 def results() -> Results:
-    contenders = line_up(Ports(*range(1, 13)), ["raw", "ensemble"])
+    contenders = line_up(Ports(*range(1, 21)), ["raw", "ensemble"])
     measurements = [
         Measurement(key, SCENARIO, number, rate, 1.5, 2.5, 100)
         for key, rates in {"raw": [2000, 3000, 1000], "ensemble": [1000, 1000, 1000]}.items()
