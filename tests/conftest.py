@@ -1,8 +1,10 @@
-"""Fixtures that several rooms share."""
+"""Fixtures that several rooms share, and what the tests as a whole are told and say."""
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
+from minio_server import installed_minio
 from serving import (
     RunningTransformer,
     RunningTriton,
@@ -14,6 +16,15 @@ from serving import (
 )
 
 pytest_plugins = ["minio_server"]
+
+
+def pytest_report_header() -> list[str]:
+    """The programs that some tests need beside the locked packages; a skip's reason says how to get one."""
+    minio = installed_minio() or (
+        "missing, built by go once (four minutes on two cores)" if shutil.which("go") else "missing"
+    )
+    others = (f"{name}: {shutil.which(name) or 'missing'}" for name in ("wrk", "vegeta"))
+    return [f"minio: {minio}", *others]
 
 
 @pytest.hookimpl(tryfirst=True)

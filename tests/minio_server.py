@@ -5,6 +5,7 @@ where there is none and Go is, it is built into `var/tools` once (four minutes o
 """
 
 import datetime
+import fcntl
 import ipaddress
 import os
 import shutil
@@ -28,23 +29,28 @@ SECRET_KEY = "cnn-image-tests-secret"
 StartMinio = Callable[..., "Minio"]
 
 
-def minio_program() -> Path:
-    """The MinIO to run; skips the test where there is none, or fails it where nothing may be skipped."""
-    found = [
+def installed_minio() -> Path | None:
+    """The MinIO that is there."""
+    places = [
         os.environ.get("CNN_IMAGE_MINIO"),
         shutil.which("minio"),
         str(Path.home() / ".cache/cluster/bin/minio"),
         str(TOOLS / "minio"),
     ]
-    for path in found:
-        if path and os.access(path, os.X_OK):
-            return Path(path)
-    go = shutil.which("go")
-    if go:
+    return next((Path(path) for path in places if path and os.access(path, os.X_OK)), None)
+
+
+def minio_program() -> Path:
+    """The MinIO to run; skips the test where there is none, or fails it where nothing may be skipped."""
+    if found := installed_minio():
+        return found
+    if go := shutil.which("go"):
         TOOLS.mkdir(parents=True, exist_ok=True)
-        subprocess.run(
-            [go, "install", MODULE], env={**os.environ, "GOBIN": str(TOOLS)}, check=True, timeout=1200
-        )
+        with (TOOLS / "minio.lock").open("w") as lock:  # of the tests side by side, one builds
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (TOOLS / "minio").exists():
+                environment = {**os.environ, "GOBIN": str(TOOLS)}
+                subprocess.run([go, "install", MODULE], env=environment, check=True, timeout=1200)
         return TOOLS / "minio"
     reason = (
         "MINIO IS MISSING: the S3 store is not tested; install minio or go, or name it in CNN_IMAGE_MINIO"

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 log = logging.getLogger(__name__)
 
-SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "60"))
+SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "30"))
 
 
 @dataclass
@@ -270,9 +270,10 @@ async def test_a_long_run_of_everything_stays_flat(
         *(samples[0][1], max(files for _, files in samples), samples[-1][1]),
     )
     # The first 40 are what it takes until each size of image has met each thread's arena: 180 s showed 195 MB
-    # at first, 242 after 45 s, and 228 to 229 over the last minute.
+    # at first, 242 after 45 s, and 228 to 229 over the last minute. A short run is still on its way there.
     first, last = samples[:40], samples[40:]
-    assert max(memory for memory, _ in last) < max(memory for memory, _ in first) + 15
+    slack = 15 if SOAK_SECONDS >= 60 else 30
+    assert max(memory for memory, _ in last) < max(memory for memory, _ in first) + slack
     assert max(files for _, files in last) < max(files for _, files in first) + 20
     wait_until(lambda: measured(process)[1] < 40, "the connections' end")
     assert b'"level":"error"' not in transformer.log.read_bytes()
