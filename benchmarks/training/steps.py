@@ -2,28 +2,30 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
 
-from model.data import Dataset
+from model.data import Dataset, Split
+from model.device import Device
 from model.forward import training_logits
 from model.train import QUICK
 from model.trainer import Trainer, augment
 
 REPEATS: Final = 15
+STEPS: Final = 60
+TURNS: Final = 5
 
 
-def step_profile(dataset: Dataset) -> dict[str, float]:
+def step_profile(dataset: Dataset, device: Device) -> dict[str, float]:
     """Milliseconds of each part of a step of the quick recipe, best of `REPEATS`.
 
     Each part is what a longer prefix of the step takes more than a shorter one.
     """
-    trainer = Trainer(dataset, QUICK, 0)
-    batch = trainer.recipe.batch_size
-    order = tf.range(batch)
-    offsets, mirrored = tf.zeros((batch, 2), tf.int32), tf.zeros(batch, tf.int32)
+    trainer = Trainer(dataset, QUICK, 0, device.policy)
+    order, offsets, mirrored = arguments = _some_batch(trainer)
     seed = tf.constant([1, 2])
 
     def images() -> Any:
@@ -42,7 +44,7 @@ def step_profile(dataset: Dataset) -> dict[str, float]:
     augmented = _milliseconds(tf.function(images))
     forwarded = _milliseconds(tf.function(forward))
     backwarded = _milliseconds(tf.function(backward))
-    whole = _milliseconds(lambda: trainer.step(order, offsets, mirrored))
+    whole = _milliseconds(lambda: trainer.step(*arguments))
     return {
         "gather and augment": augmented,
         "forward": forwarded - augmented,
@@ -52,31 +54,43 @@ def step_profile(dataset: Dataset) -> dict[str, float]:
     }
 
 
-def waiting_share(dataset: Dataset) -> float:
-    """Share of an epoch's time in which the network waits for data: epoch against as many bare steps."""
-    trainer = Trainer(dataset, QUICK, 0)
-    trainer.train_steps(1)
-    batch = trainer.recipe.batch_size
-    order = tf.range(batch)
-    offsets, mirrored = tf.zeros((batch, 2), tf.int32), tf.zeros(batch, tf.int32)
-    best_epoch = best_bare = np.inf
-    for epoch in (2, 3):
-        began = time.perf_counter()
+def waiting_share(dataset: Dataset, device: Device) -> float:
+    """Share of an epoch's time in which the network waits for data.
+
+    A short epoch as training runs it, against as many steps on one batch that lies ready; the best of
+    `TURNS` of each, in turn.
+    """
+    rows = np.random.default_rng(0).permutation(len(dataset.train))[: STEPS * QUICK.batch_size]
+    some = Split(dataset.train.images[rows], dataset.train.labels[rows])
+    trainer = Trainer(replace(dataset, train=some), QUICK.fitted(len(some)), 0, device.policy)
+    arguments = _some_batch(trainer)
+
+    def bare(_: int) -> None:
         for _ in range(trainer.steps_per_epoch):
-            loss, _ = trainer.step(order, offsets, mirrored)
+            loss, _ = trainer.step(*arguments)
         loss.numpy()
-        best_bare = min(best_bare, time.perf_counter() - began)
-        began = time.perf_counter()
-        trainer.train_steps(epoch)
-        best_epoch = min(best_epoch, time.perf_counter() - began)
-    return max(0.0, 1 - best_bare / best_epoch)
+
+    def epoch(number: int) -> None:
+        trainer.train_steps(number)
+
+    turns = [(_seconds(epoch, turn), _seconds(bare, turn)) for turn in range(TURNS)]
+    return max(0.0, 1 - min(steps for _, steps in turns) / min(whole for whole, _ in turns))
+
+
+def _some_batch(trainer: Trainer) -> tuple[Any, Any, Any]:
+    batch = trainer.recipe.batch_size
+    return tf.range(batch), tf.zeros((batch, 2), tf.int32), tf.zeros(batch, tf.int32)
 
 
 def _milliseconds(run: Callable[[], Any]) -> float:
-    tf.nest.map_structure(lambda tensor: tensor.numpy(), run())
-    best = np.inf
-    for _ in range(REPEATS):
-        began = time.perf_counter()
+    def whole() -> None:
         tf.nest.map_structure(lambda tensor: tensor.numpy(), run())
-        best = min(best, time.perf_counter() - began)
-    return best * 1000
+
+    whole()
+    return 1000 * min(_seconds(whole) for _ in range(REPEATS))
+
+
+def _seconds(run: Callable[..., Any], *arguments: int) -> float:
+    began = time.perf_counter()
+    run(*arguments)
+    return time.perf_counter() - began
