@@ -4,15 +4,14 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from minio_server import installed_minio
 from serving import (
     RunningTransformer,
     RunningTriton,
     SmallModel,
     StartTransformer,
     StartTriton,
-    transformer_starter,
-    triton_starter,
+    transformers,
+    tritons,
 )
 
 pytest_plugins = ["minio_server"]
@@ -20,6 +19,8 @@ pytest_plugins = ["minio_server"]
 
 def pytest_report_header() -> list[str]:
     """The programs that some tests need beside the locked packages; a skip's reason says how to get one."""
+    from minio_server import installed_minio  # a plugin, which pytest imports itself after this file
+
     minio = installed_minio() or (
         "missing, built by go once (four minutes on two cores)" if shutil.which("go") else "missing"
     )
@@ -44,13 +45,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: group(item) not in trains)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def start_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartTriton]:
-    """Starts real Tritons; all are ended after the session. Only for tests marked slow."""
-    started: list[RunningTriton] = []
-    yield triton_starter(tmp_path_factory.mktemp("triton"), started)
-    for running in started:
-        running.stop()
+    """Starts real Tritons that end with the test. Only for tests marked slow."""
+    with tritons(tmp_path_factory.mktemp("triton")) as start:
+        yield start
 
 
 @pytest.fixture(scope="session")
@@ -61,24 +60,26 @@ def small_model() -> SmallModel:
 
 @pytest.fixture(scope="session")
 def small_triton(
-    start_triton: StartTriton, small_model: SmallModel, tmp_path_factory: pytest.TempPathFactory
-) -> RunningTriton:
+    small_model: SmallModel, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningTriton]:
     """A real Triton that serves `small_model`, shared by the session: leave it as it is."""
     repository = tmp_path_factory.mktemp("repository")
     small_model.write(repository)
-    return start_triton(repository)
+    with tritons(tmp_path_factory.mktemp("triton")) as start:
+        yield start(repository)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def start_transformer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartTransformer]:
-    """Starts real transformers; all are ended after the session. Only for tests marked slow."""
-    started: list[RunningTransformer] = []
-    yield transformer_starter(tmp_path_factory.mktemp("transformer"), started)
-    for running in started:
-        running.stop()
+    """Starts real transformers that end with the test. Only for tests marked slow."""
+    with transformers(tmp_path_factory.mktemp("transformer")) as start:
+        yield start
 
 
 @pytest.fixture(scope="session")
-def transformer(start_transformer: StartTransformer, small_triton: RunningTriton) -> RunningTransformer:
+def transformer(
+    small_triton: RunningTriton, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningTransformer]:
     """A transformer in front of `small_triton`, shared by the session: leave both as they are."""
-    return start_transformer(small_triton.address)
+    with transformers(tmp_path_factory.mktemp("transformer")) as start:
+        yield start(small_triton.address)

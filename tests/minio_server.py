@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -222,26 +223,36 @@ def _make_certificates(folder: Path, ca_bundle: Path) -> None:
     )
 
 
-@pytest.fixture(scope="session")
-def start_minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartMinio]:
-    """Starts MinIOs of a test's own, to be stopped and hurt; all end with the session. Slow tests only."""
+@contextmanager
+def minios(folders: pytest.TempPathFactory) -> Iterator[StartMinio]:
+    """Gives a function that starts a MinIO; all it started end with the block."""
     started: list[Minio] = []
 
     def start(*, tls: bool = False) -> Minio:
-        minio = Minio(minio_program(), tmp_path_factory.mktemp("minio"), free_port(), tls)
+        minio = Minio(minio_program(), folders.mktemp("minio"), free_port(), tls)
         started.append(minio)
         minio.start()
         return minio
 
-    yield start
-    for minio in started:
-        minio.stop()
+    try:
+        yield start
+    finally:
+        for minio in started:
+            minio.stop()
+
+
+@pytest.fixture
+def start_minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartMinio]:
+    """Starts MinIOs of a test's own, to be stopped and hurt. Slow tests only."""
+    with minios(tmp_path_factory) as start:
+        yield start
 
 
 @pytest.fixture(scope="session")
-def minio(start_minio: StartMinio) -> Minio:
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Minio]:
     """One MinIO for the session: leave it running."""
-    return start_minio()
+    with minios(tmp_path_factory) as start:
+        yield start()
 
 
 @pytest.fixture

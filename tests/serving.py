@@ -6,7 +6,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,7 +137,7 @@ class RunningTriton:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
             try:
-                self.process.wait(20)
+                self.process.wait(60)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -145,7 +146,11 @@ class RunningTriton:
 StartTriton = Callable[..., RunningTriton]
 
 
-def triton_starter(logs: Path, started: list[RunningTriton]) -> StartTriton:
+@contextmanager
+def tritons(logs: Path) -> Iterator[StartTriton]:
+    """Gives a function that starts a real Triton on a repository; all it started end with the block."""
+    started: list[RunningTriton] = []
+
     def start(
         repository: Path, *flags: str, http_port: int | None = None, wait: bool = True
     ) -> RunningTriton:
@@ -170,7 +175,11 @@ def triton_starter(logs: Path, started: list[RunningTriton]) -> StartTriton:
             wait_until(running.ready, "Triton's start")
         return running
 
-    return start
+    try:
+        yield start
+    finally:
+        for running in started:
+            running.stop()
 
 
 @dataclass
@@ -196,21 +205,17 @@ class RunningTransformer:
         except httpx.TransportError:
             return False
 
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-
 
 StartTransformer = Callable[..., RunningTransformer]
 
 
-def transformer_starter(logs: Path, started: list[RunningTransformer]) -> StartTransformer:
-    """Returns a function that starts a transformer in front of an address; settings by name."""
+@contextmanager
+def transformers(logs: Path) -> Iterator[StartTransformer]:
+    """Gives a function that starts a transformer in front of an address, settings by name.
+
+    All it started are killed with the block: one that is told to end gives its clients two seconds to leave.
+    """
+    started: list[RunningTransformer] = []
 
     def start(predictor_host: str, *, wait: bool = True, **settings: object) -> RunningTransformer:
         http, grpc = free_port(), free_port()
@@ -234,4 +239,9 @@ def transformer_starter(logs: Path, started: list[RunningTransformer]) -> StartT
             wait_until(running.healthy, "the transformer's start")
         return running
 
-    return start
+    try:
+        yield start
+    finally:
+        for running in started:
+            running.process.kill()
+            running.process.wait()

@@ -3,13 +3,13 @@
 import datetime
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
 import botocore.auth
 import pytest
-from minio_server import Minio, StartMinio
+from minio_server import Minio, StartMinio, minios
 
 from export.errors import (
     AccessError,
@@ -163,8 +163,9 @@ def test_a_store_that_comes_back_is_used_again(
 
 
 @pytest.fixture(scope="module")
-def tls_minio(start_minio: StartMinio) -> Minio:
-    return start_minio(tls=True)
+def tls_minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Minio]:
+    with minios(tmp_path_factory) as start:
+        yield start(tls=True)
 
 
 @pytest.fixture

@@ -152,12 +152,11 @@ async def test_triton_killed_and_started_again(
         await until(lambda: seen.statuses[503] > 100)
         assert await health(transformer) == 503
         before = seen.statuses[200]
-        again = await asyncio.to_thread(start_triton, folder, http_port=port)
+        await asyncio.to_thread(start_triton, folder, http_port=port)
         await until(lambda: seen.statuses[200] > before + 100)
         assert await health(transformer) == 200
     assert set(seen.statuses) == {200, 503}
     assert seen.slowest < 30
-    again.stop()
 
 
 async def test_triton_hung_and_awake_again(
@@ -176,7 +175,6 @@ async def test_triton_hung_and_awake_again(
         assert await health(transformer) == 200
     assert set(seen.statuses) <= {200, 503, 504}
     assert seen.slowest < 30
-    triton.stop()
 
 
 async def test_not_one_request_fails_over_a_new_version(
@@ -195,7 +193,6 @@ async def test_not_one_request_fails_over_a_new_version(
     assert set(seen.statuses) == {200}
     async with httpx.AsyncClient(base_url=transformer.url) as client:
         await until(lambda: info_says(client, "8"))
-    triton.stop()
 
 
 async def info_says(client: httpx.AsyncClient, version: str) -> bool:
@@ -210,9 +207,8 @@ async def test_a_transformer_starts_before_its_triton(
     wait_until(lambda: b"serving" in transformer.log.read_bytes(), "the transformer's start")
     await until(lambda: listening(transformer))
     assert await health(transformer) == 503
-    triton = await asyncio.to_thread(start_triton, repository(tmp_path, 7), http_port=port)
+    await asyncio.to_thread(start_triton, repository(tmp_path, 7), http_port=port)
     await until(transformer.healthy)
-    triton.stop()
 
 
 async def listening(transformer: RunningTransformer) -> bool:

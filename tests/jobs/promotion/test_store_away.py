@@ -1,10 +1,11 @@
 """MinIO goes away while a version is published or promoted: that is said, and another try finishes it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from laptop import Laptop
-from minio_server import Minio, StartMinio
+from minio_server import Minio, minios
 
 from export.errors import UnreachableError
 from export.ledger import Entry
@@ -15,9 +16,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def minio(start_minio: StartMinio) -> Minio:
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Minio]:
     """One that may be stopped."""
-    return start_minio()
+    with minios(tmp_path_factory) as start:
+        yield start()
 
 
 @pytest.fixture
