@@ -19,7 +19,7 @@ from model.train import QUICK
 COMMIT = "c" * 40
 DIGEST = "d" * 64
 REQUEST = Request("sample", "quick", 2, None, 0)
-DATASET: Any = SimpleNamespace(digest=DIGEST, train=range(100), test=None)
+DATASET: Any = SimpleNamespace(digest=DIGEST, train=range(50), test=None)
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def made(store: Store, publish: Any, verdict: Any) -> Callable[..., int]:
     """Publishes and judges a version that the request above makes of the data above."""
 
     def make(*, judged: bool = True, **changes: Any) -> int:
-        recipe = asdict(replace(QUICK, epochs=2, batch_size=100))  # no batch is larger than the data
+        recipe = asdict(replace(QUICK, epochs=2, batch_size=50))  # no batch is larger than the data
         version: int = publish(**{"recipe": recipe, "commit": COMMIT, "seed": 0, **changes})
         if judged:
             attach_verdict(store, verdict(version, 0.8), {})
@@ -54,7 +54,7 @@ def test_the_newest_of_the_same_counts(store: Store, made: Callable[..., int]) -
         {"seed": 1},
         {"commit": "e" * 40},
         {"data": DataLineage(digest="e" * 64, source="here", kind="sample")},
-        {"recipe": asdict(replace(QUICK, epochs=3, batch_size=100))},
+        {"recipe": asdict(replace(QUICK, epochs=3, batch_size=50))},
         {"precision": "int8", "quantized_from": 1},
         {"judged": False},
     ],
