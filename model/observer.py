@@ -61,7 +61,8 @@ class TrainedModel:
         network: uint8 image → float32 logits, with the averaged weights.
         temperature: What the logits are divided by before softmax; fitted on the validation split.
         metrics: `accuracy`, `loss` of the last epoch's training images; `val_accuracy`, `val_loss` of the
-            validation split with the averaged weights, the latter calibrated; `images_per_second`, `seconds`.
+            validation split with the averaged weights, the latter calibrated; `images_per_second`, `seconds`,
+            `cpu_seconds`; `teacher_val_accuracy` and `teacher_cpu_seconds` where there was a teacher.
         history: One entry an epoch, by metric.
         recipe: As it was used, overrides included.
         seed: Of weights, order, augmentation and dropout.

@@ -8,6 +8,7 @@ killed and started again ends with the same weights as one that was not.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import signal
@@ -16,9 +17,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
 
 from model.checkpoint import Checkpoint, load_checkpoint, remove_checkpoint, save_checkpoint
 from model.data import Dataset
@@ -63,12 +61,13 @@ TEACHER: Final = Recipe(
 BEST: Final = replace(
     QUICK,
     name="best",
-    epochs=80,
+    epochs=100,
     weight_decay=2e-2,
-    # The teacher's answers say how sure it is, and softened ones do it better than smoothed labels.
+    dropout_hidden=0.5,
+    # The teacher's softened answers say how alike two classes are in this image; smoothing would blur that.
     label_smoothing=0.0,
     teacher=TEACHER,
-    softening=2.0,
+    softening=3.0,
 )
 RECIPES: Final = {recipe.name: recipe for recipe in (QUICK, BEST)}
 
@@ -118,11 +117,14 @@ def train(
             f"{run_dir} holds the checkpoint of another run (other recipe, seed, data or device); "
             "name another folder, or delete this one."
         )
-    targets = None
+    targets, of_teacher = None, {}
     if recipe.teacher:
-        kept_in = teacher_dir or run_dir / "teacher"
-        logits = _teachers_answers(dataset, recipe.teacher, kept_in, teacher_observers)
-        targets = softmax(logits, recipe.softening)
+        teacher = _taught(dataset, recipe.teacher, teacher_dir or run_dir / "teacher", teacher_observers)
+        targets = softmax(teacher.arrays[0], recipe.softening)
+        of_teacher = {
+            "teacher_val_accuracy": teacher.history["val_accuracy"][-1],
+            "teacher_cpu_seconds": sum(teacher.history["cpu_seconds"]),
+        }
     trainer = Trainer(dataset, recipe, seed, device.policy, targets)
     history: dict[str, list[float]] = {}
     first_epoch = 1
@@ -141,7 +143,7 @@ def train(
                 save_checkpoint(run_dir, Checkpoint(fingerprint, epoch, history, trainer.arrays()))
                 for observer in observers:
                     observer.epoch_ended(epoch, metrics)
-            trained = trainer.finish(history)
+            trained = trainer.finish(history, of_teacher)
     except BaseException as reason:
         for observer in observers:
             observer.stopped(reason)
@@ -151,24 +153,30 @@ def train(
     return trained
 
 
-def _teachers_answers(
-    dataset: Dataset, recipe: Recipe, folder: Path, observers: Sequence[Observer]
-) -> NDArray[np.float32]:
-    """The teacher's logits `[N, 5]` for the training images: those kept in `folder`, or of one trained now.
+def _taught(dataset: Dataset, recipe: Recipe, folder: Path, observers: Sequence[Observer]) -> Checkpoint:
+    """A teacher's logits `[N, 5]` for the training images: those kept in `folder`, or of one trained now.
 
-    Each teacher and data set has a folder of its own in there. Its seed is always 0: students of any seed
+    Each teacher and data set has a folder of its own in there. The seed is always 0: students of any seed
     learn from the same one.
     """
     about = {"recipe": asdict(recipe), "data": dataset.digest}
     folder /= hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
-    kept = load_checkpoint(folder, ANSWERS)
-    if not kept:
-        trained = train(dataset, recipe, run_dir=folder, observers=observers)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another run on the same images may be training it: wait
+        kept = load_checkpoint(folder, ANSWERS)
+        if kept:
+            return kept
+        try:
+            trained = train(dataset, recipe, run_dir=folder, observers=observers)
+        except StaleCheckpointError:  # damaged, or begun on another device
+            remove_checkpoint(folder)
+            trained = train(dataset, recipe, run_dir=folder, observers=observers)
         logits = answers(trained.network, dataset.train.images)
         kept = Checkpoint(about, recipe.epochs, trained.history, [logits])
         save_checkpoint(folder, kept, ANSWERS)
         remove_checkpoint(folder)
-    return kept.arrays[0]
+    return kept
 
 
 @contextlib.contextmanager

@@ -173,11 +173,11 @@ class Trainer:
         images = self._validation.images
         return np.concatenate([self._logits(images[row : row + 500]) for row in range(0, len(images), 500)])
 
-    def finish(self, history: dict[str, list[float]]) -> TrainedModel:
-        """Fit the temperature and hand over the averaged network."""
+    def finish(self, history: dict[str, list[float]], more: dict[str, float]) -> TrainedModel:
+        """Fit the temperature and hand over the averaged network, with `more` among its metrics."""
         logits, labels = self.validation_logits(), self._validation.labels
         temperature = fit_temperature(logits, labels)
-        metrics = {name: values[-1] for name, values in history.items()}
+        metrics = more | {name: values[-1] for name, values in history.items()}
         metrics["val_loss"] = evaluate(softmax(logits, temperature), labels).nll
         metrics |= {name: sum(history[name]) for name in ("seconds", "cpu_seconds")}
         return TrainedModel(self.averaged, temperature, metrics, history, self.recipe, self.seed)

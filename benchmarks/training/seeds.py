@@ -99,6 +99,7 @@ def _result(run: Run, dataset: Dataset) -> dict[str, Any]:
         "temperature": run.temperature,
         "minutes": run.metrics["seconds"] / 60,
         "cpu_minutes": run.metrics["cpu_seconds"] / 60,
+        "teacher": {name: value for name, value in run.metrics.items() if name.startswith("teacher_")},
         "commit": run.commit,
         "finished": run.created,
         "machine": machine.describe(),

@@ -86,6 +86,8 @@ def train_run(run: Run, dataset: "Dataset", settings: Settings) -> None:
             seed=request.seed,
             observers=(ProgressBar(), tracking),
             require_gpu=settings.require_gpu,
+            teacher_dir=settings.state / "teachers",
+            teacher_observers=[ProgressBar()],
         )
         saved = save_run(run.folder, trained, dataset, mlflow_run=tracking.run_id)
         say("Writing the report: test images, robustness, what the filters see …")
