@@ -42,7 +42,7 @@ test-fast: $(VENV)/.dev ## the tests that take seconds
 
 .PHONY: test-slow
 test-slow: $(VENV)/.dev $(TRITON_VENV)/.installed ## the tests that train, export and serve for real
-	@$(VENV)/bin/pytest -v -m "slow and not cluster" $(SIDE_BY_SIDE) --dist loadgroup --cov --cov-append $(PYTEST_ARGS)
+	@$(VENV)/bin/pytest -v -m "slow and not cluster" $(SIDE_BY_SIDE) --dist loadscope --no-loadscope-reorder --cov --cov-append $(PYTEST_ARGS)
 
 ##@ On Kubernetes
 .PHONY: images

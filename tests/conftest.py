@@ -14,7 +14,7 @@ from serving import (
     tritons,
 )
 
-pytest_plugins = ["minio_server"]
+pytest_plugins = ["minio_server", "side_by_side"]
 
 
 def pytest_report_header() -> list[str]:
@@ -26,23 +26,6 @@ def pytest_report_header() -> list[str]:
     )
     others = (f"{name}: {shutil.which(name) or 'missing'}" for name in ("wrk", "vegeta"))
     return [f"minio: {minio}", *others]
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side, what shares a fixture that trains stays on one worker, and so does a file.
-
-    The longest go first, so that none of them is begun while the other workers have nothing left to do.
-    """
-    trains = ("laptop", "served")
-
-    def group(item: pytest.Item) -> str:
-        shared = [name for name in trains if name in getattr(item, "fixturenames", ())]
-        return shared[0] if shared else item.nodeid.partition("::")[0]
-
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=lambda item: group(item) not in trains)
 
 
 @pytest.fixture
