@@ -1,7 +1,9 @@
 """The measurements: scenarios, rounds in which the contenders take turns, overload, photographs."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,11 +66,13 @@ class Overload:
     """Open-loop load above what the transformer can take.
 
     Attributes:
+        cores: That the servers had; the generator had others, unless there is only one.
         capacity: Requests a second it served to a closed loop just before.
         outcome: What became of the requests sent at `factor` times that.
         memory: MiB held by transformer and Triton, before and at half-second steps during the load.
     """
 
+    cores: int
     capacity: float
     factor: float
     outcome: Outcome
@@ -83,6 +87,23 @@ class Photographs:
     mixed: list[float]
     photographs: list[Outcome]
     megabytes: float
+
+
+@contextmanager
+def _halves(services: Sequence[Service]) -> Iterator[int]:
+    """Binds servers to half of the cores, and what this process starts to the others; says how many."""
+    everything = sorted(os.sched_getaffinity(0))
+    half = len(everything) // 2
+    theirs, rest = (everything[:half], everything[half:]) if half else (everything, everything)
+    for service in services:
+        service.bind(theirs)
+    os.sched_setaffinity(0, rest)
+    try:
+        yield len(theirs)
+    finally:
+        os.sched_setaffinity(0, everything)
+        for service in services:
+            service.bind(everything)
 
 
 class Bench:
@@ -169,22 +190,26 @@ class Bench:
     def overload(self, contender: Contender) -> Overload:
         """Sends more than the contender can take, without waiting for answers.
 
+        The servers get half of the cores and the generator the other: at twice the capacity it would take
+        away what the capacity was measured with.
+
         Raises:
             LoadError: an answer was wrong, or the generator failed.
         """
         config = self._config
         services = [self._services[name] for name in contender.services]
-        capacity = self._runs[contender.key, 1](OVERLOAD_CONNECTIONS, config.seconds).rate
-        settle(services)
         prepared = self._requests(contender, 1)
-        memory = [sum(service.memory_mib() for service in services)]
-        attack = open_loop.start(
-            contender.address, prepared, capacity * config.overload_factor, config.overload_seconds
-        )
-        while attack.process.poll() is None:
-            time.sleep(0.5)
-            memory.append(sum(service.memory_mib() for service in services))
-        return Overload(capacity, config.overload_factor, open_loop.finish(attack), memory)
+        with _halves(services) as cores:
+            capacity = self._runs[contender.key, 1](OVERLOAD_CONNECTIONS, config.overload_seconds // 2).rate
+            settle(services)
+            memory = [sum(service.memory_mib() for service in services)]
+            attack = open_loop.start(
+                contender.address, prepared, capacity * config.overload_factor, config.overload_seconds
+            )
+            while attack.process.poll() is None:
+                time.sleep(0.5)
+                memory.append(sum(service.memory_mib() for service in services))
+        return Overload(cores, capacity, config.overload_factor, open_loop.finish(attack), memory)
 
     def photographs(self, contender: Contender, large: Sequence[Photograph]) -> Photographs:
         """Measures the small images' p99 alone and with large photographs mixed in, in turn.

@@ -126,17 +126,15 @@ def _overload(overload: Overload) -> list[str]:
     turned_away = {status: count for status, count in outcome.statuses.items() if status != "200"}
     answers = ", ".join(f"{count:,} with {status}" for status, count in turned_away.items()) or "none"
     return [
-        f"A closed loop over 128 connections got {overload.capacity:,.0f} answers a second. An open loop"
-        f" then sent"
-        f" {overload.factor:g} times that, {outcome.planned:,} requests in all: {outcome.served_rate:,.0f}"
-        f" a second were"
-        f" served ({outcome.served_rate / overload.capacity:.0%} of capacity; p50 {outcome.p50:,.0f} ms,"
-        f" p99 {outcome.p99:,.0f} ms), turned away were {answers} (p50 {outcome.turned_away_p50:,.0f} ms, p99"
-        f" {outcome.turned_away_p99:,.0f} ms), {outcome.broken} got no answer. Memory of transformer and"
-        f" Triton:"
-        f" {overload.memory[0]:,.0f} MiB before, at most {max(overload.memory):,.0f} MiB during it. The"
-        f" generator shares"
-        f" the cores with the servers and was itself late by {outcome.late_p99:.0f} ms (p99).",
+        f"The servers had {overload.cores} core{'s' * (overload.cores != 1)}, the generator others. A closed"
+        f" loop over 128 connections got {overload.capacity:,.0f} answers a second. An open loop then sent"
+        f" {overload.factor:g} times that, {outcome.planned:,} requests in all: {outcome.served_rate:,.0f} a"
+        f" second were served ({outcome.served_rate / overload.capacity:.0%} of capacity; p50"
+        f" {outcome.p50:,.0f} ms, p99 {outcome.p99:,.0f} ms), turned away were {answers} (p50"
+        f" {outcome.turned_away_p50:,.0f} ms, p99 {outcome.turned_away_p99:,.0f} ms), {outcome.broken:,} got"
+        f" no answer. Memory of transformer and Triton: {overload.memory[0]:,.0f} MiB before, at most"
+        f" {max(overload.memory):,.0f} MiB during it. The generator itself was late by"
+        f" {outcome.late_p99:.0f} ms (p99).",
     ]
 
 

@@ -6,7 +6,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -111,6 +111,14 @@ class Service:
                 times = process.cpu_times()
                 total += times.user + times.system
         return total
+
+    def bind(self, cores: Collection[int]) -> None:
+        """Lets the server, with all its threads and living children, run on these cores alone."""
+        for process in self._family():
+            with suppress(psutil.NoSuchProcess):
+                for thread in process.threads():
+                    with suppress(ProcessLookupError):
+                        os.sched_setaffinity(thread.id, cores)
 
     def memory_mib(self) -> float:
         """Memory the server and its children hold, in MiB; what they share is counted once (PSS)."""

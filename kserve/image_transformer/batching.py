@@ -7,11 +7,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Final
 
 from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.metrics import Metrics
 from image_transformer.tensors import Pixels, Probabilities
 from image_transformer.triton import Triton, timed_out
+
+_SHORT_QUEUE: Final = 128  # so few may wait for any time: that is a slow answer of Triton's, no overload
 
 Alive = Callable[[], bool]
 """Tells whether somebody still waits for an answer."""
@@ -48,6 +51,7 @@ class Batcher:
         images_per_call: int,
         calls_in_flight: int,
         max_queued: int,
+        queue_seconds: float,
         max_wait: float,
         metrics: Metrics,
     ) -> None:
@@ -56,6 +60,7 @@ class Batcher:
         self._triton = triton
         self._calls_per_endpoint = calls_in_flight
         self._max_queued = max_queued
+        self._queue_seconds = queue_seconds
         self._max_wait = max_wait
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Piece] = deque()
@@ -65,9 +70,21 @@ class Batcher:
         metrics.queued_images = lambda: self._queued
         triton.on_change = self._changed
 
+    @property
+    def saturated(self) -> bool:
+        """Whether more images had better come back later.
+
+        The queue is full, or its oldest image has waited for long: how many images may wait depends on how
+        fast they go, which nobody knows beforehand, and one that waits in vain is work for nothing.
+        """
+        if self._queued < _SHORT_QUEUE:
+            return self._queued >= self._max_queued
+        waited = self._loop.time() - self._queue[0].since
+        return self._queued >= self._max_queued or waited > self._queue_seconds
+
     def check(self, count: int) -> None:
         """Raises ServiceError when there is no room for more images, or nobody to answer them."""
-        if self._queued + count > self._max_queued:
+        if self.saturated or self._queued + count > self._max_queued:
             raise ServiceError("overloaded", "Too many images are waiting; try again in a second.")
         if not self._triton.ready:
             raise self._triton.unavailable()

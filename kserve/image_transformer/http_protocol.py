@@ -57,15 +57,17 @@ class GuardedProtocol(HttpToolsProtocol):
     uvicorn's parser takes a head of any length, and waits for its end for ever: both are limited here. A
     timer for each connection would cost more than the limit is worth: `close_slow` looks at all of them.
 
-    What comes beyond `max_requests` is answered here, from the head alone: turning a request away must cost
-    little of what answering it would, or the ones that are answered suffer from those that are not.
+    What there is no room for is answered here, from the head alone: turning a request away must cost little
+    of what answering it would, or the ones that are answered suffer from those that are not.
 
     Attributes:
         max_requests: So many may be under way; see `guarded`.
+        saturated: Whether the queue takes no more.
         turned_away: Told of each request beyond.
     """
 
     max_requests: int
+    saturated: Callable[[], bool]
     turned_away: Callable[[], None]
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -102,7 +104,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_since = None
         self._head_bytes = 0
         idle = self.cycle is None or self.cycle.response_complete
-        if len(self.tasks) >= self.max_requests and idle and self.parser.get_method() == b"POST":
+        full = len(self.tasks) >= self.max_requests or self.saturated()
+        if full and idle and self.parser.get_method() == b"POST":
             self._turn_away()
         else:
             super().on_headers_complete()
@@ -164,15 +167,25 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def guarded(max_requests: int, turned_away: Callable[[], None]) -> type[GuardedProtocol]:
+def guarded(
+    max_requests: int, saturated: Callable[[], bool], turned_away: Callable[[], None]
+) -> type[GuardedProtocol]:
     """Returns the protocol for a server, which makes its connections itself.
 
     Args:
         max_requests: Requests that may be under way on all connections.
+        saturated: Asked for each request whether the queue takes no more.
         turned_away: Called for each request beyond.
     """
-    told = staticmethod(turned_away)
-    return type("Guarded", (GuardedProtocol,), {"max_requests": max_requests, "turned_away": told})
+    return type(
+        "Guarded",
+        (GuardedProtocol,),
+        {
+            "max_requests": max_requests,
+            "saturated": staticmethod(saturated),
+            "turned_away": staticmethod(turned_away),
+        },
+    )
 
 
 async def close_slow(connections: set[Any]) -> None:

@@ -29,6 +29,7 @@ class Inference:
             images_per_call=settings.images_per_call,
             calls_in_flight=settings.calls_in_flight,
             max_queued=settings.max_queued_images,
+            queue_seconds=settings.queue_seconds,
             max_wait=settings.triton_seconds,
             metrics=metrics,
         )
@@ -69,6 +70,11 @@ class Inference:
     def ready(self) -> bool:
         """Whether requests are answered."""
         return self.triton.ready and not self.closing
+
+    @property
+    def saturated(self) -> bool:
+        """Whether a request for inference would be turned away for want of room."""
+        return self._batcher.saturated
 
     def check_model(self, name: str) -> None:
         """Raises ServiceError when it is another model."""

@@ -132,7 +132,9 @@ class ImageServer(model_server.ModelServer):
         )
         rest.create_application()  # type: ignore[no-untyped-call]
         use_our_errors(model_server.app, observer)
-        rest.config.http = guarded(self._settings.max_requests, observer.turned_away)
+        rest.config.http = guarded(
+            self._settings.max_requests, lambda: inference.saturated, observer.turned_away
+        )
         rest.config.ws = "none"
         rest.config.server_header = False
         rest.config.proxy_headers = False  # nobody asks for the client's address

@@ -57,6 +57,9 @@ class Settings(BaseSettings):
         MAX_PIXELS, description="pixels of the large images that are decoded at once"
     )
 
+    queue_seconds: PositiveFloat = Field(
+        1, description="the oldest image may have waited for Triton while more are taken"
+    )
     body_seconds: PositiveFloat = Field(20, description="until a request has to be there")
     triton_seconds: PositiveFloat = Field(3, description="until Triton has to answer a call")
     health_seconds: PositiveFloat = Field(1, description="between looks at Triton")

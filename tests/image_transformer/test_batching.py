@@ -76,6 +76,32 @@ async def test_no_room_in_the_queue_is_said_at_once(start_service: Any, failure:
     await asyncio.gather(*tasks)
 
 
+async def test_while_the_oldest_has_waited_for_long_no_more_are_taken(
+    start_service: Any, failure: Any
+) -> None:
+    service = await start_service(queue_seconds=0.05)
+    held = await hold_every_call(service)
+    held += [asyncio.create_task(service.inference.classify(pixels(8))) for _ in range(16)]
+    await until(lambda: service.inference.saturated)
+    with failure("overloaded"):
+        await service.inference.classify(pixels(1))
+    service.fake.answers.set()
+    await asyncio.gather(*held)
+    assert not service.inference.saturated
+    await service.inference.classify(pixels(1))
+
+
+async def test_a_short_queue_may_wait_as_long_as_triton_takes(start_service: Any) -> None:
+    service = await start_service(queue_seconds=0.0001)
+    held = await hold_every_call(service)
+    held += [asyncio.create_task(service.inference.classify(pixels(8))) for _ in range(15)]
+    await asyncio.sleep(0.01)
+    assert not service.inference.saturated
+    held.append(asyncio.create_task(service.inference.classify(pixels(1))))
+    service.fake.answers.set()
+    await asyncio.gather(*held)
+
+
 async def test_who_hung_up_gets_no_work_done(service: Any) -> None:
     gone = False
     held = await hold_every_call(service)

@@ -58,11 +58,12 @@ class Server:
     """What all connections have in common."""
 
     def __init__(self, app: Any, max_requests: int = 2) -> None:
+        self.saturated = False
         self.config = uvicorn.Config(app, proxy_headers=False, log_config=None)
         self.config.load()
         self.state = ServerState()
         self.turned_away = 0
-        self._protocol = guarded(max_requests, self._count)
+        self._protocol = guarded(max_requests, lambda: self.saturated, self._count)
 
     def _count(self) -> None:
         self.turned_away += 1
@@ -154,6 +155,24 @@ async def test_beyond_the_limit_a_request_is_turned_away_from_its_head_alone() -
     await server.settle()
     assert wire.writes[2].endswith(b"\r\n\r\nbody")
     assert wire.closed_after is None
+
+
+async def test_while_the_queue_takes_no_more_a_request_is_turned_away_from_its_head_alone() -> None:
+    server = Server(whole)
+    server.saturated = True
+    protocol, wire = server.connect()
+    protocol.data_received(POST + b"body")
+    protocol.data_received(b"GET /health HTTP/1.1\r\n\r\n")
+    await server.settle()
+    await asyncio.sleep(0)
+    written = b"".join(wire.writes)
+    assert written.startswith(AWAY)
+    assert written[len(AWAY) :].startswith(b"HTTP/1.1 200 OK\r\n"), "health is told under any load"
+    server.saturated = False
+    protocol.data_received(POST + b"body")
+    await server.settle()
+    assert wire.writes[-1].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert server.turned_away == 1
 
 
 @pytest.mark.parametrize("more", [b"connection: close\r\n", b"expect: 100-continue\r\n"])
