@@ -55,10 +55,9 @@ def reliability(bins: Sequence[CalibrationBin], ece: float) -> "Figure":
     middles = [(each.low + each.high) / 2 for each in bins]
     width = bins[0].high - bins[0].low
     top.bar(middles, [each.accuracy for each in bins], width * 0.95, color=_BLUE, label="accuracy")
-    top.plot(
-        [each.confidence for each in bins], [each.confidence for each in bins], "o--", color=_ORANGE, ms=3
-    )
-    top.plot([0, 1], [0, 1], color=_GREY, lw=1, label="as confident as right")
+    means = [each.confidence for each in bins]
+    top.plot([0, 1], [0, 1], color=_GREY, lw=1, label="as right as confident")
+    top.plot(means, means, "o", color=_ORANGE, ms=3, label="mean confidence of a bin")
     top.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title=f"expected calibration error {ece:.3f}")
     top.legend(frameon=False, fontsize=8)
     bottom.bar(middles, [each.count for each in bins], width * 0.95, color=_GREY)
@@ -72,21 +71,24 @@ def robustness(measured: Robustness) -> "Figure":
     grid = figure.subplots(1, len(measured.degraded), sharey=True)
     for axes, (name, by_strength) in zip(grid, measured.degraded.items(), strict=True):
         labels = [f"{strength:g}" for strength in by_strength] if len(by_strength) > 1 else [""]
-        axes.bar(labels, list(by_strength.values()), color=_BLUE)
-        axes.axhline(measured.plain, color=_ORANGE, lw=1)
+        axes.bar(labels, list(by_strength.values()), color=_BLUE, width=min(0.8, 0.2 * len(labels)))
+        axes.margins(x=0.1 if len(labels) > 1 else 2)
+        line = axes.axhline(measured.plain, color=_ORANGE, lw=1, label="as they are")
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=7)
         axes.set_ylim(0, 1)
     grid[0].set_ylabel("accuracy")
+    figure.legend(handles=[line], loc="outside lower right", frameon=False, fontsize=8)
     return figure
 
 
 def filters_seen(split: Split) -> "Figure":
-    """What each filter makes of one image a class (the first of each in `split`)."""
+    """What each filter makes of one image a class: the middle one, for a split is sorted by its pixels."""
     figure = _figure(6.4, 8)
     grid = figure.subplots(len(CLASSES), len(FILTER_BANK))
     for label, row in enumerate(grid):
-        image = split.images[int(np.argmax(split.labels == label))]
+        rows = np.flatnonzero(split.labels == label)
+        image = split.images[rows[len(rows) // 2]]
         for name, axes in zip(FILTER_BANK, row, strict=True):
             axes.imshow(np.clip(_filtered(image, name), 0, 1), interpolation="nearest")
             axes.set_xticks([])

@@ -3,10 +3,10 @@
 import base64
 import html
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from PIL import Image
 from model import pictures
 from model.contract import CLASSES
 from model.data import Dataset, Split
-from model.evaluate import Evaluation, calibration_bins, evaluate
+from model.evaluate import Evaluation, calibration_bins, evaluate, wilson_interval
 from model.network import classifier
 from model.robustness import Robustness, robustness
 from model.runs import Run
@@ -30,9 +30,10 @@ _MISTAKES: Final = 30
 _STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color:
 #1f2328 } h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2.2rem } table { border-collapse:
-collapse } th, td { text-align: left; padding: .2rem .9rem .2rem 0; vertical-align: top } td {
-font-variant-numeric: tabular-nums } td:first-child { color: #59636e } img { max-width: 100% } .big {
-font-size: 2.2rem; font-weight: 600 } .note { color: #59636e } .mistakes { display: grid;
+collapse } th, td { text-align: left; padding: .2rem .9rem .2rem 0; vertical-align: top } th { font-weight:
+500; color: #59636e } td { font-variant-numeric: tabular-nums } td:first-child { color: #59636e } img {
+max-width: 100% } .big { font-size: 2.2rem; font-weight: 600 } .note { color: #59636e } .side { display: flex;
+flex-wrap: wrap; gap: 0 2rem } .side > div { flex: 1 1 24rem; min-width: 0 } .mistakes { display: grid;
 grid-template-columns: repeat(auto-fill, 7.2rem); gap: .9rem } .mistakes img { width: 7rem; height: 7rem;
 image-rendering: pixelated } figure { margin: 0 } figcaption { font-size: .8rem; line-height: 1.25 }
 """
@@ -93,8 +94,10 @@ def _page(
         if dataset.kind == "sample"
         else ""
     )
+    teacher = run.recipe.get("teacher")
     facts = {
-        "recipe": ", ".join(f"{name} {value}" for name, value in run.recipe.items()),
+        "recipe": _settings(run.recipe),
+        "teacher": _settings(teacher) if teacher else "none",
         "seed": run.seed,
         "data": f"{dataset.source}, sha256 {run.data['digest']}",
         "images": ", ".join(f"{name} {count:,}" for name, count in run.data["images"].items()),
@@ -109,18 +112,23 @@ def _page(
         f"<p><span class='big'>{evaluation.accuracy:.1%}</span> of {evaluation.images:,} test images, which "
         f"no choice was made on (95 % interval {low:.1%} to {high:.1%}); negative log-likelihood "
         f"{evaluation.nll:.3f}, expected calibration error {evaluation.ece:.3f}.</p>",
-        "<h2>Per class</h2>" + _table((name, f"{share:.1%}") for name, share in evaluation.per_class.items()),
-        "<h2>Confusion</h2>" + _picture(drawn["confusion"]),
-        "<h2>Calibration</h2>" + _picture(drawn["reliability"]),
-        f"<h2>Robustness</h2>{_picture(drawn['robustness'])}"
+        "<h2>Per class</h2>" + _table(_by_class(evaluation), ("", "recall", "95 % interval", "precision")),
+        "<div class='side'>"
+        f"<div><h2>Confusion</h2>{_picture(drawn['confusion'], 'Right class against answer')}</div>"
+        f"<div><h2>Calibration</h2>{_picture(drawn['reliability'], 'Accuracy by confidence')}</div></div>",
+        f"<h2>Robustness</h2>{_picture(drawn['robustness'], 'Accuracy by degradation and strength')}"
         f'<p class="note">On {degraded.images:,} test images, {degraded.plain:.1%} right as they are.</p>'
         + _table(
             (name, ", ".join(f"{strength:g}: {share:.1%}" for strength, share in by_strength.items()))
             for name, by_strength in degraded.degraded.items()
         ),
         "<h2>Worst mistakes</h2>" + _mistakes(test, probs),
-        "<h2>What the filters see</h2>" + _picture(drawn["filters"]),
-        "<h2>Training</h2>" + _picture(drawn["curves"]) + _table((k, str(v)) for k, v in facts.items()),
+        "<h2>What the filters see</h2>"
+        + _picture(drawn["filters"], "An image of each class through each filter")
+        + '<p class="note">Edges and sharpness reach below black and beyond white; shown cut off there.</p>',
+        "<h2>Training</h2>"
+        + _picture(drawn["curves"], "Loss and accuracy by epoch")
+        + _table((k, str(v)) for k, v in facts.items()),
     ]
     title = html.escape(f"{run.folder.name}: evaluation")
     return (
@@ -129,14 +137,33 @@ def _page(
     )
 
 
+def _settings(recipe: Mapping[str, Any]) -> str:
+    """A recipe in a line; a teacher, itself a recipe, has a line of its own."""
+    return ", ".join(
+        f"{name} {value}" for name, value in recipe.items() if value is not None and name != "teacher"
+    )
+
+
+def _by_class(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
+    """Of each class: recall, its interval, precision."""
+    counts = evaluation.confusion
+    for name, right, of_class, said in zip(
+        CLASSES, np.diag(counts), counts.sum(axis=1), counts.sum(axis=0), strict=True
+    ):
+        low, high = wilson_interval(int(right), int(of_class))
+        precision = f"{right / said:.1%}" if said else "never said"
+        yield name, f"{right / of_class:.1%}", f"{low:.1%} to {high:.1%}", precision
+
+
 def _mistakes(test: Split, probs: NDArray[np.float32]) -> str:
     """The wrong answers given with most confidence."""
     given = probs.argmax(axis=1)
     wrong = np.flatnonzero(given != test.labels)
     worst = wrong[np.argsort(-probs[wrong, given[wrong]])][:_MISTAKES]
     shown = [
-        f'<figure><img src="{_thumbnail(test.images[row])}" alt=""><figcaption>{CLASSES[test.labels[row]]}, '
-        f"taken for {CLASSES[given[row]]} ({probs[row, given[row]]:.0%} sure)</figcaption></figure>"
+        f'<figure><img src="{_thumbnail(test.images[row])}" alt="test image {row}"><figcaption>'
+        f"{CLASSES[test.labels[row]]}, taken for {CLASSES[given[row]]} ({probs[row, given[row]]:.0%} sure)"
+        "</figcaption></figure>"
         for row in worst
     ]
     return f'<div class="mistakes">{"".join(shown)}</div>'
@@ -148,14 +175,16 @@ def _thumbnail(image: NDArray[np.uint8]) -> str:
     return _inline(buffer.getvalue())
 
 
-def _picture(png: bytes) -> str:
-    return f'<p><img src="{_inline(png)}" alt=""></p>'
+def _picture(png: bytes, says: str) -> str:
+    return f'<p><img src="{_inline(png)}" alt="{says}"></p>'
 
 
 def _inline(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
-def _table(rows: Iterable[tuple[str, str]]) -> str:
-    cells = (f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in rows)
-    return f"<table>{''.join(cells)}</table>"
+def _table(rows: Iterable[tuple[str, ...]], heads: tuple[str, ...] = ()) -> str:
+    lines = [("th", heads)] if heads else []
+    lines += [("td", row) for row in rows]
+    cells = ("".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) for tag, row in lines)
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in cells)}</table>"

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from model.device import usable_cores
+from model.device import multiplies_bfloat16, usable_cores
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,18 @@ def test_the_containers_limit_counts(
 
 def test_without_a_limit_the_affinity_counts(tmp_path: Path) -> None:
     assert usable_cores(tmp_path / "nothing") == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("flags", "does"),
+    [
+        ("fpu avx512f avx512_bf16", True),
+        ("amx_bf16 amx_tile", True),
+        ("fpu avx2 avx512f", False),
+        ("", False),
+    ],
+)
+def test_only_cpus_that_multiply_bfloat16_are_given_it(flags: str, does: bool, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    assert multiplies_bfloat16(tmp_path / "cpuinfo") is does
+    assert not multiplies_bfloat16(tmp_path / "nothing")

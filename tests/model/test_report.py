@@ -30,7 +30,7 @@ class _Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.text += f"{data} "
 
 
 def by_brightness(images: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ def run(tmp_path: Path, easy: Dataset) -> Run:
         temperature=1.25,
         metrics={"seconds": 12.0, "images_per_second": 900.0},
         history=history,
-        recipe={"name": "quick & easy"},
+        recipe={"name": "quick & easy", "teacher": {"name": "teacher", "epochs": 3, "teacher": None}},
         seed=3,
         data={"digest": easy.digest, "source": easy.source, "kind": easy.kind, "images": splits},
         commit="c0ffee",
@@ -84,9 +84,14 @@ def test_the_report_stands_alone_and_says_how_good_the_run_is(
     text = " ".join(page.text.split())
     assert "80.0% of 100 test images" in text
     assert "95 % interval 71.1% to 86.7%" in text
+    # Recall, its interval, precision: cats are all found, and half of what is called one is a dog.
+    assert "cat 100.0% 83.9% to 100.0% 50.0%" in text
+    assert "dog 0.0% 0.0% to 16.1% never said" in text
     assert "dog, taken for cat (60% sure)" in text
     assert "run <7>" in text
     assert "quick & easy" in text
+    assert "name teacher, epochs 3" in text
+    assert "None" not in text
     assert "small sample" in text
     for name in (*CLASSES, "rotation (degrees)", "grey", easy.digest, "c0ffee", "1.250"):
         assert name in text
