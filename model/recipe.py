@@ -58,9 +58,14 @@ class Recipe:
             raise TrainingError("Epochs and batch size must be at least 1.")
 
     def override(self, *, epochs: int | None = None, batch_size: int | None = None) -> "Recipe":
-        """Return this recipe with another number of epochs or batch size (EPOCHS, BATCH_SIZE)."""
-        changed = {"epochs": epochs or self.epochs, "batch_size": batch_size or self.batch_size}
-        return replace(self, **changed)  # type: ignore[arg-type]
+        """Return this recipe with another number of epochs or batch size (EPOCHS, BATCH_SIZE).
+
+        A teacher trains no longer than its student: who asks for a short training gets one.
+        """
+        recipe = replace(self, epochs=epochs or self.epochs, batch_size=batch_size or self.batch_size)
+        if recipe.teacher and recipe.teacher.epochs > recipe.epochs:
+            return replace(recipe, teacher=replace(recipe.teacher, epochs=recipe.epochs))
+        return recipe
 
     def fitted(self, images: int) -> "Recipe":
         """Return this recipe for so many training images: no batch is larger."""

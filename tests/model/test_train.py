@@ -180,6 +180,12 @@ def test_recipes_are_overridden_by_epochs_and_batch_size() -> None:
     assert {"quick": QUICK, "best": BEST} == RECIPES
 
 
+def test_a_short_training_has_a_teacher_as_short() -> None:
+    assert BEST.teacher is not None
+    assert BEST.override(epochs=200).teacher == BEST.teacher
+    assert BEST.override(epochs=2) == replace(BEST, epochs=2, teacher=replace(BEST.teacher, epochs=2))
+
+
 @pytest.mark.parametrize("wrong", [{"epochs": -1}, {"batch_size": -3}])
 def test_recipes_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(TrainingError, match="at least 1"):
