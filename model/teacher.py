@@ -16,7 +16,7 @@ from model.forward import first_convolution, norm_relu, norm_relu_pool
 if TYPE_CHECKING:
     import keras
 
-# Channels of each convolution, and whether pooling follows. About ten times the served network's cost.
+# Channels of each convolution, and whether pooling follows: ten times the served network's multiplications.
 _LAYERS: Final = (
     (64, True),
     (128, False),
