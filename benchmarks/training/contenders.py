@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.training.original import EPOCHS, Original
+from benchmarks.training.result import Result
 from model.data import Dataset
 from model.device import Device
 from model.evaluate import evaluate, softmax
@@ -18,43 +18,6 @@ from model.train import QUICK
 from model.trainer import Trainer
 
 SHORT_EPOCHS: Final = 5
-
-
-@dataclass
-class Result:
-    """What a contender came to.
-
-    Attributes:
-        name: Who.
-        epochs: How many epochs it trained.
-        images: Images trained on an epoch.
-        start_seconds: Building, up to the first epoch, which compiles.
-        epoch_seconds: Training time of each epoch, without validation.
-        validation: Accuracy on the validation split after each epoch.
-        test: Accuracy on the test split, looked at once, at the end.
-        interval: Its 95 % interval.
-        compiled: How often the training step was compiled; None where nothing counts it.
-    """
-
-    name: str
-    epochs: int
-    images: int = 0
-    start_seconds: float = 0.0
-    epoch_seconds: list[float] = field(default_factory=list)
-    validation: list[float] = field(default_factory=list)
-    test: float = 0.0
-    interval: tuple[float, float] = (0.0, 0.0)
-    compiled: int | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Building, compiling and training."""
-        return self.start_seconds + sum(self.epoch_seconds)
-
-    @property
-    def images_per_second(self) -> list[float]:
-        """Of each epoch after the first, which compiles."""
-        return [self.images / seconds for seconds in self.epoch_seconds[1:]]
 
 
 class _Original:
@@ -119,9 +82,3 @@ def race(dataset: Dataset, contenders: list[Contender], say: Callable[[str], Non
         judged = evaluate(contender.probs(test.images), test.labels)
         result.test, result.interval, result.compiled = judged.accuracy, judged.interval, contender.compiled
     return [result for result, _ in running]
-
-
-def faster(result: Result, original: Result) -> list[float]:
-    """How many times the original's images a second, epoch by epoch, of those that followed each other."""
-    pairs = zip(result.images_per_second, original.images_per_second, strict=False)
-    return [ours / theirs for ours, theirs in pairs]

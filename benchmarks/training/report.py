@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from benchmarks.training.contenders import Result, faster
+from benchmarks.training.result import Result, faster
 
 
 def page(results: list[Result], profile: dict[str, float], waiting: float, about: dict[str, str]) -> str:

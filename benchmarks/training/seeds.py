@@ -61,9 +61,9 @@ def main() -> None:
             part = file.with_suffix(".part")
             part.write_text(json.dumps(_result(run, dataset), indent=1) + "\n")
             part.replace(file)
-        table = _table(arguments.results, recipe, arguments.seeds)
-        (arguments.results / f"{recipe.name}.md").write_text(table)
-    print(table)
+        page = table(arguments.results, recipe.name, arguments.seeds)
+        (arguments.results / f"{recipe.name}.md").write_text(page)
+    print(page)
 
 
 def _trained(dataset: Dataset, recipe: Recipe, seed: int, state: Path) -> Run:
@@ -106,9 +106,9 @@ def _result(run: Run, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _table(results: Path, recipe: Recipe, wanted: int) -> str:
-    """The seeds that are done, their mean and spread."""
-    files = sorted(results.glob(f"{recipe.name}-seed-*.json"))
+def table(results: Path, recipe: str, wanted: int) -> str:
+    """The seeds that are done of a recipe, their mean and spread, as a page of Markdown."""
+    files = sorted(results.glob(f"{recipe}-seed-*.json"))
     done = [json.loads(file.read_text()) for file in files]
     accuracies = [one["accuracy"] for one in done]
     spread = f", standard deviation {statistics.stdev(accuracies):.4f}" if len(done) > 1 else ""
@@ -121,7 +121,7 @@ def _table(results: Path, recipe: Recipe, wanted: int) -> str:
     ]
     return "\n".join(
         [
-            f"# The recipe `{recipe.name}`, {len(done)} of {wanted} seeds",
+            f"# The recipe `{recipe}`, {len(done)} of {wanted} seeds",
             "",
             f"Accuracy on the test images: mean {statistics.mean(accuracies):.4f}{spread}. "
             "Written by `python -m benchmarks.training.seeds`; each seed's file lies beside this one.",
