@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Event
 from typing import Any
 
 import httpx
@@ -29,14 +30,14 @@ def site(served: Any, start_run: Callable[..., Any]) -> Any:
 
 @contextmanager
 def steady_load(url: str) -> Iterator[Counter[tuple[int, str]]]:
-    """A client that asks again as soon as it is answered; counts (status, version)."""
+    """Two clients that ask all the time, but leave the machine to the training; counts (status, version)."""
     (image, *_) = [path.read_bytes() for path in example_images().values()]
     seen: Counter[tuple[int, str]] = Counter()
-    ended = False
+    ended = Event()
 
     def ask() -> None:
         with httpx.Client(base_url=url, timeout=30) as client:
-            while not ended:
+            while not ended.wait(0.02):
                 answer = client.post("/predict", files={"file": ("a.jpg", image)})
                 seen[answer.status_code, answer.headers.get("X-Model-Version", "")] += 1
 
@@ -45,7 +46,7 @@ def steady_load(url: str) -> Iterator[Counter[tuple[int, str]]]:
         try:
             yield seen
         finally:
-            ended = True
+            ended.set()
     for client in clients:
         client.result()
 

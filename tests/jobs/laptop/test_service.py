@@ -174,7 +174,10 @@ def broken(running: Site, lineage: Any) -> int:
 
 
 class Load:
-    """A steady load from several clients; remembers every answer that was not right."""
+    """A steady load from several clients that leave the machine to what is tried under it.
+
+    It remembers every answer that was not right.
+    """
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -185,6 +188,7 @@ class Load:
     async def client(self, number: int) -> None:
         async with httpx.AsyncClient(base_url=self.site.settings.url, timeout=10) as client:
             while not self._stop.is_set():
+                await asyncio.sleep(0.01)
                 index = (sum(self.seen.values()) + number) % len(IMAGES)
                 try:
                     response = await client.post("/predict", files={"file": ("x.jpg", IMAGES[index])})
