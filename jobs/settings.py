@@ -47,6 +47,7 @@ class Settings(BaseSettings):
         None, description="how Triton runs a version; by the number of processors unless set"
     )
     start_seconds: Annotated[float, Field(gt=0)] = Field(120, description="deadline for each process")
+    in_container: bool = Field(False, description="paths are a container's; the all-in-one image says so")
 
     gate_floor: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.7, description="accuracy that the first version of all must reach"

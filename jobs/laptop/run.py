@@ -8,9 +8,11 @@ memory goes with it, and the path that only serves never imports it.
 import asyncio
 import json
 import os
+import platform
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 
@@ -93,6 +95,9 @@ async def _show(service: Service, settings: Settings) -> None:
     if response.status_code != httpx.codes.OK:
         raise FaultError(f"The example image was answered with {response.status_code}: {response.text[:300]}")
     answer(f"\nVersion {service.version} is served on http://localhost:{settings.port}\n")
+    if settings.in_container:  # its host name is its id, unless somebody chose another one
+        answer(f"$ docker cp {platform.node()}:{image} .")
+        image = Path(image.name)
     example = shlex.quote(os.path.relpath(image))  # noqa: ASYNC240 - no file is touched
     answer(f"$ curl -F file=@{example} http://localhost:{settings.port}/predict")
     answer(json.dumps(response.json(), indent=2))
