@@ -8,6 +8,8 @@ from rich.table import Table
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
+_WIDE = 1000
+"""Characters: more than a row takes."""
 
 
 def say(sentence: str) -> None:
@@ -28,11 +30,11 @@ def table(
     *,
     console: Console = out,
 ) -> None:
-    """Print a table; as a result unless another console is given."""
+    """Print a table; as a result unless another console is given. A log gets each row on one line."""
     grid = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
     for row in rows:
         grid.add_row(*row)
-    console.print(grid)
+    console.print(grid, width=None if console.is_terminal else _WIDE)
 
 
 def listing(pairs: Mapping[str, object]) -> None:

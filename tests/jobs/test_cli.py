@@ -129,13 +129,19 @@ def test_a_wrong_flag_is_a_mistake() -> None:
 def test_versions_history_and_info_show_what_is_served(home: Path, store: Store, publish: Any) -> None:
     publish(), publish()
     store.ledger.record("promote", 1, by="ann", reason="first", after=0)
-    store.ledger.record("promote", 2, by="bob", reason="better", after=1)
+    store.ledger.record(
+        "promote", 2, by="bob", reason="better than the first one, which is long to say", after=1
+    )
     there = ("--store", store.url)
     lines = run("versions", *there).stdout.splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [["1", "before"], ["2", "champion"]]
     listed = json.loads(run("versions", *there, "--json").stdout)
     assert [(entry["version"], entry["champion"]) for entry in listed] == [(1, False), (2, True)]
-    assert "bob" in run("history", *there).stdout
+    # Where nobody looks at a terminal a row is a line, however long.
+    assert run("history", *there).stdout.splitlines()[2].split(maxsplit=7)[6:] == [
+        "bob",
+        "better than the first one, which is long to say",
+    ]
     assert json.loads(run("history", *there, "--json").stdout)[1]["previous"] == 1
     info = json.loads(run("info", "2", *there, "--json").stdout)
     assert (info["commit"], info["promotions"][0]["by"]) == ("c" * 40, "bob")
