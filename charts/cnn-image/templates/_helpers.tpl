@@ -122,6 +122,7 @@ capabilities: {drop: [ALL]}
 metadata:
   labels:
     {{- include "cnn-image.selector" . | nindent 4 }}
+  annotations: {kubectl.kubernetes.io/default-container: cnn-image}
 spec:
   serviceAccountName: cnn-image-jobs
   enableServiceLinks: false # the Service cnn-image would set CNN_IMAGE_PORT

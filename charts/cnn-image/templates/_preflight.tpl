@@ -17,6 +17,7 @@ spec:
     metadata:
       labels:
         {{- include "cnn-image.selector" (dict "component" "preflight") | nindent 8 }}
+      annotations: {kubectl.kubernetes.io/default-container: check}
     spec:
       serviceAccountName: cnn-image-predictor
       automountServiceAccountToken: false
