@@ -28,7 +28,7 @@ def test_the_int8_classifier_keeps_the_contract_and_the_answers(graphs: Graphs, 
     model = onnx.load(quantized.classifier)
     assert [value.name for value in (*model.graph.input, *model.graph.output)] == ["image", "probs"]
     assert model.ir_version <= 10
-    assert [one.version for one in model.opset_import if not one.domain] == [18]
+    assert [(one.domain, one.version) for one in model.opset_import] == [("", 18)]
     grouped = {
         node.name
         for node in model.graph.node
