@@ -122,7 +122,7 @@ def test_it_ends_with_its_parent(small_model: SmallModel, tmp_path: Path) -> Non
 
     def grown() -> bool:
         family[:] = children(psutil.Process(parent.pid))
-        return bool(family and stubs(family[0].pid))
+        return len(family) > 2  # the server, what clears up after it, and a stub that just starts
 
     wait_until(grown, "the stub's start", 60)
     parent.kill()
