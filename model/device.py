@@ -3,6 +3,9 @@
 import contextlib
 import math
 import os
+import re
+import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +13,8 @@ from model.recipe import TrainingError
 
 _CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 _CPU_INFO = Path("/proc/cpuinfo")
+# absl's notes of level INFO, and its word that nobody could have switched them off yet.
+_LOADING_NOTES = re.compile(rb"^(I\d{4} .*|WARNING: All log messages before absl::.*)\n?", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -21,12 +26,35 @@ class Device:
     policy: str
 
 
+def load_tensorflow() -> None:
+    """Import TensorFlow, as `import tensorflow` does, without the notes that it writes while it loads.
+
+    They come before any of its settings counts (TF_CPP_MIN_LOG_LEVEL among them), and help nobody here.
+    Everything else that was written to stderr meanwhile follows afterwards.
+    """
+    if "tensorflow" in sys.modules:
+        return
+    with tempfile.TemporaryFile() as written:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(written.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            written.seek(0)
+            os.write(2, _LOADING_NOTES.sub(b"", written.read()))
+
+
 def prepare_device(*, require_gpu: bool = False) -> Device:
     """Find the GPU if there is one; otherwise keep TensorFlow to the container's share of the CPU.
 
     Raises:
         TrainingError: There is no GPU, and one is required.
     """
+    load_tensorflow()
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from model.checkpoint import remove_checkpoint
 from model.data import Dataset
+from model.device import load_tensorflow
 from model.observer import TrainedModel
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Run:
         Raises:
             RunError: The file is damaged.
         """
+        load_tensorflow()
         import keras
 
         path = self.folder / NETWORK_FILE

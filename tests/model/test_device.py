@@ -1,7 +1,10 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from serving import ROOT
 
 from model.device import multiplies_bfloat16, usable_cores
 
@@ -35,3 +38,30 @@ def test_only_cpus_that_multiply_bfloat16_are_given_it(flags: str, does: bool, t
     (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
     assert multiplies_bfloat16(tmp_path / "cpuinfo") is does
     assert not multiplies_bfloat16(tmp_path / "nothing")
+
+
+def test_tensorflow_loads_without_its_notes_and_with_everything_else() -> None:
+    module = "import os; os.write(2, b'I0000 00:00 a note\\nW0000 a warning\\n')"
+    code = (
+        "import importlib.abc, importlib.util, sys\n"
+        "class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        return importlib.util.spec_from_loader(name, self) if name == 'tensorflow' else None\n"
+        f"    def exec_module(self, module): exec({module!r})\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from model.device import load_tensorflow\n"
+        "load_tensorflow()\n"
+        "print('afterwards', file=sys.stderr)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert ran.stderr.splitlines() == ["W0000 a warning", "afterwards"]
+
+
+@pytest.mark.slow
+def test_the_real_one_is_silent() -> None:
+    code = "from model.device import load_tensorflow; load_tensorflow(); load_tensorflow(); import keras"
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "1"}  # as the command line has it
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment, check=True
+    )
+    assert ran.stderr == ""
