@@ -196,8 +196,8 @@ def _report(
         "decoding": "decoding the image",
         "transformer": "the rest of the transformer",
         "between": "transformer to Triton and back: the cluster's network, Triton's HTTP server",
-        "triton": "Triton around the network: queue, backend, copies",
-        "network": "the network itself",
+        "triton": "Triton around its backend: queue, copies",
+        "network": "Triton's backend, which runs the network",
     }
     for field in fields(Hops):
         found = spread([getattr(one, field.name) for one in hops])

@@ -7,10 +7,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.cluster.objects import kubectl, pods, transformer_labels, triton_labels
 from model.contract import MODEL_NAME
 
-_OURS = ("request_seconds_sum", "request_seconds_count", "triton_seconds_sum", "triton_seconds_count",
-         "decode_seconds_sum")  # fmt: skip
-_TRITON = ("nv_inference_request_duration_us", "nv_inference_request_success",
-           "nv_inference_compute_infer_duration_us", "nv_inference_exec_count")  # fmt: skip
+_OURS = (
+    "request_seconds_sum",
+    "request_seconds_count",
+    "triton_seconds_sum",
+    "triton_seconds_count",
+    "decode_seconds_sum",
+)
+_TRITON = (
+    "nv_inference_request_duration_us",
+    "nv_inference_request_success",
+    "nv_inference_compute_infer_duration_us",
+)
 
 
 @dataclass(frozen=True)
@@ -22,8 +30,8 @@ class Hops:
         decoding: The image to pixels.
         transformer: The rest of the transformer.
         between: From the transformer to Triton's first line and back.
-        triton: Triton without the network's execution.
-        network: The network's execution.
+        triton: Triton without its backend.
+        network: Its backend, which runs the network.
     """
 
     outside: float
@@ -41,12 +49,18 @@ def counted(namespace: str, service: str) -> dict[str, float]:
         selector = ",".join(f"{key}={text}" for key, text in labels.items())
         for pod in pods(namespace, selector):
             path = f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}:{port}/proxy/metrics"
-            for family in text_string_to_metric_families(kubectl("get", "--raw", path)):
-                for sample in family.samples:
-                    name = sample.name.removeprefix("cnn_image_")
-                    if name in totals and sample.labels.get("model", MODEL_NAME) == MODEL_NAME:
-                        totals[name] += sample.value
+            add(totals, kubectl("get", "--raw", path))
     return totals
+
+
+def add(totals: dict[str, float], metrics: str) -> None:
+    """Adds what Prometheus' text says of our model to those totals that it has."""
+    for family in text_string_to_metric_families(metrics):
+        for sample in family.samples:
+            # The parser gives every counter the ending, Triton's too.
+            name = sample.name.removeprefix("cnn_image_").removesuffix("_total")
+            if name in totals and sample.labels.get("model", MODEL_NAME) == MODEL_NAME:
+                totals[name] += sample.value
 
 
 def between(before: dict[str, float], after: dict[str, float], client_ms: float) -> Hops:
@@ -62,12 +76,9 @@ def between(before: dict[str, float], after: dict[str, float], client_ms: float)
     whole = counts["request_seconds_sum"] / requests * 1e3
     decoding = counts["decode_seconds_sum"] / requests * 1e3
     call = counts["triton_seconds_sum"] / max(1.0, counts["triton_seconds_count"]) * 1e3
-    triton = (
-        counts["nv_inference_request_duration_us"] / max(1.0, counts["nv_inference_request_success"]) / 1e3
-    )
-    network = (
-        counts["nv_inference_compute_infer_duration_us"] / max(1.0, counts["nv_inference_exec_count"]) / 1e3
-    )
+    answered = max(1.0, counts["nv_inference_request_success"])
+    triton = counts["nv_inference_request_duration_us"] / answered / 1e3
+    network = counts["nv_inference_compute_infer_duration_us"] / answered / 1e3
     return Hops(
         outside=client_ms - whole,
         decoding=decoding,

@@ -36,7 +36,7 @@ def kubectl(*arguments: str, given: str | None = None) -> str:
 
 
 def pods(namespace: str, selector: str) -> list[dict[str, Any]]:
-    """Returns the running pods that carry labels."""
+    """Returns the running pods that carry labels, without those that are told to end."""
     listed = kubectl(
         *(
             "-n",
@@ -51,7 +51,7 @@ def pods(namespace: str, selector: str) -> list[dict[str, Any]]:
         )
     )
     found: list[dict[str, Any]] = json.loads(listed)["items"]
-    return found
+    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
 
 def triton_labels(service: str) -> dict[str, str]:
@@ -112,7 +112,11 @@ def added(namespace: str, service: str) -> Iterator[dict[str, int]]:
         }
         yield {name: ports[name] for name in _PORTS}
     finally:
-        kubectl("-n", namespace, "delete", "--ignore-not-found", "-f", "-", given=everything)
+        # With its pods: the next measurement's Service would find one that ends.
+        kubectl(
+            *("-n", namespace, "delete", "--ignore-not-found", "--cascade=foreground", "-f", "-"),
+            given=everything,
+        )
 
 
 def _metadata(name: str) -> dict[str, Any]:
@@ -174,6 +178,7 @@ def _stock(pod: dict[str, Any], container: dict[str, Any], replicas: int) -> dic
                 "metadata": {"labels": labels},
                 "spec": {
                     "automountServiceAccountToken": False,
+                    "terminationGracePeriodSeconds": 1,
                     "securityContext": pod["securityContext"],
                     "containers": [stock],
                     "volumes": [
