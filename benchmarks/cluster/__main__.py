@@ -2,6 +2,7 @@
 itself in turn, from outside the cluster, and writes `cluster-separate.md` or `cluster-collocated.md`.
 """
 
+import shlex
 import statistics
 import sys
 import urllib.request
@@ -166,7 +167,8 @@ def _report(
     lines = [
         f"# In a cluster, {layout}",
         "",
-        "Measured by `python -m benchmarks.cluster`, from outside the cluster through node ports."
+        f"Measured by `{shlex.join(['python', '-m', 'benchmarks.cluster', *sys.argv[1:]])}`, from outside the"
+        " cluster through node ports."
         f" {counts[0]} transformer and {counts[1]} Triton pods; the stock transformer has as many replicas"
         " and the same resources as ours. Every answer was compared with Triton's own on the same pixels."
         " Median over the rounds; ratios with the lowest and the highest.",
