@@ -81,7 +81,7 @@ def verify_service(url: str, known: KnownImages, *, timeout: float = 30) -> None
 
     Raises:
         RefusedError: An answer is wrong, or from another version.
-        FaultError: The service does not answer.
+        FaultError: The service does not answer, or something else does in its place.
     """
     with httpx.Client(base_url=url, timeout=timeout) as client:
         for file, due in zip(known.files, known.probabilities, strict=False):
@@ -108,6 +108,11 @@ def _ask(client: httpx.Client, file: Path, due: NDArray[np.float32], version: in
 def _check(answer: httpx.Response, due: NDArray[np.float32], where: str, version: int) -> None:
     if answer.status_code >= 500:
         raise FaultError(f"{where} answered {answer.status_code}: {answer.text[:200]}")
+    if answer.status_code != httpx.codes.OK and not _from_the_service(answer):
+        raise FaultError(
+            f"{where} was answered by something else, with {answer.status_code} {answer.text[:200]!r}; "
+            "see whether the way to it is there (Service, route, proxy)."
+        )
     if answer.status_code != httpx.codes.OK:
         raise RefusedError(f"{where} answered {answer.status_code}: {answer.text[:200]}")
     served = answer.headers.get("X-Model-Version")
@@ -120,3 +125,12 @@ def _check(answer: httpx.Response, due: NDArray[np.float32], where: str, version
             f"{where} answered {CLASSES[int(got.argmax())] if got.size else 'nothing'} in place of "
             f"{CLASSES[int(due.argmax())]}, {difference:.2g} apart: it is not the model that was published."
         )
+
+
+def _from_the_service(answer: httpx.Response) -> bool:
+    """Whether an error is the service's own, which has a code; what answers before a route is there has none."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return False
+    return isinstance(body, dict) and "code" in body
