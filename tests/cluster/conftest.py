@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from cluster import kube
 from cluster.kube import CLUSTER, ROOT, Namespace, run, say
-from cluster.release import SMALL, TWO, Release
+from cluster.release import TWO, Release, write_values
 from cluster.store import TrialStore, make_versions
-from cluster.volumes import discard, seed_data
+from cluster.volumes import await_discarded, discard
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,21 +34,23 @@ def shown(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cluster(shown: None) -> None:
+def cluster(shown: None) -> Iterator[None]:
     """A cluster that answers, with our images."""
     if CLUSTER.exists() and "KUBECONFIG" not in os.environ:
         for line in run(CLUSTER, "env").splitlines():
             for word in line.removeprefix("export ").split():
                 name, _, value = word.partition("=")
                 os.environ[name] = value.replace("$PATH", os.environ["PATH"])
-    for program in ("kubectl", "helm"):
-        if shutil.which(program) is None:
-            pytest.fail(f"{program} is not on the PATH; the cluster tests need it.")
+    for name in ("kubectl", "helm"):
+        if shutil.which(name) is None:
+            pytest.fail(f"{name} is not on the PATH; the cluster tests need it.")
     run("kubectl", "get", "crd", "inferenceservices.serving.kserve.io", seconds=30)
     if CLUSTER.exists() and os.environ.get("IMAGES") != "loaded":
         say("building and loading the images (IMAGES=loaded skips this)")
         environment = {**os.environ, "BUILD_COMMAND": f"{CLUSTER} image"}
         subprocess.run([ROOT / "images" / "build", "train", "transformer"], env=environment, check=True)
+    yield
+    await_discarded()
 
 
 @contextmanager
@@ -61,11 +63,13 @@ def fresh_namespace(word: str, session: pytest.Session) -> Iterator[Namespace]:
         *("kubectl", "label", "namespace", fresh.name),
         *("pod-security.kubernetes.io/enforce=restricted", "pod-security.kubernetes.io/warn=restricted"),
     )
-    yield fresh
-    if session.testsfailed and os.environ.get("KEEP"):
-        say(f"{fresh.name} is kept (KEEP is set)")
-        return
-    discard(fresh)
+    try:
+        yield fresh
+    finally:
+        if session.testsfailed and os.environ.get("KEEP"):
+            say(f"{fresh.name} is kept (KEEP is set)")
+        else:
+            discard(fresh)
 
 
 @pytest.fixture(scope="module")
@@ -76,16 +80,10 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[Namespace]:
         yield fresh
 
 
-@pytest.fixture(scope="module")
-def data(namespace: Namespace) -> str:
-    """A volume claim with CIFAR-10; returns its name."""
-    return seed_data(namespace)
-
-
 @pytest.fixture(scope="session")
 def versions(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder's store with two versions that answer differently."""
-    return make_versions(tmp_path_factory.mktemp("versions"), 2)
+    return make_versions(tmp_path_factory.mktemp("versions"))
 
 
 @pytest.fixture(scope="session")
@@ -96,11 +94,9 @@ def serving(
 
     Shared by the session: a test leaves it as it was.
     """
-    folder = tmp_path_factory.mktemp("serving")
-    for name, text in (("small", SMALL), ("two", TWO)):
-        (folder / name).write_text(text)
+    values = write_values(tmp_path_factory.mktemp("serving"), TWO)
     with fresh_namespace("serving", request.session) as namespace, pytest.MonkeyPatch.context() as patch:
-        release = Release(namespace, [folder / "small", folder / "two"])
+        release = Release(namespace, values)
         release.install()
         store = TrialStore(namespace, patch)
         store.upload(versions)

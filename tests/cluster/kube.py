@@ -1,6 +1,8 @@
 """kubectl and helm as the cluster tests use them: output is returned, failures show what was said."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -8,12 +10,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 from jobs.cluster.launch import job_from, template_of
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "cnn-image"
 CLUSTER = ROOT.parent / "shared" / "cluster" / "cluster"
-DATA = ROOT.parent / "shared" / "data" / "cifar10-jpeg.tar.xz"
+# Of a node whose ports this machine reaches.
+NODE = os.environ.get("CLUSTER_NODE", "127.0.0.1")
 
 
 class Progress:
@@ -45,6 +50,11 @@ def run(
             f"{done.stdout.decode()[-3000:]}\n{done.stderr.decode()[-3000:]}"
         )
     return done.stdout.decode()
+
+
+def rendered(*flags: str | Path, namespace: str = "default") -> str:
+    """What the chart renders; a helm that was not released takes the cluster for an old one unless told."""
+    return run("helm", "template", "trial", CHART, "-n", namespace, "--kube-version", "1.35", *flags)
 
 
 class Namespace:
@@ -107,10 +117,20 @@ class Namespace:
         """The InferenceService's storageUri."""
         return str(self.get("isvc", "cnn-image")["spec"]["predictor"]["model"]["storageUri"])
 
-    def node_port(self, name: str = "http") -> int:
-        """The node port of the Service cnn-image."""
-        ports = self.get("service", "cnn-image")["spec"]["ports"]
-        return int(next(port["nodePort"] for port in ports if port["name"] == name))
+    def outside(self, service: str, port: int = 0) -> str:
+        """HOST:PORT at which this machine reaches one of the ports of a Service of type NodePort."""
+        return f"{NODE}:{self.get('service', service)['spec']['ports'][port]['nodePort']}"
+
+
+def find_program(name: str, folder: Path | None = None) -> str:
+    """A program on the PATH or in a folder; without it the test is skipped, or fails where CI runs."""
+    found = shutil.which(name, path=f"{os.environ['PATH']}:{folder or ''}")
+    if found is None:
+        reason = f"{name} is not on the PATH{f' nor in {folder}' if folder else ''}"
+        if os.environ.get("CNN_IMAGE_REQUIRE_ALL") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
 
 
 T = TypeVar("T")

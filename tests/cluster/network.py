@@ -1,5 +1,6 @@
 """Connections of pods as the node tracks them, and whether the chart's NetworkPolicies allow them."""
 
+import json
 import re
 import subprocess
 import threading
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
-from cluster.kube import CHART, Namespace, run
+from cluster.kube import Namespace, rendered, run
 
 _TRACKED = re.compile(r"src=(\S+) dst=\S+ sport=\d+ dport=\d+ .*?src=(\S+) dst=\S+ sport=(\d+)")
 _ELSEWHERE = {53: "dns", 6443: "kubernetes"}
@@ -51,10 +52,14 @@ class Watch:
         self._look()
 
     def _look(self) -> None:
-        for pod in self.namespace.get("pods")["items"]:
-            if address := pod["status"].get("podIP"):
-                labels = pod["metadata"].get("labels", {})
+        # An address goes to the next pod when its own has ended: whoever runs now has it, here or elsewhere.
+        pods = json.loads(run("kubectl", "get", "pods", "-A", "-o", "json"))["items"]
+        for pod in sorted(pods, key=lambda pod: bool(pod["status"]["phase"] == "Running")):
+            address, labels = pod["status"].get("podIP"), pod["metadata"].get("labels", {})
+            if pod["metadata"]["namespace"] == self.namespace.name:
                 self._components[address] = labels.get("app.kubernetes.io/component", "unknown")
+            elif pod["status"]["phase"] == "Running":
+                self._components.pop(address, None)
         tracked = subprocess.run(["conntrack", "-L"], capture_output=True, text=True, check=True).stdout
         for source, target, port in _TRACKED.findall(tracked):
             if source in self._components:
@@ -65,8 +70,7 @@ class Watch:
 def policies(*values: str) -> list[Any]:
     """The NetworkPolicies that the chart renders."""
     flags = [flag for value in (*values, "networkPolicy.enabled=true") for flag in ("--set", value)]
-    text = run("helm", "template", "t", CHART, "--kube-version", "1.35", *flags)
-    return [each for each in yaml.safe_load_all(text) if each and each["kind"] == "NetworkPolicy"]
+    return [each for each in yaml.safe_load_all(rendered(*flags)) if each and each["kind"] == "NetworkPolicy"]
 
 
 def allowed(connection: Connection, rules: Sequence[Any]) -> bool:

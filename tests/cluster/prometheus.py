@@ -1,57 +1,56 @@
-"""A real Prometheus on this machine that finds a namespace's pods by their annotations and scrapes them."""
+"""A real Prometheus on this machine that finds pods as its configuration says, and scrapes them."""
 
 import json
 import math
 import os
-import shutil
+import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
-from cluster.kube import wait_for
+import yaml
+from cluster.kube import find_program, wait_for
 
 from jobs.laptop.processes import free_ports
 
-# Pods are reached through the API server, so that this works wherever the cluster is.
-_CONFIG = """
+# What is usually configured for pods that carry the annotations.
+_ANNOTATED = """
 global: {{scrape_interval: 2s, evaluation_interval: 2s}}
 rule_files: ["{rules}"]
 scrape_configs:
   - job_name: pods
-    kubernetes_sd_configs:
-      - {{role: pod, kubeconfig_file: "{kubeconfig}", namespaces: {{names: [{namespace}]}}}}
+    kubernetes_sd_configs: [{{role: pod, namespaces: {{names: [{namespace}]}}}}]
     relabel_configs:
       - source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape]
         action: keep
         regex: "true"
-      - source_labels:
-          - __meta_kubernetes_namespace
-          - __meta_kubernetes_pod_name
-          - __meta_kubernetes_pod_annotation_prometheus_io_port
-          - __meta_kubernetes_pod_annotation_prometheus_io_path
-        regex: (.+);(.+);(.+);(.+)
+      - source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_path]
         target_label: __metrics_path__
-        replacement: /api/v1/namespaces/$1/pods/$2:$3/proxy$4
-      - {{target_label: __address__, replacement: "127.0.0.1:{proxy}"}}
+      - source_labels: [__address__, __meta_kubernetes_pod_annotation_prometheus_io_port]
+        target_label: __address__
+        regex: "(.+?)(?::[0-9]+)?;([0-9]+)"
+        replacement: "$1:$2"
       - {{source_labels: [__meta_kubernetes_namespace], target_label: namespace}}
       - {{source_labels: [__meta_kubernetes_pod_name], target_label: pod}}
 """
 
+# Pods are reached through the API server, so that this works wherever the cluster is.
+_THROUGH_THE_API_SERVER = """
+- source_labels: [__meta_kubernetes_namespace, __meta_kubernetes_pod_name, __address__, __metrics_path__]
+  target_label: __metrics_path__
+  regex: "(.+);(.+);.+:([0-9]+);(.+)"
+  replacement: /api/v1/namespaces/$1/pods/$2:$3/proxy$4
+- {{target_label: __address__, replacement: "127.0.0.1:{proxy}"}}
+"""
+_PORT = re.compile("/pods/([^/:]+):([0-9]+)/proxy/")
 
-def program(name: str) -> str:
-    """`prometheus` or `promtool`; the test is skipped without, except where CI asks for everything."""
-    folder = Path.home() / ".cache" / "cnn-image" / "bin"
-    found = shutil.which(name, path=f"{os.environ['PATH']}:{folder}")
-    if found is None:
-        reason = f"{name} is neither on the PATH nor in {folder}; tests/cluster/build-prometheus builds it"
-        if os.environ.get("CNN_IMAGE_REQUIRE_ALL") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
+
+def built(name: str) -> str:
+    """`prometheus`, `promtool` or `prometheus-operator`, which tests/cluster/build-prometheus builds."""
+    return find_program(name, Path.home() / ".cache" / "cnn-image" / "bin")
 
 
 class Prometheus:
@@ -67,6 +66,17 @@ class Prometheus:
         assert content["status"] == "success", content
         return content["data"]
 
+    def scraped(self) -> set[tuple[str, int]]:
+        """The pods that answer it, and at which port."""
+        targets = self.get("targets", state="active")["activeTargets"]
+        answering = (_PORT.search(each["scrapeUrl"]) for each in targets if each["health"] == "up")
+        return {(found[1], int(found[2])) for found in answering if found}
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Its rules, once all of them have been evaluated."""
+        rules = [rule for group in self.get("rules")["groups"] for rule in group["rules"]]
+        return rules if all(rule["health"] == "ok" for rule in rules) else []
+
     def values(self, query: str) -> list[float]:
         """What a query yields, without what is no number."""
         found = [float(each["value"][1]) for each in self.get("query", query=query)["result"]]
@@ -80,14 +90,28 @@ class Prometheus:
             return False
 
 
+def by_annotations(namespace: str, rules: Path) -> dict[str, Any]:
+    """A configuration that scrapes a namespace's annotated pods."""
+    config: dict[str, Any] = yaml.safe_load(_ANNOTATED.format(namespace=namespace, rules=rules))
+    return config
+
+
 @contextmanager
-def scraping(namespace: str, rules: Path, folder: Path) -> Iterator[Prometheus]:
-    """Run Prometheus on a namespace while the block runs."""
-    prometheus = program("prometheus")
+def scraping(config: dict[str, Any], folder: Path) -> Iterator[Prometheus]:
+    """Run Prometheus while the block runs.
+
+    Args:
+        config: Its configuration, as it would be inside the cluster.
+        folder: For its files.
+    """
+    prometheus = built("prometheus")
     proxy, port = free_ports(2)
-    kubeconfig = os.environ.get("KUBECONFIG", str(Path.home() / ".kube" / "config"))
-    config = _CONFIG.format(rules=rules, kubeconfig=kubeconfig, namespace=namespace, proxy=proxy)
-    (folder / "prometheus.yml").write_text(config)
+    for job in config["scrape_configs"]:
+        for discovery in job["kubernetes_sd_configs"]:
+            default = Path.home() / ".kube" / "config"
+            discovery["kubeconfig_file"] = os.environ.get("KUBECONFIG", str(default))
+        job["relabel_configs"] += yaml.safe_load(_THROUGH_THE_API_SERVER.format(proxy=proxy))
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     commands = (
         ("kubectl", "proxy", f"--port={proxy}"),
         (
@@ -97,18 +121,24 @@ def scraping(namespace: str, rules: Path, folder: Path) -> Iterator[Prometheus]:
             f"--web.listen-address=127.0.0.1:{port}",
         ),
     )
-    log = (folder / "log").open("w")
-    running = [subprocess.Popen(command, stdout=log, stderr=log) for command in commands]
-    try:
-        started = Prometheus(f"http://127.0.0.1:{port}")
+    started = Prometheus(f"http://127.0.0.1:{port}")
+    with running(commands, folder / "log"):
         wait_for(started.healthy, f"Prometheus (its log: {folder / 'log'})", 60)
         yield started
-    finally:
-        for process in running:
-            process.terminate()
-        for process in running:
-            process.wait(timeout=30)
-        log.close()
+
+
+@contextmanager
+def running(commands: Iterable[Sequence[str]], log: Path) -> Iterator[None]:
+    """Run programs while the block runs."""
+    with log.open("w") as file:
+        started = [subprocess.Popen(command, stdout=file, stderr=file) for command in commands]
+        try:
+            yield
+        finally:
+            for process in started:
+                process.terminate()
+            for process in started:
+                process.wait(timeout=30)
 
 
 def dashboard_queries(file: Path, namespace: str) -> Iterator[tuple[str, str]]:

@@ -1,11 +1,12 @@
 """The chart as a test installs it: small requests, because the test cluster has two cores for everything."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from cluster.kube import CHART, ROOT, Namespace, run
+from cluster.kube import CHART, ROOT, Namespace, find_program, run
 
 EXAMPLES = ROOT / "model" / "sample" / "examples"
 
@@ -28,6 +29,28 @@ serving:
 
 TWO = "serving: {triton: {replicas: 2}, transformer: {replicas: 2}}\n"
 
+# The sample in place of CIFAR-10, and a floor that few epochs on it reach.
+ON_SAMPLE = """
+training:
+  data: {volumeClaim: cifar10, path: cifar10.zip}
+  recipe: quick
+  resources: {requests: {cpu: 300m, memory: 1Gi}, limits: {memory: 4Gi}}
+  env: {CNN_IMAGE_GATE_FLOOR: "0.22", CNN_IMAGE_GATE_CLASS_FLOOR: "0"}
+"""
+
+
+def write_values(folder: Path, *texts: str) -> list[Path]:
+    """Write the values files of a release that is small, the later ones over the earlier.
+
+    The file that CLUSTER_VALUES names comes last: what the cluster at hand needs.
+    """
+    files = []
+    for number, text in enumerate((SMALL, *texts)):
+        files.append(folder / f"values-{number}.yaml")
+        files[-1].write_text(text)
+    own = os.environ.get("CLUSTER_VALUES")
+    return [*files, *([Path(own).resolve()] if own else [])]
+
 
 @dataclass
 class Release:
@@ -43,24 +66,25 @@ class Release:
 
     def helm(self, command: str, *args: str, program: str = "helm", seconds: float = 900) -> str:
         """Run helm on the release."""
-        return run(program, "-n", self.namespace.name, command, "trial", *args, seconds=seconds)
+        return run(find_program(program), "-n", self.namespace.name, command, "trial", *args, seconds=seconds)
 
     def install(self, *args: str) -> None:
         """Install the working tree's chart and wait."""
-        self.helm("install", str(CHART), *self._flags, "--timeout=15m", *args, seconds=1000)
+        self.helm("install", str(CHART), *self.flags, "--wait", "--timeout=15m", *args, seconds=1000)
 
     def upgrade(self, *args: str, program: str = "helm") -> None:
         """Upgrade to the working tree's chart, keeping nothing of an earlier upgrade's flags."""
-        self.helm("upgrade", str(CHART), *self._flags, "--timeout=10m", *args, program=program)
+        self.helm("upgrade", str(CHART), *self.flags, "--wait", "--timeout=10m", *args, program=program)
 
     @property
-    def _flags(self) -> list[str]:
-        return [*(flag for file in self.values for flag in ("-f", str(file))), "--wait"]
+    def flags(self) -> list[str]:
+        """Helm's for the values."""
+        return [flag for file in self.values for flag in ("-f", str(file))]
 
     @property
     def url(self) -> str:
         """The service's, on this machine."""
-        return f"http://127.0.0.1:{self.namespace.node_port()}"
+        return f"http://{self.namespace.outside('cnn-image')}"
 
     def ask(self, name: str = "airplane") -> httpx.Response:
         """Send one of the examples to /predict."""

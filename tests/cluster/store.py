@@ -1,31 +1,66 @@
 """Versions in a namespace's MinIO without a training Job: made once on this machine, then uploaded."""
 
 import base64
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import boto3
-from cluster.kube import ROOT, Namespace, run, say, wait_for
+import numpy as np
+from cluster.kube import Namespace, say, wait_for
 
+from export.artifact import assemble
+from export.manifest import DataLineage, Lineage
 from export.store import Store, open_store
+from model.contract import CLASSES
+from model.decode import DECODER_VERSION
 
 BUCKET, PREFIX = "cnn-image", "store"
 
 
-def make_versions(folder: Path, count: int) -> Path:
-    """Train so many versions of one epoch on the sample; different seeds, so that they answer differently."""
-    say(f"making {count} versions on this machine")
-    for seed in range(count):
-        run(
-            *(
-                "env",
-                "CNN_IMAGE_RECIPE=quick",
-                f"CNN_IMAGE_STATE={folder}/state",
-                f"CNN_IMAGE_STORE={folder}/store",
-            ),
-            *(ROOT / ".venv/bin/cnn-image", "retrain", "--data=sample", "--epochs=1", "--batch-size=256"),
-            *(f"--seed={seed}", "--no-promote"),
-            seconds=600,
+def next_class(name: str) -> str:
+    """What version 2 of `make_versions` answers where version 1 answers `name`."""
+    return CLASSES[(CLASSES.index(name) + 1) % len(CLASSES)]
+
+
+def make_versions(folder: Path) -> Path:
+    """Publish two versions to a folder's store: one trained for an epoch, and one with its answers moved on.
+
+    The first is what `EPOCHS=1 BATCH_SIZE=256 cnn-image retrain --data=sample` makes. The second is the same
+    network with the classes of its last layer moved on by one, so that it never gives the first one's answer.
+    """
+    from export.graph import export_graphs
+    from export.parity import prove
+    from model.data import load_sample
+    from model.train import QUICK, train
+
+    say("making two versions on this machine")
+    sample = load_sample()
+    trained = train(sample, QUICK.override(epochs=1, batch_size=256), run_dir=folder / "run")
+    last = trained.network.get_layer("logits")
+    store = open_store(str(folder / "store"))
+    for moved in range(2):
+        last.set_weights([np.roll(weights, moved, axis=-1) for weights in last.get_weights()])
+        graphs = export_graphs(trained.network, trained.temperature, folder / f"graphs-{moved}")
+        parity, filters_parity = prove(trained.network, trained.temperature, graphs, sample.test.images[:256])
+        lineage = Lineage(
+            created=datetime.now(UTC),
+            created_by="test",
+            metrics={
+                name: trained.metrics[name] for name in ("accuracy", "val_accuracy", "loss", "val_loss")
+            },
+            data=DataLineage(digest=sample.digest, source=sample.source, kind=sample.kind),
+            commit="a-test",
+            mlflow_run=None,
+            recipe=asdict(trained.recipe),
+            seed=trained.seed,
+            temperature=trained.temperature,
+            parity=parity,
+            filters_parity=filters_parity,
+            decoder_version=DECODER_VERSION,
         )
+        store.publish(partial(assemble, graphs, lineage))
     return folder / "store"
 
 
@@ -35,9 +70,8 @@ class TrialStore:
     def __init__(self, namespace: Namespace, monkeypatch: object) -> None:
         namespace.kubectl("apply", "-f", "-", stdin=_NODE_PORT)
         secret = namespace.get("secret", "cnn-image-store")["data"]
-        port = namespace.get("service", "minio-outside")["spec"]["ports"][0]["nodePort"]
         environment = {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ENDPOINT_URL": f"http://{namespace.outside('minio-outside')}",
             "AWS_DEFAULT_REGION": "us-east-1",
             **{name: base64.b64decode(value).decode() for name, value in secret.items()},
         }

@@ -1,6 +1,8 @@
 """The image with everything in it, started as `docker run -p 8002:8002 cnn-image` starts it, as a pod."""
 
+import base64
 import os
+import re
 import subprocess
 from typing import Any
 
@@ -47,8 +49,7 @@ def url(namespace: Namespace) -> str:
         environment = {**os.environ, "BUILD_COMMAND": f"{CLUSTER} image"}
         subprocess.run([ROOT / "images" / "build", "all-in-one"], env=environment, check=True)
     namespace.kubectl("apply", "-f", "-", stdin=POD)
-    port = namespace.get("service", "all-in-one")["spec"]["ports"][0]["nodePort"]
-    found = f"http://127.0.0.1:{port}"
+    found = f"http://{namespace.outside('all-in-one')}"
 
     say("training in one container")
     wait_for(lambda: healthy(namespace, found), "its first version", 900)
@@ -83,6 +84,14 @@ def test_it_has_trained_and_answers(namespace: Namespace, url: str) -> None:
     assert answer.headers["X-Model-Version"] == "1"
     log = namespace.kubectl("logs", "cnn-image")
     assert "Version 1 is served on http://localhost:8002" in log
+    # What it shows works outside: the example comes out of the container it names, and goes in by HTTP.
+    shown = re.search(
+        r"\$ docker cp (\S+):(\S+) \.\n\$ curl -F file=@(\S+) http://localhost:8002/predict", log
+    )
+    assert shown, log
+    assert (shown[1], shown[3]) == ("cnn-image", image.name)
+    copied = namespace.kubectl("exec", shown[1], "--", "base64", "-w0", shown[2])
+    assert base64.b64decode(copied) == image.read_bytes()
     # The answers that are due come from the version's own graph, run beside the service.
     said = namespace.kubectl("exec", "cnn-image", "--", "cnn-image", "history")
     assert "promote" in said, said

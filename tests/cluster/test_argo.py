@@ -6,46 +6,34 @@ from typing import Any
 import pytest
 import yaml
 from cluster.argo import Workflow, seconds
-from cluster.kube import CHART, ROOT, Namespace, run, say
-from cluster.release import SMALL, Release
+from cluster.kube import Namespace, rendered, say
+from cluster.release import ON_SAMPLE, Release, write_values
 from cluster.volumes import seed_data
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
-# The sample in place of CIFAR-10, two epochs and a floor that they reach; a commit, which a dirty tree lacks.
-VALUES = """
-training:
-  data: {volumeClaim: cifar10, path: cifar10.tar.xz}
-  recipe: quick
-  epochs: 2
-  env: {CNN_IMAGE_GATE_FLOOR: "0.22", CNN_IMAGE_GATE_CLASS_FLOOR: "0", CNN_IMAGE_COMMIT: "a-test"}
-"""
-SAMPLE = ROOT / "model" / "sample" / "cifar10-sample.zip"
+# A commit, which a dirty tree lacks.
+VALUES = 'training: {epochs: 2, env: {CNN_IMAGE_COMMIT: "a-test"}}'
 
 
-def rendered(namespace: str, *values: Path) -> dict[str, dict[str, Any]]:
+def objects(namespace: str, *values: Path) -> dict[str, dict[str, Any]]:
     """Argo's objects by kind."""
     flags = [flag for file in values for flag in ("-f", str(file))]
-    text = run(
-        *("helm", "template", "trial", CHART, "-n", namespace, "--kube-version", "1.35", *flags),
-        *("--set", "argo.enabled=true", "--show-only", "templates/argo.yaml"),
-    )
+    argo = ("--set", "argo.enabled=true", "--show-only", "templates/argo.yaml")
+    text = rendered(*flags, *argo, namespace=namespace)
     return {each["kind"]: each for each in yaml.safe_load_all(text) if each}
 
 
 @pytest.fixture(scope="module")
 def values(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The values files."""
-    folder = tmp_path_factory.mktemp("argo")
-    for name, text in (("small", SMALL), ("training", VALUES)):
-        (folder / name).write_text(text)
-    return [folder / "small", folder / "training"]
+    return write_values(tmp_path_factory.mktemp("argo"), ON_SAMPLE, VALUES)
 
 
 @pytest.fixture(scope="module")
 def release(namespace: Namespace, values: list[Path]) -> Release:
     """The chart with its MinIO, and nothing promoted; without the kinds of Argo, which this cluster lacks."""
-    seed_data(namespace, archive=SAMPLE)
+    seed_data(namespace)
     installed = Release(namespace, values)
     installed.install()
     return installed
@@ -54,14 +42,14 @@ def release(namespace: Namespace, values: list[Path]) -> Release:
 def test_hera_loads_them_and_loses_nothing(values: list[Path]) -> None:
     from hera.workflows import CronWorkflow, WorkflowTemplate
 
-    objects = rendered("default", *values)
+    made = objects("default", *values)
     for kind in (WorkflowTemplate, CronWorkflow):
-        body = objects[kind.__name__]
+        body = made[kind.__name__]
         assert kind.from_dict(body).to_dict() == body
 
 
 def test_the_lease_outlasts_the_steps_and_may_be_held_on_another_node(values: list[Path]) -> None:
-    spec = rendered("default", *values)["WorkflowTemplate"]["spec"]
+    spec = objects("default", *values)["WorkflowTemplate"]["spec"]
     hold = next(each for each in spec["templates"] if each["name"] == "hold")
     assert seconds(hold["timeout"]) >= spec["activeDeadlineSeconds"]
     claims = {each["metadata"]["name"] for each in spec["volumeClaimTemplates"]}
@@ -69,7 +57,7 @@ def test_the_lease_outlasts_the_steps_and_may_be_held_on_another_node(values: li
 
 
 def test_only_training_takes_a_gpu(values: list[Path]) -> None:
-    templates = rendered("default", *values)["WorkflowTemplate"]["spec"]["templates"]
+    templates = objects("default", *values)["WorkflowTemplate"]["spec"]["templates"]
     limits = {
         each["name"]: each["container"]["resources"]["limits"] for each in templates if "container" in each
     }
@@ -78,7 +66,7 @@ def test_only_training_takes_a_gpu(values: list[Path]) -> None:
 
 def test_every_step_as_a_pod(release: Release, values: list[Path]) -> None:
     namespace = release.namespace
-    template = rendered(namespace.name, *values)["WorkflowTemplate"]
+    template = objects(namespace.name, *values)["WorkflowTemplate"]
     workflow = Workflow(namespace, template, "nightly")
     logs: dict[str, str] = {}
     for name, task in workflow.tasks.items():
@@ -122,7 +110,7 @@ def test_every_step_as_a_pod(release: Release, values: list[Path]) -> None:
     again = Workflow(namespace, template, "again")
     assert "Version 1 was made of it" in again.run(again.tasks["data"])
     assert not again.skips(again.tasks["train"])
-    schedule = rendered(namespace.name, *values)["CronWorkflow"]["spec"]["workflowSpec"]
+    schedule = objects(namespace.name, *values)["CronWorkflow"]["spec"]["workflowSpec"]
     (given,) = schedule["arguments"]["parameters"]
     again.values[f"workflow.parameters.{given['name']}"] = given["value"]
     assert again.skips(again.tasks["train"])
@@ -130,7 +118,7 @@ def test_every_step_as_a_pod(release: Release, values: list[Path]) -> None:
 
 
 def test_a_step_that_is_refused_ends_with_the_code_that_argo_does_not_try_again(release: Release) -> None:
-    template = rendered(release.namespace.name, *release.values)["WorkflowTemplate"]
+    template = objects(release.namespace.name, *release.values)["WorkflowTemplate"]
     steps = [
         each for each in template["spec"]["templates"] if "container" in each and each["name"] != "report"
     ]

@@ -11,8 +11,8 @@ import yaml
 from cluster.kube import ROOT, Namespace, run, say, wait_for
 from cluster.load import Load
 from cluster.release import EXAMPLES
-from cluster.store import TrialStore
-from cluster.volumes import discard, seed_data
+from cluster.store import TrialStore, next_class
+from cluster.volumes import await_discarded, discard, seed_data
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
@@ -26,6 +26,7 @@ def namespace() -> Iterator[Namespace]:
     fixed = Namespace("cnn-image")
     if run("kubectl", "get", "namespace", "cnn-image", "--ignore-not-found"):
         discard(fixed)
+        await_discarded()
     run("kubectl", "apply", "-f", ROOT / "k8s" / "00-namespace.yaml")
     fixed.kubectl(
         *("create", "secret", "generic", "cnn-image-store"),
@@ -66,7 +67,7 @@ def outside(namespace: Namespace) -> str:
         },
     }
     namespace.kubectl("apply", "-f", "-", stdin=json.dumps(service))
-    return f"http://127.0.0.1:{namespace.get('service', 'outside')['spec']['ports'][0]['nodePort']}"
+    return f"http://{namespace.outside('outside')}"
 
 
 def ask(url: str) -> httpx.Response:
@@ -92,7 +93,8 @@ def test_applied_twice_with_a_promotion_between(namespace: Namespace, store: Tri
     assert train == "Complete"
     assert "promoted" in namespace.kubectl("logs", "job/cnn-image-train-1", "-c", "cnn-image")
     url = outside(namespace)
-    assert ask(url).headers["X-Model-Version"] == "1"
+    first = ask(url)
+    assert first.headers["X-Model-Version"] == "1"
     namespace.job("promote", "promote", "2", "--override-gate", "a test")
     before = pods(namespace)
     with Load(url, IMAGE) as load:
@@ -103,7 +105,9 @@ def test_applied_twice_with_a_promotion_between(namespace: Namespace, store: Tri
             time.sleep(1)
     assert pods(namespace) == before
     assert load.answers.failed == {}
-    assert set(load.answers.versions) == {"2"}
+    assert {version: set(classes) for version, classes in load.answers.classes.items()} == {
+        "2": {next_class(first.json()["class_name"])}
+    }
 
 
 def test_the_inferenceservice_by_itself(namespace: Namespace, store: TrialStore) -> None:

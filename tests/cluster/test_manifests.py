@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from cluster.kube import CHART, ROOT, Namespace, run
+from cluster.kube import CHART, ROOT, Namespace, find_program, rendered, run
 from cluster.schemas import write_schemas
 
 from image_transformer.settings import LEAVE_SECONDS
@@ -48,13 +48,10 @@ FORMS = {
 }
 
 
-def render(*values: str, check: bool = True) -> list[dict[str, Any]]:
+def render(*values: str) -> list[dict[str, Any]]:
     """The chart's objects, those in the ConfigMap included."""
     flags = [flag for value in values for flag in ("--set", value)]
-    text = run(
-        "helm", "template", "trial", CHART, "-n", "default", "--kube-version", "1.35", *flags, check=check
-    )
-    objects = [each for each in yaml.safe_load_all(text) if each]
+    objects = [each for each in yaml.safe_load_all(rendered(*flags)) if each]
     for each in list(objects):
         if each["metadata"]["name"] == "cnn-image-inferenceservice":
             inner = [yaml.safe_load(text) for text in each["data"].values()]
@@ -114,7 +111,14 @@ def test_kubeconform(objects: list[dict[str, Any]], schemas: str, tmp_path: Path
     manifests = tmp_path / "all.yaml"
     manifests.write_text(yaml.safe_dump_all(objects))
     said = run(
-        "kubeconform", "-schema-location", schemas, "-summary", "-output", "json", manifests, check=False
+        find_program("kubeconform"),
+        "-schema-location",
+        schemas,
+        "-summary",
+        "-output",
+        "json",
+        manifests,
+        check=False,
     )
     summary = json.loads(said)
     wrong = [each for each in summary.get("resources", []) if each["status"] != "statusValid"]

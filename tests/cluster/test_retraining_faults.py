@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster.kube import CHART, ROOT, Namespace, run, say, wait_for
+from cluster.kube import CHART, Namespace, run, say, wait_for
 from cluster.load import Load
-from cluster.release import EXAMPLES, SMALL, Release
+from cluster.release import EXAMPLES, ON_SAMPLE, Release, write_values
 from cluster.store import TrialStore
 from cluster.volumes import seed_data
 
@@ -20,29 +20,16 @@ from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
-# The sample in place of CIFAR-10, a few epochs and a floor that they reach.
-VALUES = """
-training:
-  enabled: true
-  data: {volumeClaim: cifar10, path: cifar10.tar.xz}
-  recipe: quick
-  epochs: 2
-  resources: {requests: {cpu: 300m, memory: 1Gi}, limits: {memory: 4Gi}}
-  env: {CNN_IMAGE_GATE_FLOOR: "0.22", CNN_IMAGE_GATE_CLASS_FLOOR: "0"}
-"""
 TRAINING = "cnn-image-train-1"
 
 
 @pytest.fixture(scope="module")
 def release(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Release:
     """The chart just installed; its first training has begun."""
-    seed_data(namespace, archive=ROOT / "model" / "sample" / "cifar10-sample.zip")
-    folder = tmp_path_factory.mktemp("faults")
-    for name, text in (("small", SMALL), ("training", VALUES)):
-        (folder / name).write_text(text)
-    installed = Release(namespace, [folder / "small", folder / "training"])
-    flags = [flag for file in installed.values for flag in ("-f", str(file))]
-    installed.helm("install", str(CHART), *flags)
+    seed_data(namespace)
+    training = "training: {enabled: true, epochs: 2}"
+    installed = Release(namespace, write_values(tmp_path_factory.mktemp("faults"), ON_SAMPLE, training))
+    installed.helm("install", str(CHART), *installed.flags)
     return installed
 
 

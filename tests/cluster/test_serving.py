@@ -12,7 +12,7 @@ import yaml
 from cluster.kube import ROOT, Namespace, run, say, wait_for
 from cluster.load import Answers, Load
 from cluster.release import EXAMPLES, Release
-from cluster.store import TrialStore
+from cluster.store import TrialStore, next_class
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
@@ -101,21 +101,22 @@ def test_no_request_fails_over_a_promotion_and_a_rollback(serving: Release) -> N
     answers = under_load(serving, promote)
     assert answers.failed == {}
     assert set(answers.versions) == {"1", "2"}
-    assert [len(classes) for classes in answers.classes.values()] == [1, 1]
+    (first,), (second,) = answers.classes["1"], answers.classes["2"]
+    assert second == next_class(first)
     answers = under_load(serving, lambda: serving.namespace.job("back", "rollback"))
     assert answers.failed == {}
     assert serving.ask().headers["X-Model-Version"] == "1"
 
 
 def test_grpc_and_rest_by_tritonclient_from_outside(serving: Release) -> None:
-    port = serving.namespace.node_port("grpc")
+    address = serving.namespace.outside("cnn-image", port=1)
     # In a process of its own: tritonclient's gRPC and kserve cannot be imported together.
     script = f"""
 import numpy as np, sys
 import tritonclient.grpc as g, tritonclient.http as h
 images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
 answers = []
-for client, module in ((g.InferenceServerClient("127.0.0.1:{port}"), g),
+for client, module in ((g.InferenceServerClient("{address}"), g),
                        (h.InferenceServerClient("{serving.url.removeprefix("http://")}"), h)):
     tensor = module.InferInput("image", list(images.shape), "UINT8"); tensor.set_data_from_numpy(images)
     result = client.infer("cnn-image", [tensor])
@@ -146,7 +147,7 @@ def test_both_in_one_pod_and_apart_again(serving: Release) -> None:
     assert "deployment.apps/cnn-image-transformer" in serving.namespace.names("deployments")
 
 
-def test_autoscaling_adds_a_pod_under_load(serving: Release) -> None:
+def test_autoscaling_adds_a_pod_under_load(serving: Release, tmp_path: Path) -> None:
     values = {
         "serving": {
             "triton": {
@@ -159,7 +160,7 @@ def test_autoscaling_adds_a_pod_under_load(serving: Release) -> None:
             },
         }
     }
-    file = Path(serving.values[0]).with_name("scaled")
+    file = tmp_path / "scaled.yaml"
     file.write_text(yaml.safe_dump(values))
     # From one pod: an HPA keeps the number it finds for its five minutes of stabilization.
     serving.upgrade("--set", "serving.triton.replicas=1")

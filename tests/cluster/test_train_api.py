@@ -1,39 +1,30 @@
 """POST /train in the cluster: the Job that it starts trains, publishes, is judged and promoted."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from cluster.kube import ROOT, say, wait_for
+from cluster.kube import say, wait_for
 from cluster.load import Load
-from cluster.release import EXAMPLES, Release
+from cluster.release import EXAMPLES, ON_SAMPLE, TWO, Release, write_values
 from cluster.volumes import seed_data
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
-# The sample in place of CIFAR-10: what the version that serves was made of.
-VALUES = """
-training:
-  data: {volumeClaim: cifar10, path: cifar10.tar.xz}
-  recipe: quick
-  resources: {requests: {cpu: 300m, memory: 1Gi}, limits: {memory: 4Gi}}
-serving: {trainApi: {enabled: true, tokenSecret: train-token}}
-"""
 TOKEN = {"Authorization": "Bearer open-sesame"}
 
 
 @pytest.fixture(scope="module")
-def release(serving: Release) -> Iterator[Release]:
+def release(serving: Release, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
     """The session's service with data, a token, and /train switched on; afterwards as it was."""
-    seed_data(serving.namespace, archive=ROOT / "model" / "sample" / "cifar10-sample.zip")
+    seed_data(serving.namespace)
     serving.namespace.kubectl(
         "create", "secret", "generic", "train-token", "--from-literal=token=open-sesame"
     )
-    file = Path(serving.values[0]).with_name("train-api")
-    file.write_text(VALUES)
-    switched_on = Release(serving.namespace, [*serving.values, file])
+    api = "serving: {trainApi: {enabled: true, tokenSecret: train-token}}"
+    values = write_values(tmp_path_factory.mktemp("train-api"), TWO, ON_SAMPLE, api)
+    switched_on = Release(serving.namespace, values)
     switched_on.upgrade()
     yield switched_on
     if serving.ask().headers["X-Model-Version"] != "1":

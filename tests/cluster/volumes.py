@@ -5,28 +5,25 @@ import os
 import shutil
 from pathlib import Path
 
-import pytest
-from cluster.kube import CLUSTER, DATA, Namespace, run
+from cluster.kube import CLUSTER, ROOT, Namespace, run
 
+SAMPLE = ROOT / "model" / "sample" / "cifar10-sample.zip"
 TRAIN_IMAGE = os.environ.get("TRAIN_IMAGE", "cnn-image-train:0.1.0")
 
 
-def seed_data(namespace: Namespace, claim: str = "cifar10", archive: Path = DATA) -> str:
-    """Make a claim and put an archive there, through a pod, as cifar10.tar.xz."""
-    if not archive.exists():
-        pytest.skip(f"no CIFAR-10 at {archive}")
-    namespace.kubectl("apply", "-f", "-", stdin=_SEED.format(claim=claim, image=TRAIN_IMAGE))
+def seed_data(namespace: Namespace) -> None:
+    """Make the claim cifar10 and put the sample there, through a pod; it is in CIFAR-10's official layout."""
+    namespace.kubectl("apply", "-f", "-", stdin=_SEED.format(image=TRAIN_IMAGE))
     namespace.kubectl("wait", "--for=condition=Ready", "pod/seed", "--timeout=120s")
-    put = ("exec", "-i", "seed", "--", "sh", "-c", "cat > /data/cifar10.tar.xz")
-    namespace.kubectl(*put, stdin=archive.read_bytes())
+    put = ("exec", "-i", "seed", "--", "sh", "-c", "cat > /data/cifar10.zip")
+    namespace.kubectl(*put, stdin=SAMPLE.read_bytes())
     namespace.kubectl("delete", "pod", "seed", "--grace-period=0", "--force")
-    return claim
 
 
 _SEED = """
 apiVersion: v1
 kind: PersistentVolumeClaim
-metadata: {{name: {claim}}}
+metadata: {{name: cifar10}}
 spec:
   accessModes: [ReadWriteOnce]
   resources: {{requests: {{storage: 1Gi}}}}
@@ -45,23 +42,35 @@ spec:
       command: [sleep, "600"]
       securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}
       volumeMounts: [{{name: data, mountPath: /data}}]
-  volumes: [{{name: data, persistentVolumeClaim: {{claimName: {claim}}}}}]
+  volumes: [{{name: data, persistentVolumeClaim: {{claimName: cifar10}}}}]
 """
 
 
+_leaving: list[Namespace] = []
+
+
 def discard(namespace: Namespace) -> None:
-    """Remove a namespace with all that is in it, and make its volumes usable again."""
-    run("kubectl", "delete", "namespace", namespace.name, "--wait=true", "--timeout=180s", seconds=200)
-    _free_volumes(namespace.name)
+    """Begin to remove a namespace with all that is in it; `await_discarded` waits for its end."""
+    run("kubectl", "delete", "namespace", namespace.name, "--wait=false")
+    _leaving.append(namespace)
 
 
-def _free_volumes(namespace: str) -> None:
-    """Empty this machine's local volumes that the namespace had, so that the next claim finds one."""
+def await_discarded(seconds: float = 300) -> None:
+    """Wait for the end of the namespaces that were discarded, and make their volumes usable again."""
+    for namespace in _leaving:
+        deleted = ("--for=delete", f"namespace/{namespace.name}", f"--timeout={seconds:g}s")
+        run("kubectl", "wait", *deleted, seconds=seconds + 10)
+    _free_volumes({namespace.name for namespace in _leaving})
+    _leaving.clear()
+
+
+def _free_volumes(namespaces: set[str]) -> None:
+    """Empty this machine's local volumes that namespaces had, so that the next claim finds one."""
     if not CLUSTER.exists():
         return
     for volume in json.loads(run("kubectl", "get", "pv", "-o", "json"))["items"]:
         folder = Path(volume["spec"].get("local", {}).get("path", "/nowhere"))
-        if volume["spec"].get("claimRef", {}).get("namespace") == namespace and folder.is_dir():
+        if volume["spec"].get("claimRef", {}).get("namespace") in namespaces and folder.is_dir():
             for entry in folder.iterdir():
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
             free = '[{"op": "remove", "path": "/spec/claimRef"}]'
