@@ -128,7 +128,7 @@ def _check(answer: httpx.Response, due: NDArray[np.float32], where: str, version
 
 
 def _from_the_service(answer: httpx.Response) -> bool:
-    """Whether an error is the service's own, which has a code; what answers before a route is there has none."""
+    """Whether an error is the service's own, which has a code; what answers in its place lacks it."""
     try:
         body = answer.json()
     except ValueError:
