@@ -130,10 +130,10 @@ class Service:
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns ports on 127.0.0.1 that nobody listens on now."""
+    """Returns ports that nobody listens on now."""
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
-        one.bind(("127.0.0.1", 0))
+        one.bind(("", 0))  # free on every address: some servers listen on all
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
         one.close()
