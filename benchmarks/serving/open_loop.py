@@ -84,8 +84,8 @@ def start(address: str, prepared: Prepared, rate: float, seconds: float) -> Atta
     line = ["vegeta", "attack", "-format=json", f"-targets={targets}", f"-output={results}"]
     line += [f"-rate={round(rate * 60)}/1m", f"-duration={seconds}s", f"-timeout={_TIMEOUT_SECONDS}s"]
     line += [f"-max-workers={_MOST_WORKERS}", f"-connections={_MOST_WORKERS}", "-http2=false"]
-    # By itself it binds each connection to 0.0.0.0, and the kernel looks through all ports in use for it: with
-    # those that earlier load had left, seconds of processor time. An address of its own has all of them free.
+    # By itself it binds each connection to 0.0.0.0, and the kernel looks through the ports in use for it:
+    # with those that earlier load had left, that took seconds. An address of its own has all of them free.
     line += [f"-laddr=127.0.0.{2 + next(_attacks) % 250}"]
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     return Attack(process, prepared, results, rate, seconds)
