@@ -22,19 +22,25 @@ from benchmarks.serving.services import ServiceError
 def main() -> None:
     """Measures as the settings say; a problem ends in one sentence."""
     config = Config()
+    command = shlex.join(["python", "-m", "benchmarks.serving", *sys.argv[1:]])
+    del sys.argv[1:]  # kserve, whose gRPC messages are used here, would read them as its own
     try:
-        measure(config)
+        measure(config, command)
     except (LoadError, ServiceError, ValueError) as error:
         sys.exit(str(error))
     for path in sorted(config.results.glob("serving.*")):
         print(f"wrote {path}")
 
 
-def measure(config: Config) -> None:
+def measure(config: Config, command: str) -> None:
     """Starts the servers, takes all measurements and stops the servers.
 
     The results are written after each round and each part that follows: what ends it early costs no more
     than what was under way.
+
+    Args:
+        config: What to measure.
+        command: How it was called, for the report.
 
     Raises:
         LoadError: a load generator is missing, or an answer was wrong.
@@ -57,7 +63,6 @@ def measure(config: Config) -> None:
     encoded = small_images(config.images)
     precisions: tuple[Precision, ...] = ("float", "int8")
     small = {one: answered(encoded, graph_path(config.work, one)) for one in precisions}
-    command = shlex.join(["python", "-m", "benchmarks.serving", *sys.argv[1:]])
     results = Results(described, command, contenders, [], None, None, notes)
     with ExitStack() as stack:
         services = {}

@@ -54,6 +54,7 @@ class Contender:
         services: The servers that work for it, by name.
         precision: Of the graph it serves.
         most_connections: With more it would still be at work when others are measured.
+        least_seconds: In less it might not answer once.
     """
 
     key: str
@@ -65,6 +66,7 @@ class Contender:
     services: tuple[str, ...]
     precision: Precision = "float"
     most_connections: int = 1000
+    least_seconds: int = 1
 
 
 def line_up(ports: Ports, only: Sequence[str]) -> list[Contender]:
@@ -120,7 +122,7 @@ def line_up(ports: Ports, only: Sequence[str]) -> list[Contender]:
                   ("fastapi-plain",)),
         Contender("original", "FastAPI + keras.Model.predict (the original)", "theirs", here(ports.original),
                   Route("/predict", payloads.multipart, probabilities), None, ("original",),
-                  most_connections=32),
+                  most_connections=32, least_seconds=8),
         Contender("tensors", "the limit: our Triton, ready tensors", "limit", here(ports.triton),
                   tensors, tensors, ("triton",)),
         Contender("tensors-int8", "the limit with the int8 twin", "limit", here(ports.triton_int8),

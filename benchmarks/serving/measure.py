@@ -172,15 +172,17 @@ class Bench:
                 return
 
     def _warm_up(self) -> None:
+        least = {one.key: one.least_seconds for one in self._contenders}
         for (key, images), run in self._runs.items():
             print(f"warming up: {key}, {images} a request", flush=True)
-            run(self._config.batch_connections, 1)
+            run(self._config.batch_connections, least[key])
         settle(list(self._services.values()))
 
     def _measure(self, contender: Contender, scenario: Scenario, number: int) -> Measurement:
         services = [self._services[name] for name in contender.services]
         before = sum(service.cpu_seconds() for service in services)
-        seen = self._runs[contender.key, scenario.images](scenario.connections, self._config.seconds)
+        seconds = max(self._config.seconds, contender.least_seconds)
+        seen = self._runs[contender.key, scenario.images](scenario.connections, seconds)
         used = sum(service.cpu_seconds() for service in services) - before
         settle(services)
         images = scenario.images
