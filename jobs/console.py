@@ -34,7 +34,9 @@ def table(
     grid = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
     for row in rows:
         grid.add_row(*row)
-    console.print(grid, width=None if console.is_terminal else _WIDE)
+    if not console.is_terminal:
+        console.width = _WIDE  # not `print`'s own: that one is cut to the width that COLUMNS or rich assumes
+    console.print(grid)
 
 
 def listing(pairs: Mapping[str, object]) -> None:
