@@ -87,7 +87,9 @@ def start(address: str, prepared: Prepared, rate: float, seconds: float) -> Atta
     # By itself it binds each connection to 0.0.0.0, and the kernel looks through the ports in use for it:
     # with those that earlier load had left, that took seconds. An address of its own has all of them free.
     line += [f"-laddr=127.0.0.{2 + next(_attacks) % 250}"]
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    # To a file: a pipe that nobody reads meanwhile would stop it once it is full of complaints.
+    with _log(prepared).open("wb") as log:
+        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=log)
     return Attack(process, prepared, results, rate, seconds)
 
 
@@ -97,17 +99,21 @@ def finish(attack: Attack) -> Outcome:
     Raises:
         LoadError: it failed, or an answer was wrong.
     """
-    _, complaint = attack.process.communicate()
+    attack.process.wait()
     encoded = subprocess.run(
         ["vegeta", "encode", "-to=json", attack.results], capture_output=True, check=False
     )
     if attack.process.returncode or encoded.returncode:
-        said = (complaint + encoded.stderr).decode().strip()
+        said = (_log(attack.prepared).read_bytes() + encoded.stderr).decode(errors="replace").strip()
         raise LoadError(f"The open-loop generator failed: {said[-500:]}")
     outcome = _outcome(attack, [json.loads(line) for line in encoded.stdout.splitlines()])
     if outcome.wrong:
         raise LoadError(f"{outcome.wrong} of {outcome.served} answers were wrong under open-loop load")
     return outcome
+
+
+def _log(prepared: Prepared) -> Path:
+    return prepared.folder / "vegeta.log"
 
 
 def _target(address: str, folder: Path, number: int) -> dict[str, object]:
