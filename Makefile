@@ -51,7 +51,7 @@ images: ## build the container images with docker, podman or buildah
 
 .PHONY: cluster-test
 cluster-test: $(VENV)/.dev ## the tests on a Kubernetes with KServe (KUBECONFIG); CLUSTER_TESTS names some of them
-	@$(VENV)/bin/pytest -v -m cluster $(CLUSTER_TESTS)
+	@$(VENV)/bin/pytest -v -m cluster -n 2 --dist loadscope --no-loadscope-reorder $(CLUSTER_TESTS)
 
 .PHONY: k8s
 k8s: ## render the chart into k8s/

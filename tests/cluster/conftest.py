@@ -4,6 +4,7 @@ Beside the repository the shared test cluster may lie; images are then built and
 cluster they are expected to be there: `make images`, then a registry, kind or k3d (docs/kubernetes.md).
 """
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -34,7 +35,7 @@ def shown(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cluster(shown: None) -> Iterator[None]:
+def cluster(shown: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cluster that answers, with our images."""
     if CLUSTER.exists() and "KUBECONFIG" not in os.environ:
         for line in run(CLUSTER, "env").splitlines():
@@ -46,11 +47,25 @@ def cluster(shown: None) -> Iterator[None]:
             pytest.fail(f"{name} is not on the PATH; the cluster tests need it.")
     run("kubectl", "get", "crd", "inferenceservices.serving.kserve.io", seconds=30)
     if CLUSTER.exists() and os.environ.get("IMAGES") != "loaded":
-        say("building and loading the images (IMAGES=loaded skips this)")
-        environment = {**os.environ, "BUILD_COMMAND": f"{CLUSTER} image"}
-        subprocess.run([ROOT / "images" / "build", "train", "transformer"], env=environment, check=True)
+        build_images(tmp_path_factory.getbasetemp())
     yield
     await_discarded()
+
+
+def build_images(folder: Path) -> None:
+    """Build and load all images; of the session's workers one does, and the others wait for it.
+
+    Args:
+        folder: Of this worker; the one above it is the session's, where there are workers.
+    """
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with (shared / "images.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "images").exists():
+            say("building and loading the images (IMAGES=loaded skips this)")
+            environment = {**os.environ, "BUILD_COMMAND": f"{CLUSTER} image"}
+            subprocess.run([ROOT / "images" / "build"], env=environment, check=True)
+            (shared / "images").touch()
 
 
 @contextmanager

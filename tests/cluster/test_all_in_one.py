@@ -3,12 +3,11 @@
 import base64
 import os
 import re
-import subprocess
 from typing import Any
 
 import httpx
 import pytest
-from cluster.kube import CLUSTER, ROOT, Namespace, say, wait_for
+from cluster.kube import Namespace, say, wait_for
 from cluster.release import EXAMPLES
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
@@ -45,9 +44,6 @@ spec:
 @pytest.fixture(scope="module")
 def url(namespace: Namespace) -> str:
     """Where it answers, once it has trained."""
-    if CLUSTER.exists() and os.environ.get("IMAGES") != "loaded":
-        environment = {**os.environ, "BUILD_COMMAND": f"{CLUSTER} image"}
-        subprocess.run([ROOT / "images" / "build", "all-in-one"], env=environment, check=True)
     namespace.kubectl("apply", "-f", "-", stdin=POD)
     found = f"http://{namespace.outside('all-in-one')}"
 
