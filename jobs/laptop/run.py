@@ -69,8 +69,10 @@ def _child(settings: Settings, *arguments: str) -> None:
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509
     try:
         code = child.wait()
-    except KeyboardInterrupt:  # the terminal has sent it to the child too
+    except KeyboardInterrupt:  # the terminal has sent it to the child too, which may have been done by then
         code = child.wait()
+        if code == 0:
+            raise
     except BaseException:
         child.terminate()
         child.wait()
