@@ -77,10 +77,9 @@ class Batcher:
         The queue is full, or its oldest image has waited for long: how many images may wait depends on how
         fast they go, which nobody knows beforehand, and one that waits in vain is work for nothing.
         """
-        if self._queued < _SHORT_QUEUE:
-            return self._queued >= self._max_queued
-        waited = self._loop.time() - self._queue[0].since
-        return self._queued >= self._max_queued or waited > self._queue_seconds
+        if self._queued >= self._max_queued:
+            return True
+        return self._queued >= _SHORT_QUEUE and self._loop.time() - self._queue[0].since > self._queue_seconds
 
     def check(self, count: int) -> None:
         """Raises ServiceError when there is no room for more images, or nobody to answer them."""
