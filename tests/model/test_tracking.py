@@ -122,9 +122,13 @@ def test_an_mlflow_that_never_answers_delays_the_end_no_longer_than_said(
     record.epoch_ended(1, METRICS)
     record.close()
     # The thread is still waiting for an answer, and nothing waits for the thread.
-    assert any(thread.name == "mlflow" and thread.daemon for thread in threading.enumerate())
+    (waiting,) = [thread for thread in threading.enumerate() if thread.name == "mlflow"]
+    assert waiting.daemon
     assert "did not take 3 records" in caplog.text
+    # It must not outlive the test: it would import the real MLflow under the next one's fake.
     forever.set()
+    waiting.join(60)
+    assert not waiting.is_alive()
 
 
 def test_a_continued_run_stays_one_run(client: _Client, easy: Dataset, tmp_path: Path) -> None:
