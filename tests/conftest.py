@@ -1,6 +1,7 @@
 """Fixtures that several rooms share, and what the tests as a whole are told and say."""
 
 import shutil
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,15 @@ from serving import (
 )
 
 pytest_plugins = ["minio_server", "side_by_side"]
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what tests start, also where pytest itself runs as a shell's background job.
+
+    Such a job ignores SIGINT, and its children inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:
