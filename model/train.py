@@ -180,6 +180,7 @@ def _taught(dataset: Dataset, recipe: Recipe, folder: Path, observers: Sequence[
         except StaleCheckpointError:  # damaged, or begun on another device
             remove_checkpoint(folder)
             trained = train(dataset, recipe, run_dir=folder, observers=observers)
+        log.info("The teacher answers the %d training images, minutes on a CPU …", len(dataset.train))
         logits = answers(trained.network, dataset.train.images)
         kept = Checkpoint(about, recipe.epochs, trained.history, [logits])
         save_checkpoint(folder, kept, ANSWERS)
