@@ -110,7 +110,9 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The answer is whole."""
         done = self._take()
-        if done is None or not self._parser.should_keep_alive():
+        # Who refuses may be about to end; behind a Service, a new connection leads elsewhere.
+        refused = self._parser.get_status_code() != 200
+        if done is None or refused or not self._parser.should_keep_alive():
             self.close()
         else:
             self._on_idle(self)

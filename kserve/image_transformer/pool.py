@@ -9,7 +9,9 @@ from typing import Final
 from image_transformer.connection import Answer, Connection, Done
 
 _CONNECT_SECONDS: Final = 1.0
-_CONNECTION_AGE_SECONDS: Final = 30.0
+# Behind a Service's one address, connections that end give a new pod its share, and are gone before a pod that
+# was told to end has drained (the chart's serving.drainSeconds).
+_CONNECTION_AGE_SECONDS: Final = 5.0
 _RESOLVE_SECONDS: Final = 2.0
 
 log = logging.getLogger(__name__)
@@ -42,7 +44,6 @@ class Endpoint:
         now = self._loop.time()
         while self._idle:
             connection = self._idle.pop()
-            # Behind a Service's one address, connections that end give a new pod its share.
             if now - connection.opened > _CONNECTION_AGE_SECONDS:
                 connection.close()
                 continue

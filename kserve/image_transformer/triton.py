@@ -151,7 +151,7 @@ def timed_out() -> ServiceError:
 
 
 class _Call:
-    """One inference, sent once more elsewhere when the connection breaks."""
+    """One inference, sent once more elsewhere when the connection breaks or Triton refuses."""
 
     __slots__ = ("_count", "_done", "_endpoint", "_request", "_started", "_tries", "_triton")
 
@@ -176,13 +176,12 @@ class _Call:
         metrics = self._triton._metrics
         if isinstance(answer, TimeoutError):
             self._done(timed_out())
+        elif self._tries < 2 and (isinstance(answer, OSError) or answer.status != 200):
+            metrics.retries += 1
+            self.send()
         elif isinstance(answer, OSError):
-            if self._tries < 2:
-                metrics.retries += 1
-                self.send()
-            else:
-                log.warning("Triton cannot be reached", extra={"reason": str(answer)})
-                self._done(self._triton.unavailable())
+            log.warning("Triton cannot be reached", extra={"reason": str(answer)})
+            self._done(self._triton.unavailable())
         else:
             metrics.triton_seconds.add(time.perf_counter() - self._started)
             metrics.call_images.add(self._count)

@@ -17,16 +17,13 @@ class Answers:
         statuses: HTTP's, or the name of a broken connection's error.
         versions: From X-Model-Version, of answers with status 200.
         classes: The class named, by version.
+        failures: Everything but a 200: when it came, in seconds from the start, and what it said.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
     versions: Counter[str] = field(default_factory=Counter)
     classes: dict[str, Counter[str]] = field(default_factory=dict)
-
-    @property
-    def failed(self) -> dict[str, int]:
-        """Everything but 200."""
-        return {status: count for status, count in self.statuses.items() if status != "200"}
+    failures: list[str] = field(default_factory=list)
 
 
 class Load:
@@ -41,10 +38,12 @@ class Load:
     def __init__(self, url: str, image: bytes, rate: float = 20) -> None:
         self._url, self._image, self._pause = url, image, 1 / rate
         self._stop = threading.Event()
+        self._began = 0.0
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self.answers = Answers()
 
     def __enter__(self) -> "Load":
+        self._began = time.monotonic()
         self._thread.start()
         return self
 
@@ -55,7 +54,7 @@ class Load:
     async def _run(self) -> None:
         kept = httpx.AsyncClient(base_url=self._url, timeout=15)
         tasks: set[asyncio.Task[None]] = set()
-        number, due = 0, time.monotonic()
+        number, due = 0, self._began
         async with kept:
             while not self._stop.is_set():
                 # Every other request makes a connection of its own, so that new pods get some.
@@ -77,9 +76,15 @@ class Load:
                 answer = await client.post("/predict", files=files)
         except httpx.TransportError as error:
             self.answers.statuses[type(error).__name__] += 1
+            self._failed(f"{type(error).__name__}: {error}")
             return
         self.answers.statuses[str(answer.status_code)] += 1
-        if answer.status_code == httpx.codes.OK:
-            version = answer.headers["X-Model-Version"]
-            self.answers.versions[version] += 1
-            self.answers.classes.setdefault(version, Counter())[answer.json()["class_name"]] += 1
+        if answer.status_code != httpx.codes.OK:
+            self._failed(f"{answer.status_code}: {answer.text}")
+            return
+        version = answer.headers["X-Model-Version"]
+        self.answers.versions[version] += 1
+        self.answers.classes.setdefault(version, Counter())[answer.json()["class_name"]] += 1
+
+    def _failed(self, what: str) -> None:
+        self.answers.failures.append(f"{time.monotonic() - self._began:.1f} s: {what}")

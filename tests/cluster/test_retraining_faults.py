@@ -154,7 +154,7 @@ def test_a_rollout_that_finds_no_room_is_taken_back(
     entries = [(entry.action, entry.version) for entry in store.store.ledger.entries()]
     assert entries[-2:] == [("promote", version), ("return", 1)]
     assert namespace.served_uri().endswith("/versions/000001")
-    assert load.answers.failed == {}
+    assert load.answers.failures == []
     assert set(load.answers.versions) == {"1"}
 
 
@@ -175,7 +175,7 @@ def test_a_promotion_outlasts_a_store_that_goes_away(
         assert wait_for(lambda: namespace.job_end("store-away"), "the end", 400) == "Complete"
     assert store.store.ledger.served() == version
     assert namespace.served_uri().endswith(f"/versions/{version:06d}")
-    assert load.answers.failed == {}
+    assert load.answers.failures == []
     assert set(load.answers.versions) == {"1", str(version)}
 
 

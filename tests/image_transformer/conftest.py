@@ -39,6 +39,7 @@ class FakeTriton:
         break_next: So many inferences lose their connection instead of an answer.
         status: What every request is answered with, besides 200 the reason alone.
         silent: Whether nothing at all is answered.
+        refused: Connections up to this one, counted from 1, are answered 503: their pod is told to end.
     """
 
     model: Any
@@ -53,6 +54,7 @@ class FakeTriton:
     status: int = 200
     silent: bool = False
     connections: int = 0
+    refused: int = 0
     _server: asyncio.Server | None = None
     _writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
@@ -70,6 +72,7 @@ class FakeTriton:
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        number = self.connections
         self._writers.append(writer)
         try:
             while True:
@@ -79,8 +82,9 @@ class FakeTriton:
                 method, path, _ = head[0].split(" ")
                 while self.silent:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
-                if self.status != 200:
-                    self._send(writer, self.status, orjson.dumps({"error": "as the test wants"}))
+                status = 503 if number <= self.refused else self.status
+                if status != 200:
+                    self._send(writer, status, orjson.dumps({"error": "as the test wants"}))
                 elif method == "GET":
                     self._describe(writer, path)
                 elif not await self._infer(writer, headers, body):

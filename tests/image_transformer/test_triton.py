@@ -73,6 +73,20 @@ async def test_a_refusal_is_no_fault_of_the_client(service: Any, status: int) ->
     assert result.code == "model_unavailable"
 
 
+async def test_a_refusal_is_tried_once_more_over_a_new_connection(service: Any) -> None:
+    service.fake.refused = service.fake.connections
+    assert isinstance(await infer(service.triton), Probabilities)
+    assert service.metrics.retries == 1
+
+
+async def test_a_connection_ends_before_a_pod_has_drained(service: Any, monkeypatch: Any) -> None:
+    await infer(service.triton)
+    before = service.fake.connections
+    monkeypatch.setattr("image_transformer.pool._CONNECTION_AGE_SECONDS", 0.0)
+    await infer(service.triton)
+    assert service.fake.connections == before + 1
+
+
 async def test_readiness_follows_in_both_directions(service: Any) -> None:
     assert service.triton.ready
     service.fake.status = 503
