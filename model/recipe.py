@@ -29,6 +29,7 @@ class Recipe:
         averaging: Share of the averaged weights that stays at each step; 0 takes the last weights.
         shift: Pixels an image may move in each direction, zeros moving in.
         flip: Whether half of the images are mirrored.
+        cutout: Side in pixels of a grey square that covers a random place of each image; 0 for none.
         dropout_block: Share of each block's outputs that is dropped.
         dropout_hidden: Share of the hidden layer's.
         network: `served`, or the larger one of `model.teacher`, which has no dropout.
@@ -47,6 +48,7 @@ class Recipe:
     averaging: float = 0.0
     shift: int = 0
     flip: bool = False
+    cutout: int = 0
     dropout_block: float = DROPOUT_BLOCK
     dropout_hidden: float = DROPOUT_HIDDEN
     network: Literal["served", "teacher"] = "served"

@@ -53,7 +53,7 @@ QUICK: Final = Recipe(
 TEACHER: Final = Recipe(
     name="teacher",
     network="teacher",
-    epochs=16,
+    epochs=32,
     batch_size=64,
     learning_rate=2e-3,
     warmup=0.1,
@@ -61,6 +61,7 @@ TEACHER: Final = Recipe(
     averaging=0.998,
     shift=4,
     flip=True,
+    cutout=12,
 )
 BEST: Final = replace(
     QUICK,

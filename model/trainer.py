@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from model.network import build_network
 from model.observer import Observer, Step, TrainedModel
 from model.recipe import Recipe
 from model.teacher import build_teacher, teacher_logits
+
+_GREY: Final = 128  # about the images' mean
 
 
 class Trainer:
@@ -142,10 +144,13 @@ class Trainer:
 
         done = self.optimizer.iterations.value
         images = augment(tf.gather(self.images, order), offsets, mirrored)
+        seed = tf.stack([tf.cast(done, tf.int32), self.seed])
+        if self.recipe.cutout:
+            images = cut_out(images, self.recipe.cutout, seed)
         labels = tf.gather(self._labels, order)
         targets = tf.gather(self._targets, order)
         with tf.GradientTape() as tape:
-            logits = self._forward(images, tf.stack([tf.cast(done, tf.int32), self.seed]))
+            logits = self._forward(images, seed)
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
         self._move(tape.gradient(loss, self.network.trainable_variables))
         right = tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == labels, tf.float32))
@@ -214,3 +219,22 @@ def augment(images: Any, offsets: Any, mirrored: Any) -> Any:
     rows = offsets[:, :1] + line
     columns = offsets[:, 1:] + tf.where(mirrored[:, None] == 1, 31 - line, line)
     return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+
+
+def cut_out(images: Any, side: int, seed: Any) -> Any:
+    """Cover a square of each image, as DeVries & Taylor (2017): its centre lies anywhere in the image.
+
+    Args:
+        images: uint8 tensor `[N, 32, 32, 3]`.
+        side: The square's side in pixels; what lies outside of the image is lost.
+        seed: int32 tensor `[2]`; the same seed covers the same places.
+    """
+    import tensorflow as tf
+
+    size = images.shape[1]
+    centre = tf.random.stateless_uniform([tf.shape(images)[0], 2], seed, 0, size, tf.int32)
+    first = centre[..., None] - side // 2
+    line = tf.range(size)
+    covered = (line >= first) & (line < first + side)
+    square = covered[:, 0, :, None] & covered[:, 1, None, :]
+    return tf.where(square[..., None], tf.constant(_GREY, images.dtype), images)

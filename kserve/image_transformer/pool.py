@@ -9,8 +9,8 @@ from typing import Final
 from image_transformer.connection import Answer, Connection, Done
 
 _CONNECT_SECONDS: Final = 1.0
-# Behind a Service's one address, connections that end give a new pod its share, and are gone before a pod that
-# was told to end has drained (the chart's serving.drainSeconds).
+# Behind a Service's one address, connections that end give a new pod its share, and are gone before a pod
+# that was told to end has drained (the chart's serving.drainSeconds).
 _CONNECTION_AGE_SECONDS: Final = 5.0
 _RESOLVE_SECONDS: Final = 2.0
 
