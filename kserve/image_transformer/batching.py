@@ -105,6 +105,7 @@ class Batcher:
             # Not at once: what came in by the same turn of the event loop goes out together.
             self._pump_is_due = True
             self._loop.call_soon(self._pump)
+        self._triton.endpoints.receive_between()
         return piece.future
 
     def _changed(self) -> None:

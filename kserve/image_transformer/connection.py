@@ -5,10 +5,15 @@ one at a time, and parses the answers with llhttp (httptools).
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple
 
 import httptools
+
+
+_RECEIVED_BYTES: Final = 65_536
+_NOTHING: Final = memoryview(b"")
 
 
 class Answer(NamedTuple):
@@ -29,22 +34,33 @@ Done = Callable[[Answer | OSError], None]
 """Takes the answer; ConnectionError means none will come, TimeoutError that it did not come in time."""
 
 
-class Connection(asyncio.Protocol):
-    """A connection; `ask` when `idle`."""
+class Connection:
+    """A connection; `ask` when `idle`.
+
+    On the socket itself, and no transport of the event loop's: what Triton has answered can so be taken in
+    the middle of a long turn of the loop (see `receive`), and the next request goes out at once.
+    """
 
     def __init__(
-        self, on_idle: Callable[["Connection"], None], on_lost: Callable[["Connection"], None]
+        self,
+        connected: socket.socket,
+        on_idle: Callable[["Connection"], None],
+        on_lost: Callable[["Connection"], None],
     ) -> None:
+        """Takes a connected socket that does not block."""
         self._loop = asyncio.get_running_loop()
+        self._socket = connected
         self._on_idle = on_idle
         self._on_lost = on_lost
-        self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._done: Done | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._unsent = _NOTHING
         self._body: list[bytes] = []
         self._json_length: int | None = None
+        self._closed = False
         self.opened = self._loop.time()
+        self._loop.add_reader(connected, self.receive)
 
     def ask(self, request: bytes, seconds: float, done: Done) -> None:
         """Sends a whole request; `done` is called once, from the event loop."""
@@ -52,19 +68,63 @@ class Connection(asyncio.Protocol):
         self._timer = self._loop.call_later(
             seconds, self._fail, TimeoutError(f"no answer within {seconds:g} s")
         )
-        if self._transport is None or self._transport.is_closing():
+        if self._closed:
             self._loop.call_soon(self._fail, ConnectionError("the connection was closed"))
-        else:
-            self._transport.write(request)
+            return
+        self._unsent = memoryview(request)
+        try:
+            self._send()
+        except OSError as error:
+            self._loop.call_soon(self._fail, ConnectionError(str(error)))
+            return
+        if self._unsent:
+            self._loop.add_writer(self._socket, self._send_more)
+
+    def receive(self) -> None:
+        """Takes what has come, if anything has."""
+        try:
+            data = self._socket.recv(_RECEIVED_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._fail(ConnectionError(str(error)))
+            return
+        if not data:
+            self._fail(ConnectionError("Triton closed the connection"))
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._fail(ConnectionError(f"Triton's answer is no HTTP: {error}"))
 
     def close(self) -> None:
         """Closes the connection; a request under way gets a ConnectionError."""
         self._fail(ConnectionError("the connection was closed"))
 
+    def _send(self) -> None:
+        try:
+            # An empty rest would keep the whole request in memory.
+            self._unsent = self._unsent[self._socket.send(self._unsent) :] or _NOTHING
+        except BlockingIOError:
+            pass
+
+    def _send_more(self) -> None:
+        try:
+            self._send()
+        except OSError as error:
+            self._fail(ConnectionError(str(error)))
+            return
+        if not self._unsent:
+            self._loop.remove_writer(self._socket)
+
     def _fail(self, error: OSError) -> None:
         # After a failure the rest of an answer may still come in: such a connection is of no use any more.
-        if self._transport is not None:
-            self._transport.abort()
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket.close()
+            self._on_lost(self)
         if (done := self._take()) is not None:
             done(error)
 
@@ -74,23 +134,6 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         return done
-
-    # asyncio's side
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keeps the transport."""
-        self._transport = cast(asyncio.Transport, transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tells the pool, and whoever waits."""
-        self._on_lost(self)
-        self._fail(ConnectionError(str(exc) if exc else "Triton closed the connection"))
-
-    def data_received(self, data: bytes) -> None:
-        """Feeds the parser, which calls the methods below."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._fail(ConnectionError(f"Triton's answer is no HTTP: {error}"))
 
     # httptools' side
     def on_message_begin(self) -> None:

@@ -64,11 +64,13 @@ class GuardedProtocol(HttpToolsProtocol):
         max_requests: So many may be under way; see `guarded`.
         saturated: Whether the queue takes no more.
         turned_away: Told of each request beyond.
+        between: Called for each request, whatever becomes of it.
     """
 
     max_requests: int
     saturated: Callable[[], bool]
     turned_away: Callable[[], None]
+    between: Callable[[], None]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -103,6 +105,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Its head is there; questions about health and the like are answered under any load."""
         self._head_since = None
         self._head_bytes = 0
+        self.between()
         idle = self.cycle is None or self.cycle.response_complete
         full = len(self.tasks) >= self.max_requests or self.saturated()
         if full and idle and self.parser.get_method() == b"POST":
@@ -168,7 +171,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
 
 def guarded(
-    max_requests: int, saturated: Callable[[], bool], turned_away: Callable[[], None]
+    max_requests: int,
+    saturated: Callable[[], bool],
+    turned_away: Callable[[], None],
+    between: Callable[[], None],
 ) -> type[GuardedProtocol]:
     """Returns the protocol for a server, which makes its connections itself.
 
@@ -176,6 +182,7 @@ def guarded(
         max_requests: Requests that may be under way on all connections.
         saturated: Asked for each request whether the queue takes no more.
         turned_away: Called for each request beyond.
+        between: Called for each request, whatever becomes of it: what else wants doing in a long turn.
     """
     return type(
         "Guarded",
@@ -184,6 +191,7 @@ def guarded(
             "max_requests": max_requests,
             "saturated": staticmethod(saturated),
             "turned_away": staticmethod(turned_away),
+            "between": staticmethod(between),
         },
     )
 

@@ -45,7 +45,7 @@ class Observer:
         self._told = 0.0
 
     def turned_away(self) -> None:
-        """A request was refused unread, because of too many others: counted, and logged once a second."""
+        """A request was refused because of too many others: counted, and logged once a second."""
         self._metrics.errors["overloaded"] += 1
         self._turned_away += 1
         now = time.monotonic()
@@ -66,6 +66,9 @@ class Observer:
         self._metrics.under_way -= 1
         self._metrics.answered(route, observation.status, seconds)
         error = observation.error
+        if error is not None and error.code == "overloaded" and not self._log_all:
+            self.turned_away()
+            return
         if error is not None:
             self._metrics.errors[error.code] += 1
         if error is not None or self._log_all or observation.status >= 500:

@@ -13,6 +13,7 @@ _CONNECT_SECONDS: Final = 1.0
 # that was told to end has drained (the chart's serving.drainSeconds).
 _CONNECTION_AGE_SECONDS: Final = 5.0
 _RESOLVE_SECONDS: Final = 2.0
+_REQUESTS_BETWEEN: Final = 16
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,11 @@ class Endpoint:
             connection.close()
         self._idle.clear()
 
+    def receive(self) -> None:
+        """Takes what has come over its connections, if anything has."""
+        for connection in list(self._all):
+            connection.receive()
+
     def drop(self) -> None:
         """Breaks off all connections: the server behind them does not answer."""
         for connection in list(self._all):
@@ -71,10 +77,17 @@ class Endpoint:
         done(result)
 
     async def _connect(self) -> Connection:
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            _, connection = await self._loop.create_connection(
-                lambda: Connection(self._is_idle, self._is_lost), *self.address
-            )
+        family = socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
+        connecting = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connecting.setblocking(False)
+            connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await self._loop.sock_connect(connecting, self.address)
+        except BaseException:
+            connecting.close()
+            raise
+        connection = Connection(connecting, self._is_idle, self._is_lost)
         self._all.add(connection)
         return connection
 
@@ -107,6 +120,7 @@ class Endpoints:
         self._name, self._port = name.strip("[]"), int(port)
         self._endpoints: dict[tuple[str, int], Endpoint] = {}
         self._resolved_at = 0.0
+        self._between = 0
 
     @property
     def all(self) -> list[Endpoint]:
@@ -146,6 +160,17 @@ class Endpoints:
             self._endpoints[address] = Endpoint(address)
         for address in self._endpoints.keys() - addresses:
             self._endpoints.pop(address).close()
+
+    def receive_between(self) -> None:
+        """Takes what has been answered, now and then; to be called for each request of a client.
+
+        Under overload a turn of the event loop has thousands of sockets to serve. Triton's answers would
+        wait for its end, and Triton for its next calls.
+        """
+        self._between = (self._between + 1) % _REQUESTS_BETWEEN
+        if self._between == 0:
+            for endpoint in self.all:
+                endpoint.receive()
 
     def close(self) -> None:
         """Closes every connection."""

@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     max_pixels: PositiveInt = Field(MAX_PIXELS, description="width times height of one image")
     max_body_bytes: PositiveInt = Field(32_000_000, description="bytes of one request")
     max_held_bytes: PositiveInt = Field(64_000_000, description="bytes of all requests under way")
-    max_requests: PositiveInt = Field(2048, description="requests under way")
+    max_requests: PositiveInt = Field(1024, description="requests under way")
     decode_threads: PositiveInt = Field(2, description="threads for large images")
     max_decoding_pixels: PositiveInt = Field(
         MAX_PIXELS, description="pixels of the large images that are decoded at once"

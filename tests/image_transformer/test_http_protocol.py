@@ -63,7 +63,7 @@ class Server:
         self.config.load()
         self.state = ServerState()
         self.turned_away = 0
-        self._protocol = guarded(max_requests, lambda: self.saturated, self._count)
+        self._protocol = guarded(max_requests, lambda: self.saturated, self._count, lambda: None)
 
     def _count(self) -> None:
         self.turned_away += 1
