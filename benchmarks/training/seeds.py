@@ -1,13 +1,16 @@
 """`python -m benchmarks.training.seeds`: the best recipe from several seeds, a result file each and a table.
 
 The same command goes on where an earlier one was stopped, however often: epochs done are kept in a state
-folder, outside the repository. The test split is looked at once a seed, when it is trained.
+folder, outside the repository. The test split is looked at once a seed, when it is trained. What
+an earlier recipe of that name came to is removed.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import statistics
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,6 +57,9 @@ def main() -> None:
     arguments = parser.parse_args()
     dataset, recipe = load_dataset(arguments.data, allow_sample=False), RECIPES[arguments.recipe]
     arguments.results.mkdir(parents=True, exist_ok=True)
+    for file in arguments.results.glob(f"{recipe.name}-seed-*.json"):
+        if json.loads(file.read_text())["recipe"] != asdict(recipe):
+            file.unlink()
     for seed in range(arguments.seeds):
         file = arguments.results / f"{recipe.name}-seed-{seed}.json"
         if not file.is_file():
@@ -67,7 +73,8 @@ def main() -> None:
 
 
 def _trained(dataset: Dataset, recipe: Recipe, seed: int, state: Path) -> Run:
-    folder = state / f"{recipe.name}-seed-{seed}"
+    digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()[:16]
+    folder = state / f"{recipe.name}-{digest}-seed-{seed}"
     if (folder / RUN_FILE).is_file():
         return load_run(folder)
     trained = train(

@@ -5,12 +5,12 @@ one at a time, and parses the answers with llhttp (httptools).
 """
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import httptools
-
 
 _RECEIVED_BYTES: Final = 65_536
 _NOTHING: Final = memoryview(b"")
@@ -102,11 +102,9 @@ class Connection:
         self._fail(ConnectionError("the connection was closed"))
 
     def _send(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):
             # An empty rest would keep the whole request in memory.
             self._unsent = self._unsent[self._socket.send(self._unsent) :] or _NOTHING
-        except BlockingIOError:
-            pass
 
     def _send_more(self) -> None:
         try:

@@ -16,7 +16,9 @@ from model.trainer import Trainer
 
 pytestmark = pytest.mark.slow
 
-TEACHER = Recipe("tiny teacher", epochs=1, batch_size=32, learning_rate=2e-3, shift=2, network="teacher")
+TEACHER = Recipe(
+    "tiny teacher", epochs=1, batch_size=32, learning_rate=2e-3, shift=2, cutout=8, network="teacher"
+)
 STUDENT = Recipe(
     "tiny student", epochs=1, batch_size=32, learning_rate=2e-3, shift=2, teacher=TEACHER, softening=2.0
 )
