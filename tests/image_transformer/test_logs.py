@@ -6,7 +6,10 @@ import logging
 
 import pytest
 
+from image_transformer.errors import ServiceError
 from image_transformer.logs import JsonFormatter
+from image_transformer.metrics import Metrics
+from image_transformer.observe import Observer
 
 HOSTILE = 'a\r\n{"level":"error","message":"forged"}\x1b[31m"\\\u2028\0'
 
@@ -40,3 +43,14 @@ def test_a_traceback_is_one_line_too() -> None:
         )
     assert "\n" not in line(record)
     assert HOSTILE in json.loads(line(record))["exception"]
+
+
+def test_overload_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    metrics = Metrics()
+    observer = Observer(metrics, log_all=False)
+    for code in ("overloaded", "overloaded", "broken_image", "overloaded"):
+        with observer.request("/predict", "mine") as observation:
+            observation.failed(ServiceError(code, "A sentence."))
+    assert [record.message for record in caplog.records] == ["too many requests are under way", "A sentence."]
+    assert metrics.errors == {"overloaded": 3, "broken_image": 1}
