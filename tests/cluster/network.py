@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from cluster.kube import Namespace, rendered, run
 
-_TRACKED = re.compile(r"src=(\S+) dst=\S+ sport=\d+ dport=\d+ .*?src=(\S+) dst=\S+ sport=(\d+)")
+_TRACKED = re.compile(r"src=(\S+) dst=\S+ sport=\d+ dport=\d+ .*?src=(\S+) dst=\S+ sport=(\d+).* id=(\d+)")
 _ELSEWHERE = {53: "dns", 6443: "kubernetes"}
 
 
@@ -26,17 +26,20 @@ class Connection:
 
 @dataclass
 class Watch:
-    """Collects the connections that a namespace's pods make while the block runs.
+    """Collects the connections that a namespace's pods begin while the block runs.
 
-    Reads the node's connection tracking, so it needs to run on the node as root.
+    Reads the node's connection tracking, so it needs to run on the node as root. A connection is looked at
+    once, when it is new: the node remembers it for minutes, and by then its address may be another pod's.
     """
 
     namespace: Namespace
     seen: set[Connection] = field(default_factory=set)
     _components: dict[str, str] = field(default_factory=dict)
+    _known: set[str] = field(default_factory=set)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> "Watch":
+        self._known = {identity for *_, identity in _tracked()}
         self._thread = threading.Thread(target=self._follow)
         self._thread.start()
         return self
@@ -49,9 +52,12 @@ class Watch:
         while not self._stop.is_set():
             self._look()
             self._stop.wait(0.5)
-        self._look()
+        for source, _, port in self._look():  # to whom has still not been seen
+            self.seen.add(Connection(source, "elsewhere", port))
 
-    def _look(self) -> None:
+    def _look(self) -> list[tuple[str, str, int]]:
+        """Sees what is new, and returns what leads from a pod of ours to an address that is nobody's yet."""
+        tracked = _tracked()  # first: whose pods they are may be known a moment later, not earlier
         # An address goes to the next pod when its own has ended: whoever runs now has it, here or elsewhere.
         pods = json.loads(run("kubectl", "get", "pods", "-A", "-o", "json"))["items"]
         for pod in sorted(pods, key=lambda pod: bool(pod["status"]["phase"] == "Running")):
@@ -60,11 +66,26 @@ class Watch:
                 self._components[address] = labels.get("app.kubernetes.io/component", "unknown")
             elif pod["status"]["phase"] == "Running":
                 self._components.pop(address, None)
-        tracked = subprocess.run(["conntrack", "-L"], capture_output=True, text=True, check=True).stdout
-        for source, target, port in _TRACKED.findall(tracked):
-            if source in self._components:
-                name = self._components.get(target) or _ELSEWHERE.get(int(port), "elsewhere")
-                self.seen.add(Connection(self._components[source], name, int(port)))
+        unseen = []
+        for source, target, port, identity in tracked:
+            if source not in self._components or identity in self._known:
+                continue
+            component = self._components[source]
+            if name := self._components.get(target) or _ELSEWHERE.get(int(port)):
+                self._known.add(identity)
+                self.seen.add(Connection(component, name, int(port)))
+            else:
+                unseen.append((component, target, int(port)))
+        return unseen
+
+
+def _tracked() -> list[tuple[str, str, str, str]]:
+    """Source, target and port that answers of each connection that the node remembers, and its number."""
+    line = ["conntrack", "-L", "-o", "id"]
+    found: list[tuple[str, str, str, str]] = _TRACKED.findall(
+        subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    )
+    return found
 
 
 def policies(*values: str) -> list[Any]:
