@@ -131,7 +131,7 @@ class Verdict(_Record):
     def show(self, console: Console) -> None:
         """Print the verdict as a table."""
         cost = f"{self.cost.milliseconds:.2f} ms an image with one thread, {self.cost.bytes / 1e6:.1f} MB"
-        reported = [f"Its cost, which decides nothing: {cost}."]
+        reported = [f"It costs {cost}."]
         if self.flips is not None:
             reported.append(
                 f"Answers that flip: {self.flips.mended} turn right, {self.flips.broken} wrong "
