@@ -104,6 +104,8 @@ class Minio:
             self.process = subprocess.Popen(
                 [
                     *(self.program, "server", "--quiet", "--address", f"127.0.0.1:{self.port}"),
+                    # By itself it takes any port for its console, at times that of the server.
+                    *("--console-address", f"127.0.0.1:{free_port()}"),
                     *("--certs-dir", certificates, self.folder / "data"),
                 ],
                 env={

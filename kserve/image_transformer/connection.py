@@ -122,6 +122,7 @@ class Connection:
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)
             self._socket.close()
+            del self._parser  # which has this
             self._on_lost(self)
         if (done := self._take()) is not None:
             done(error)
@@ -151,12 +152,12 @@ class Connection:
     def on_message_complete(self) -> None:
         """The answer is whole."""
         done = self._take()
+        status = self._parser.get_status_code()
         # Who refuses may be about to end; behind a Service, a new connection leads elsewhere.
-        refused = self._parser.get_status_code() != 200
-        if done is None or refused or not self._parser.should_keep_alive():
+        if done is None or status != 200 or not self._parser.should_keep_alive():
             self.close()
         else:
             self._on_idle(self)
         if done is not None:
             body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-            done(Answer(self._parser.get_status_code(), self._json_length, body))
+            done(Answer(status, self._json_length, body))

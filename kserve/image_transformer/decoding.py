@@ -52,6 +52,9 @@ class Decoder:
                 return decode_image(data, **self._limits)
             return await self._in_thread(data, alive)
         except ImageError as error:
+            # The thread's future has the error, whose frames have the future and the picture: a cycle that
+            # would keep the picture until the garbage collector comes.
+            error.__traceback__ = error.__context__ = None
             raise ServiceError(error.code, str(error), index) from None
         finally:
             self._metrics.decode_seconds.add(time.perf_counter() - started)

@@ -86,6 +86,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if len(self.connections) > _CONNECTIONS:
             self._refuse(ServiceError("overloaded", "Too many connections are open; try again in a second."))
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Lets go of the last request: with its body, it would wait in a cycle for the garbage collector."""
+        super().connection_lost(exc)
+        self.parser = self.cycle = (
+            None  # nothing is read any more, and a response that comes now goes nowhere
+        )
+
     def data_received(self, data: bytes) -> None:
         """Parses, and gives up on a head that does not end."""
         if self._head_since is not None and not self._discards_body:

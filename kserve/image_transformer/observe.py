@@ -28,6 +28,7 @@ class Observation:
 
     def __exit__(self, *_: object) -> None:
         self._observer.ended(self, self._route, self._identity, time.perf_counter() - self._started)
+        self.error = None  # its traceback has the frames of the request, and through them this
 
     def failed(self, error: ServiceError) -> None:
         """Notes what the client was told."""

@@ -15,7 +15,7 @@ from image_transformer.codec_predict import prediction, uploaded, v1_images, v1_
 from image_transformer.codec_v2 import answer, metadata, parse_json, parse_request
 from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.inference import Inference
-from image_transformer.observe import Observer
+from image_transformer.observe import Observation, Observer
 from image_transformer.request import Receive, Request, Response, Scope, Send
 from image_transformer.tensors import Images, Probabilities
 from image_transformer.training import TrainRoutes
@@ -101,13 +101,19 @@ class Routes:
             except ClientGoneError:
                 return
             except (Exception, asyncio.CancelledError) as error:
-                failure = self._explain(error, request)
-                observation.failed(failure)
-                response = _failed(failure, request, method)
+                response = self._failed(error, request, method, observation)
             finally:
                 request.release()
             observation.status = response.status
             await _send(response, request, send)
+
+    def _failed(
+        self, error: BaseException, request: Request, method: str, observation: Observation
+    ) -> Response:
+        # Not in `_answer`, whose frame the error's traceback has: what it holds, it would hold in a cycle.
+        failure = self._explain(error, request)
+        observation.failed(failure)
+        return _told(failure, request, method)
 
     def _explain(self, error: BaseException, request: Request) -> ServiceError:
         if isinstance(error, ServiceError):
@@ -236,7 +242,10 @@ async def _apart(body: bytes, parse: Callable[P, T], *args: P.args, **kwargs: P.
 
     result = await asyncio.to_thread(attempt)
     if isinstance(result, ServiceError):
-        raise result
+        try:
+            raise result
+        finally:
+            del result  # as above: this frame is now one of the error's, and has the body
     return result
 
 
@@ -253,7 +262,7 @@ def _answered(
     return Response(200, body, ((b"x-model-version", result.version.encode()), *headers), content_type)
 
 
-def _failed(error: ServiceError, request: Request, method: str) -> Response:
+def _told(error: ServiceError, request: Request, method: str) -> Response:
     headers: list[tuple[bytes, bytes]] = []
     if error.failure.retry_after is not None:
         headers.append((b"retry-after", str(error.failure.retry_after).encode()))

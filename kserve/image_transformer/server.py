@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import socket
@@ -27,6 +26,7 @@ from image_transformer.inference import Inference
 from image_transformer.kserve_app import use_our_errors
 from image_transformer.kserve_model import ImageDataPlane, ImageModel
 from image_transformer.local_training import LocalTrainer
+from image_transformer.memory import collect_rarely, give_back_large_blocks
 from image_transformer.metrics import Metrics
 from image_transformer.observe import Observer
 from image_transformer.routes import Routes
@@ -38,7 +38,6 @@ from kserve import model_server
 # A compressed message could grow to any size before its length is looked at.
 _UNCOMPRESSED: Final = 1 << 0
 _BODY_THREADS: Final = 2
-_COLLECT_AFTER: Final = 20_000
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +76,7 @@ class ImageServer(model_server.ModelServer):
         Raises:
             PortTakenError: a port is in use.
         """
+        give_back_large_blocks()
         listener = _listen(self._settings.host, self._settings.http_port, "PORT")
         # gRPC's own attempt would say less, and by default shares the port with whoever has it.
         _listen(self._settings.host, self._settings.grpc_port, "GRPC_PORT").close()
@@ -107,12 +107,7 @@ class ImageServer(model_server.ModelServer):
         ended = asyncio.create_task(grpc.wait_for_termination())
         ended.add_done_callback(lambda _: stop.set())  # a server that cannot go on ends the process
         serving = asyncio.create_task(http.serve(sockets=[listener]))
-        # What is imported by now stays for good: the collector need not look through it again and again.
-        gc.collect()
-        gc.freeze()
-        # Hardly anything here is part of a cycle, and with thousands of connections open the default of 700
-        # objects takes a quarter of the processor's time.
-        gc.set_threshold(_COLLECT_AFTER)
+        collect_rarely()
         log.info("serving", extra={"http_port": settings.http_port, "grpc_port": settings.grpc_port})
         await stop.wait()
         log.info("ending once requests under way are answered")

@@ -2,12 +2,14 @@
 
 import io
 import re
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from serving import RunningTriton, StartTransformer
@@ -68,3 +70,46 @@ def test_json_that_is_much_larger_when_read(
     peak = PEAK.search(Path(f"/proc/{transformer.process.pid}/status").read_text())
     assert peak is not None
     assert int(peak[1]) // 1024 < 600
+
+
+@pytest.mark.parametrize("mistake", ["no image", "a broken image", "another type", "broken JSON", "hung up"])
+def test_what_a_refused_request_held_is_free_at_once(
+    start_transformer: StartTransformer, small_triton: RunningTriton, mistake: str
+) -> None:
+    """No cycle holds it until the garbage collector comes, which is seldom: see `memory.collect_rarely`."""
+    transformer = start_transformer(small_triton.address, triton_seconds=60)
+    noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "PNG", compress_level=0)
+    whole = buffer.getvalue()
+    body, content_type, status = {
+        "no image": (bytes(1_000_000), "image/png", 400),
+        "a broken image": (whole[: len(whole) * 9 // 10], "image/png", 400),
+        "another type": (whole, "text/plain", 415),
+        "broken JSON": (
+            b'{"instances":[{"image":{"b64":"' + b"A" * 1_000_000 + b'"}}',
+            "application/json",
+            422,
+        ),
+        "hung up": (whole, "image/png", None),
+    }[mistake]
+    route = "/v1/models/cnn-image:predict" if mistake == "broken JSON" else "/predict"
+
+    def ask() -> None:
+        if status is None:
+            with socket.create_connection(("127.0.0.1", transformer.http_port)) as connection:
+                connection.sendall(b"POST %s HTTP/1.1\r\nContent-Type: image/png\r\n" % route.encode())
+                connection.sendall(b"Content-Length: %d\r\n\r\n" % len(body) + body[:-1])
+        else:
+            answered = httpx.post(
+                transformer.url + route, content=body, headers={"content-type": content_type}, timeout=60
+            )
+            assert answered.status_code == status, answered.text
+
+    process = psutil.Process(transformer.process.pid)
+    for _ in range(20):
+        ask()
+    before = process.memory_info().rss
+    for _ in range(150):
+        ask()
+    assert (process.memory_info().rss - before) / 2**20 < 50
