@@ -89,9 +89,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Lets go of the last request: with its body, it would wait in a cycle for the garbage collector."""
         super().connection_lost(exc)
-        self.parser = self.cycle = (
-            None  # nothing is read any more, and a response that comes now goes nowhere
-        )
+        # Nothing is read any more, and a response that comes now goes nowhere.
+        self.parser = self.cycle = cast(Any, None)
 
     def data_received(self, data: bytes) -> None:
         """Parses, and gives up on a head that does not end."""
