@@ -1,7 +1,7 @@
 """Training, top to bottom: recipe → device → teacher → data → step → epochs → averaged weights → temperature.
 
 On the 5,000 test images of CIFAR-10's five classes (JPEGs), two quiet cores of an AMD EPYC that multiplies
-bfloat16: QUICK, what `make run` uses, 0.861 in 213 s (n = 1); BEST 0.8843, standard deviation 0.0026
+bfloat16: QUICK, what `make run` uses, 0.861 in 223 s (n = 1); BEST 0.8843, standard deviation 0.0026
 (n = 5), in 10 min, once its teacher has been trained, which takes 36 min of processor time.
 What was measured and tried: docs/training.md.
 
