@@ -1,9 +1,12 @@
 """uvicorn's HTTP protocol with what it leaves open: limits on heads and on load, and errors in our words."""
 
 import asyncio
+import re
+import socket
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from image_transformer.errors import ServiceError
@@ -12,6 +15,10 @@ from image_transformer.request import request_id
 _HEAD_BYTES: Final = 65_536
 _HEAD_SECONDS: Final = 10.0
 _CONNECTIONS: Final = 4096
+_ACCEPTED_TOGETHER: Final = 256
+_BLANK_LINE: Final = b"\r\n\r\n"
+_GIVEN_ID: Final = re.compile(rb"\r\nx-request-id:[ \t]*([^\r]*)", re.IGNORECASE)
+_OVERLOADED: Final = ServiceError("overloaded", "Too many requests are under way; try again in a second.")
 
 
 class _Joining:
@@ -38,6 +45,12 @@ class _Joining:
             self._held = data
             self._loop.call_soon(self._flush)
 
+    def write_whole(self, data: bytes) -> None:
+        """Writes a response that nothing follows."""
+        if not self._transport.is_closing():
+            self._transport.write(self._held + data)
+        self._held = b""
+
     def close(self) -> None:
         self._flush()
         self._transport.close()
@@ -51,6 +64,39 @@ class _Joining:
         return getattr(self._transport, name)
 
 
+class _Count:
+    """Counts the requests in some bytes.
+
+    Attributes:
+        begun, ended: How many.
+        stays: Whether the last one leaves the connection open.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.begun = self.ended = 0
+        self.stays = False
+        self._parser = httptools.HttpRequestParser(self)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self.stays = False
+        finally:
+            del self._parser  # which has this
+
+    def on_message_begin(self) -> None:
+        self.begun += 1
+
+    def on_message_complete(self) -> None:
+        self.ended += 1
+        self.stays = self._parser.should_keep_alive()
+
+
+def _one_request(data: bytes) -> bool:
+    """Tells whether this is one request, from its beginning to its end, that leaves the connection open."""
+    count = _Count(data)
+    return count.stays and count.begun == count.ended == 1
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """One client's connection.
 
@@ -58,15 +104,20 @@ class GuardedProtocol(HttpToolsProtocol):
     timer for each connection would cost more than the limit is worth: `close_slow` looks at all of them.
 
     What there is no room for is answered here, from the head alone: turning a request away must cost little
-    of what answering it would, or the ones that are answered suffer from those that are not.
+    of what answering it would, or the ones that are answered suffer from those that are not. A request that
+    came whole, as small ones do, is not even given to uvicorn, whose callbacks are most of the cost.
 
     Attributes:
+        listener: Where more connections may wait to be accepted.
+        connecting: Those that were just accepted.
         max_requests: So many may be under way; see `guarded`.
         saturated: Whether the queue takes no more.
         turned_away: Told of each request beyond.
         between: Called for each request, whatever becomes of it.
     """
 
+    listener: socket.socket
+    connecting: set[asyncio.Task[Any]]
     max_requests: int
     saturated: Callable[[], bool]
     turned_away: Callable[[], None]
@@ -76,13 +127,16 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._head_bytes = 0
         self._head_since: float | None = None
+        self._idle_since: float | None = None
+        self._between_requests = True
         self._discards_body = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the connection, unless there are too many."""
-        joining = _Joining(cast(asyncio.Transport, transport), self.loop)
-        super().connection_made(cast(asyncio.Transport, joining))
+        self._joining = _Joining(cast(asyncio.Transport, transport), self.loop)
+        super().connection_made(cast(asyncio.Transport, self._joining))
         self._head_since = self.loop.time()
+        self._accept_others()
         if len(self.connections) > _CONNECTIONS:
             self._refuse(ServiceError("overloaded", "Too many connections are open; try again in a second."))
 
@@ -94,6 +148,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses, and gives up on a head that does not end."""
+        self._idle_since = None
+        if self._between_requests and self._full() and data.startswith(b"POST ") and _one_request(data):
+            self._turn_away_whole(data)
+            return
         if self._head_since is not None and not self._discards_body:
             self._head_bytes += len(data)
         super().data_received(data)
@@ -105,6 +163,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
+        self._between_requests = False
         self._head_since = self.loop.time()
 
     def on_headers_complete(self) -> None:
@@ -112,9 +171,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_since = None
         self._head_bytes = 0
         self.between()
-        idle = self.cycle is None or self.cycle.response_complete
-        full = len(self.tasks) >= self.max_requests or self.saturated()
-        if full and idle and self.parser.get_method() == b"POST":
+        if self._full() and self.parser.get_method() == b"POST":
             self._turn_away()
         else:
             super().on_headers_complete()
@@ -126,14 +183,13 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of it is there."""
+        self._between_requests = True
         if not self._discards_body:
             super().on_message_complete()
             return
         self._discards_body = False
         self._head_since = None
-        self.timeout_keep_alive_task = self.loop.call_later(
-            self.timeout_keep_alive, self.timeout_keep_alive_handler
-        )
+        self._idle_since = self.loop.time()
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is no HTTP."""
@@ -141,20 +197,55 @@ class GuardedProtocol(HttpToolsProtocol):
             ServiceError("invalid_http", "This is not an HTTP request that can be read; send HTTP/1.1.")
         )
 
-    def head_is_late(self, now: float) -> bool:
-        """Tells whether a request's head, or a body that nobody wants, has been coming in for too long."""
-        return self._head_since is not None and now - self._head_since > _HEAD_SECONDS
+    def is_late(self, now: float) -> bool:
+        """Tells whether a head, a body that nobody wants or a next request has been awaited for too long.
+
+        For the next request after one that was answered uvicorn has a timer of its own.
+        """
+        if self._head_since is not None:
+            return now - self._head_since > _HEAD_SECONDS
+        return self._idle_since is not None and now - self._idle_since > self.timeout_keep_alive
+
+    def _accept_others(self) -> None:
+        # libuv accepts one connection in a turn of the loop, and under load a turn takes long: the last of a
+        # few thousand clients waited for a quarter of a minute. What fails here, libuv meets and sees to.
+        try:
+            for _ in range(_ACCEPTED_TOGETHER):
+                accepted, _address = self.listener.accept()
+                self.connecting.add(task := self.loop.create_task(self._connect(accepted)))
+                task.add_done_callback(self.connecting.discard)
+        except OSError:
+            return
+
+    async def _connect(self, accepted: socket.socket) -> None:
+        another = type(self)(self.config, self.server_state, self.app_state, self.loop)
+        await self.loop.connect_accepted_socket(lambda: another, accepted)
+
+    def _full(self) -> bool:
+        idle = self.cycle is None or self.cycle.response_complete
+        return idle and (len(self.tasks) >= self.max_requests or self.saturated())
+
+    def _turn_away_whole(self, data: bytes) -> None:
+        self.between()
+        self.turned_away()
+        self._unset_keepalive_if_required()
+        given = _GIVEN_ID.search(data, 0, data.index(_BLANK_LINE))
+        self._answer(_OVERLOADED, request_id(given and given[1].rstrip()), close=self._leaves)
+        self._head_since = None
+        self._idle_since = self.loop.time()
 
     def _turn_away(self) -> None:
         self.turned_away()
         given = next((value for name, value in self.headers if name == b"x-request-id"), None)
-        error = ServiceError("overloaded", "Too many requests are under way; try again in a second.")
         # Who waits for a "100 Continue" may send the body or not: that connection is of no more use.
-        leaving = (b"connection", b"close") in self.server_state.default_headers
-        keeps = self.parser.should_keep_alive() and not self.expect_100_continue and not leaving
-        self._answer(error, request_id(given), close=not keeps)
+        keeps = self.parser.should_keep_alive() and not self.expect_100_continue and not self._leaves
+        self._answer(_OVERLOADED, request_id(given), close=not keeps)
         self._discards_body = keeps
         self._head_since = self.loop.time() if keeps else None
+
+    @property
+    def _leaves(self) -> bool:
+        return (b"connection", b"close") in self.server_state.default_headers
 
     def _refuse(self, error: ServiceError) -> None:
         self._head_since = None
@@ -164,7 +255,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _answer(self, error: ServiceError, identity: str, *, close: bool) -> None:
         body = error.body(identity)
         wait = error.failure.retry_after
-        self.transport.write(
+        self._joining.write_whole(
             STATUS_LINE[error.failure.http]
             + b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
             + b"x-request-id: %s\r\n" % identity.encode()
@@ -177,6 +268,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
 
 def guarded(
+    listener: socket.socket,
     max_requests: int,
     saturated: Callable[[], bool],
     turned_away: Callable[[], None],
@@ -185,6 +277,7 @@ def guarded(
     """Returns the protocol for a server, which makes its connections itself.
 
     Args:
+        listener: The socket that the server listens on.
         max_requests: Requests that may be under way on all connections.
         saturated: Asked for each request whether the queue takes no more.
         turned_away: Called for each request beyond.
@@ -194,6 +287,8 @@ def guarded(
         "Guarded",
         (GuardedProtocol,),
         {
+            "listener": listener,
+            "connecting": set(),
             "max_requests": max_requests,
             "saturated": staticmethod(saturated),
             "turned_away": staticmethod(turned_away),
@@ -203,10 +298,10 @@ def guarded(
 
 
 async def close_slow(connections: set[Any]) -> None:
-    """Closes connections whose request's head does not come to its end, until cancelled."""
+    """Closes connections from which what is due does not come, until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(1)
         for connection in list(connections):
-            if isinstance(connection, GuardedProtocol) and connection.head_is_late(loop.time()):
+            if isinstance(connection, GuardedProtocol) and connection.is_late(loop.time()):
                 connection.transport.close()

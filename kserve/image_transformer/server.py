@@ -94,7 +94,9 @@ class ImageServer(model_server.ModelServer):
         self.register_model(ImageModel(inference))
         self.dataplane = ImageDataPlane(inference, metadata.version("cnn-image"), self.registered_models)
         trainer = _trainer(settings)
-        http = self._http(inference, observer, TrainRoutes(trainer, settings.train_token.get_secret_value()))
+        http = self._http(
+            listener, inference, observer, TrainRoutes(trainer, settings.train_token.get_secret_value())
+        )
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -121,7 +123,9 @@ class ImageServer(model_server.ModelServer):
         inference.close()
         triton.endpoints.close()
 
-    def _http(self, inference: Inference, observer: Observer, train: TrainRoutes) -> uvicorn.Server:
+    def _http(
+        self, listener: socket.socket, inference: Inference, observer: Observer, train: TrainRoutes
+    ) -> uvicorn.Server:
         rest = RESTServer(
             Routes(inference, observer, train, model_server.app),  # type: ignore[arg-type] # uvicorn takes either
             self.dataplane,
@@ -132,6 +136,7 @@ class ImageServer(model_server.ModelServer):
         rest.create_application()  # type: ignore[no-untyped-call]
         use_our_errors(model_server.app, observer)
         rest.config.http = guarded(
+            listener,
             self._settings.max_requests,
             lambda: inference.saturated,
             observer.turned_away,
