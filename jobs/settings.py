@@ -35,6 +35,7 @@ class Settings(BaseSettings):
         None, validation_alias=AliasChoices("batch_size", "BATCH_SIZE")
     )
     require_gpu: bool = Field(False, description="training ends at once where there is no GPU")
+    int8: bool = Field(False, description="go on with a version's int8 twin, where it is no worse")
     mlflow_tracking_uri: str | None = Field(
         None, validation_alias=AliasChoices("mlflow_tracking_uri", "MLFLOW_TRACKING_URI")
     )

@@ -29,6 +29,10 @@ GpuFlag = Annotated[
     bool | None,
     typer.Option("--gpu/--cpu", help="End at once where there is no GPU, or not. [CNN_IMAGE_REQUIRE_GPU]"),
 ]
+Int8Flag = Annotated[
+    bool | None,
+    typer.Option("--int8/--float", help="Go on with its int8 twin, if that is no worse. [CNN_IMAGE_INT8]"),
+]
 SampleFlag = Annotated[
     bool, typer.Option("--sample-allowed", help="Train on the small sample if CIFAR-10 cannot be had.")
 ]
@@ -71,15 +75,18 @@ def export(run: RunFlag = None, outputs: OutputsFlag = None) -> None:
     answer(str(found.export_folder))
 
 
-def publish(run: RunFlag = None, store: StoreFlag = None, outputs: OutputsFlag = None) -> None:
+def publish(
+    run: RunFlag = None, int8: Int8Flag = None, store: StoreFlag = None, outputs: OutputsFlag = None
+) -> None:
     """Publish an exported run as the next version; nobody is served by it yet."""
-    from jobs.pipeline import mlflow_registry
-    from jobs.pipeline.candidate import publish_run
+    from jobs.pipeline.candidate import load_data, publish_candidate
 
-    settings = load_settings(store=store)
+    settings = load_settings(int8=int8, store=store)
     opened = open_store(settings.store_url)
-    manifest = publish_run(find_run(settings.runs, run), opened)
-    mlflow_registry.register(settings, opened, manifest.version)
+    found = find_run(settings.runs, run)
+    manifest = publish_candidate(
+        found, settings, opened, lambda: load_data(found.request(), sample_allowed=True)
+    )
     write_outputs(outputs, version=manifest.version, metrics=one_line(manifest.metrics))
     answer(str(manifest.version))
 
@@ -107,6 +114,7 @@ def retrain(
     batch_size: BatchFlag = None,
     seed: SeedFlag = 0,
     gpu: GpuFlag = None,
+    int8: Int8Flag = None,
     sample_allowed: SampleFlag = False,
     promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Serve it if it passes.")] = True,
     accept_weak: WeakFlag = False,
@@ -130,7 +138,13 @@ def retrain(
     from jobs.promotion.promote import resume
 
     settings = load_settings(
-        data=data, recipe=recipe, epochs=epochs, batch_size=batch_size, require_gpu=gpu, store=store
+        data=data,
+        recipe=recipe,
+        epochs=epochs,
+        batch_size=batch_size,
+        require_gpu=gpu,
+        int8=int8,
+        store=store,
     )
     opened = open_store(settings.store_url)
     if unless_promoted and (served := opened.ledger.served()) is not None:

@@ -1,5 +1,6 @@
 """From data to a published version: train, export with proof, publish. Each step can be run on its own."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,9 @@ from export.store import Store
 from jobs.console import say
 from jobs.errors import MistakeError
 from jobs.gate.verdict import last_verdict
+from jobs.pipeline import mlflow_registry
 from jobs.pipeline.progress import ProgressBar
+from jobs.pipeline.quantization import twin_or_itself
 from jobs.pipeline.training_runs import Request, Run
 from jobs.settings import Settings
 
@@ -47,7 +50,8 @@ def load_data(request: Request, *, sample_allowed: bool) -> "Dataset":
 def made_before(request: Request, dataset: "Dataset", store: Store) -> int | None:
     """The newest judged version that the same data, recipe, seed and code made.
 
-    None also where the code is not known for certain: no commit, or changes that are in none.
+    A verdict on its int8 twin counts as one. None also where the code is not known for certain: no commit, or
+    changes that are in none.
     """
     from model.runs import code_commit
 
@@ -56,9 +60,12 @@ def made_before(request: Request, dataset: "Dataset", store: Store) -> int | Non
         return None
     recipe = _recipe(request).fitted(len(dataset.train))
     wanted = (commit, dataset.digest, asdict(recipe), request.seed, "float32")
+    judged: set[int] = set()
     for manifest in reversed(store.versions()):
+        if last_verdict(store, manifest.version) is not None:
+            judged.add(manifest.quantized_from or manifest.version)
         found = (manifest.commit, manifest.data.digest, manifest.recipe, manifest.seed, manifest.precision)
-        if found == wanted and last_verdict(store, manifest.version) is not None:
+        if found == wanted and manifest.version in judged:
             return manifest.version
     return None
 
@@ -166,6 +173,30 @@ def publish_run(run: Run, store: Store) -> Manifest:
     if report.is_file():
         store.attach(manifest.version, "report.html", report.read_bytes())
     say(f"Published as version {manifest.version} in {store.url}.")
+    return manifest
+
+
+def publish_candidate(run: Run, settings: Settings, store: Store, data: Callable[[], "Dataset"]) -> Manifest:
+    """Publish an exported run, with `int8` its twin too, and make both known in MLflow.
+
+    Args:
+        run: The run.
+        settings: Whether there is to be a twin; MLflow.
+        store: Gets the versions.
+        data: What the run was trained on; asked for where there is to be a twin.
+
+    Returns:
+        The version to go on with.
+
+    Raises:
+        MistakeError: The run is not exported yet, or was trained on other data.
+        StoreError: The version, or its twin, was not published.
+    """
+    manifest = publish_run(run, store)
+    mlflow_registry.register(settings, store, manifest.version)
+    if settings.int8:
+        manifest = twin_or_itself(store, manifest.version, data(), by=settings.who)
+        mlflow_registry.register(settings, store, manifest.version)
     return manifest
 
 

@@ -1,6 +1,9 @@
 """A published version's int8 twin: a version of its own, which the gate judges like any other."""
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,16 +13,20 @@ import numpy as np
 from export.artifact import assemble
 from export.graph import Graphs
 from export.manifest import Lineage, Manifest
+from export.parity import onnx_outputs
 from export.quantize import quantize_graphs
 from export.store import Store
 from jobs.console import say
 from jobs.errors import MistakeError
+from jobs.gate import rules
+from jobs.gate.rules import Answers
 from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
 
 if TYPE_CHECKING:
     from model.data import Dataset
 
 CALIBRATION_IMAGES: Final = 512
+_REPORT: Final = "report.html"
 
 
 def publish_quantized(store: Store, version: int, dataset: "Dataset", *, by: str) -> Manifest:
@@ -38,6 +45,80 @@ def publish_quantized(store: Store, version: int, dataset: "Dataset", *, by: str
         MistakeError: The version is int8 already, or was trained on other data.
         StoreError: Nothing was published.
     """
+    with _quantized(store, version, dataset, by) as twin:
+        return twin.publish(store)
+
+
+def twin_or_itself(store: Store, version: int, dataset: "Dataset", *, by: str) -> Manifest:
+    """Publish a version's int8 twin if the gate's rules find it no worse than the version.
+
+    Done again, it publishes nothing new.
+
+    Args:
+        store: As for `publish_quantized`, as are the others.
+        version: A float32 version.
+        dataset: What it was trained on; its test images decide.
+        by: Who does it.
+
+    Returns:
+        The twin's manifest, or the version's own.
+
+    Raises:
+        MistakeError: As above.
+        StoreError: Nothing was published.
+    """
+    for manifest in reversed(store.versions()):
+        if manifest.quantized_from == version:
+            say(f"Version {version} has an int8 twin already, version {manifest.version}.")
+            return manifest
+    with _quantized(store, version, dataset, by) as twin:
+        test = dataset.test
+        original, quantized = (
+            Answers(version, onnx_outputs(graphs.classifier, test.images))
+            for graphs in (twin.original, twin.graphs)
+        )
+        checks = rules.successor_checks(quantized, original, original, test.labels)
+        failed = [
+            f"{check.name} {check.value:.4f}, limit {check.limit:g}" for check in checks if not check.passed
+        ]
+        if failed:
+            say(f"Going on without an int8 twin, which would be worse ({'; '.join(failed)}).")
+            return store.manifest(version)
+        return twin.publish(store)
+
+
+@dataclass(frozen=True)
+class _Twin:
+    """A twin that is not published yet.
+
+    Attributes:
+        version: The float32 version.
+        original: Its graphs.
+        graphs: The twin's own.
+        lineage: What will be in its manifest.
+    """
+
+    version: int
+    original: Graphs
+    graphs: Graphs
+    lineage: Lineage
+
+    def publish(self, store: Store) -> Manifest:
+        """Publish it, with the report of the training that both come from."""
+        manifest = store.publish(lambda number, folder: assemble(self.graphs, self.lineage, number, folder))
+        if _REPORT in store.attachments(self.version):
+            store.attach(manifest.version, _REPORT, store.attachment(self.version, _REPORT))
+        parity = self.lineage.parity
+        say(
+            f"Published as version {manifest.version} in {store.url}: at most {parity.max_difference:.3f} "
+            f"from version {self.version}, {parity.disagreements} of {parity.images} images of another class."
+        )
+        return manifest
+
+
+@contextlib.contextmanager
+def _quantized(store: Store, version: int, dataset: "Dataset", by: str) -> Iterator[_Twin]:
+    """A version's twin, whose files are there as long as the context is open."""
     original = store.manifest(version)
     if original.precision == "int8":
         raise MistakeError(f"Version {version} is int8 already.")
@@ -56,10 +137,4 @@ def publish_quantized(store: Store, version: int, dataset: "Dataset", *, by: str
         quantized, parity = quantize_graphs(graphs, dataset.train.images[chosen], Path(scratch) / "int8")
         kept = {name: getattr(original, name) for name in Lineage.model_fields}
         changes = {"created": datetime.now(UTC), "created_by": by, "parity": parity, "precision": "int8"}
-        lineage = Lineage(**kept | changes | {"quantized_from": version})
-        manifest = store.publish(lambda number, place: assemble(quantized, lineage, number, place))
-    say(
-        f"Published as version {manifest.version} in {store.url}: at most {parity.max_difference:.3f} from "
-        f"version {version}, {parity.disagreements} of {parity.images} images of another class."
-    )
-    return manifest
+        yield _Twin(version, graphs, quantized, Lineage(**kept | changes | {"quantized_from": version}))

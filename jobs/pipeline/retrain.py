@@ -16,7 +16,7 @@ from jobs.errors import RefusedError, ReturnedError
 from jobs.gate.judge import judge
 from jobs.gate.verdict import last_verdict, require_passed
 from jobs.pipeline import mlflow_registry
-from jobs.pipeline.candidate import export_run, load_data, made_before, publish_run, train_run
+from jobs.pipeline.candidate import export_run, load_data, made_before, publish_candidate, train_run
 from jobs.pipeline.training_runs import Request, Run, new_run, unfinished_run
 from jobs.pipeline.upkeep import prune
 from jobs.promotion.deployer import Deployer
@@ -51,7 +51,7 @@ def retrain(
     """Data → train → export and parity → publish → gate → pre-flight → promote → verify.
 
     Args:
-        settings: Folders, user, MLflow.
+        settings: Folders, user, MLflow; whether an int8 twin takes the version's place.
         store: Gets the version.
         deployer: The place that serves; None ends with the published version.
         request: What to train.
@@ -82,7 +82,9 @@ def retrain(
                 return None
         run = _trained(begun or new_run(settings.runs, request), settings, data)
         stack.enter_context(_brought_to_its_end(run))
-        manifest = _publish(run, settings, store)
+        if not run.exported:
+            export_run(run, settings)
+        manifest = publish_candidate(run, settings, store, data)
         if deployer is None:
             return manifest
         version, served = manifest.version, store.ledger.served()
@@ -133,12 +135,3 @@ def _brought_to_its_end(run: Run) -> Iterator[None]:
         run.finish()
         raise
     run.finish()
-
-
-def _publish(run: Run, settings: Settings, store: Store) -> Manifest:
-    """Export and publish; what was done before the run was cut off is not done again."""
-    if not run.exported:
-        export_run(run, settings)
-    manifest = publish_run(run, store)
-    mlflow_registry.register(settings, store, manifest.version)
-    return manifest

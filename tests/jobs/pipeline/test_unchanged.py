@@ -48,6 +48,14 @@ def test_the_newest_of_the_same_counts(store: Store, made: Callable[..., int]) -
     assert made_before(REQUEST, DATASET, store) == 2
 
 
+def test_a_version_is_judged_by_its_twin(store: Store, made: Callable[..., int]) -> None:
+    """Where the twin takes its place, it is not judged itself."""
+    version = made(judged=False)
+    made(precision="int8", quantized_from=version)
+    made(judged=False)
+    assert made_before(REQUEST, DATASET, store) == version
+
+
 @pytest.mark.parametrize(
     "other",
     [
