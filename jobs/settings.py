@@ -35,7 +35,9 @@ class Settings(BaseSettings):
         None, validation_alias=AliasChoices("batch_size", "BATCH_SIZE")
     )
     require_gpu: bool = Field(False, description="training ends at once where there is no GPU")
-    int8: bool = Field(False, description="go on with a version's int8 twin, where it is no worse")
+    int8: bool | None = Field(
+        None, description="go on with a version's int8 twin, where it is no worse; true unless on a GPU"
+    )
     mlflow_tracking_uri: str | None = Field(
         None, validation_alias=AliasChoices("mlflow_tracking_uri", "MLFLOW_TRACKING_URI")
     )
@@ -75,6 +77,11 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """The store's address."""
         return self.store or str(self.state / "store")
+
+    @property
+    def prefers_int8(self) -> bool:
+        """Whether versions get an int8 twin; a GPU is slower with it, and the default there is none."""
+        return self.variant != "gpu" if self.int8 is None else self.int8
 
     @property
     def runs(self) -> Path:

@@ -34,6 +34,7 @@ class Laptop:
             **kept,
             "CIFAR10_DIR": "sample",
             "EPOCHS": str(self.epochs),
+            "CNN_IMAGE_INT8": "false",  # one version a training, unless a test wants the twin
             "CNN_IMAGE_TRITON_VENV": str(ROOT / ".venv-triton"),
             "PYTHONPATH": f"{ROOT}:{ROOT / 'kserve'}",
             **variables,

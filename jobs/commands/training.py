@@ -31,7 +31,9 @@ GpuFlag = Annotated[
 ]
 Int8Flag = Annotated[
     bool | None,
-    typer.Option("--int8/--float", help="Go on with its int8 twin, if that is no worse. [CNN_IMAGE_INT8]"),
+    typer.Option(
+        "--int8/--float", help="Go on with its int8 twin, if that is no worse. [CNN_IMAGE_INT8, int8]"
+    ),
 ]
 SampleFlag = Annotated[
     bool, typer.Option("--sample-allowed", help="Train on the small sample if CIFAR-10 cannot be had.")

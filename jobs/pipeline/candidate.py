@@ -177,7 +177,7 @@ def publish_run(run: Run, store: Store) -> Manifest:
 
 
 def publish_candidate(run: Run, settings: Settings, store: Store, data: Callable[[], "Dataset"]) -> Manifest:
-    """Publish an exported run, with `int8` its twin too, and make both known in MLflow.
+    """Publish an exported run, its int8 twin too where that is preferred, and make both known in MLflow.
 
     Args:
         run: The run.
@@ -194,7 +194,7 @@ def publish_candidate(run: Run, settings: Settings, store: Store, data: Callable
     """
     manifest = publish_run(run, store)
     mlflow_registry.register(settings, store, manifest.version)
-    if settings.int8:
+    if settings.prefers_int8:
         manifest = twin_or_itself(store, manifest.version, data(), by=settings.who)
         mlflow_registry.register(settings, store, manifest.version)
     return manifest

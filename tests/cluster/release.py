@@ -19,6 +19,7 @@ minio: {enabled: true, resources: {requests: {cpu: 10m, memory: 256Mi}, limits: 
 training:
   enabled: false
   requireGpu: false
+  int8: false
   resources: {requests: {cpu: 100m, memory: 1Gi}, limits: {memory: 4Gi}}
 serving:
   drainSeconds: 5

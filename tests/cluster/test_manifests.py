@@ -162,6 +162,23 @@ def test_what_is_missing_is_said_in_a_sentence() -> None:
     assert "A Job never trains on the sample" in refused("minio.enabled=true")
 
 
+@pytest.mark.parametrize(
+    ("value", "int8"),
+    [
+        ("training.int8=true", "true"),
+        ("training.int8=false", "false"),
+        ("serving.triton.resources.limits.nvidia\\.com/gpu=1", "false"),
+    ],
+)
+def test_a_gpu_is_given_no_int8(value: str, int8: str) -> None:
+    envs = [
+        each["spec"]["template"]["spec"]["containers"][0]["env"]
+        for each in render(*TRIAL, value)
+        if each["kind"] == "Job" and "train" in each["metadata"]["name"]
+    ]
+    assert [one["value"] for env in envs for one in env if one["name"] == "CNN_IMAGE_INT8"] == [int8]
+
+
 def test_no_secret_is_written_out_where_one_is_named() -> None:
     kinds = {each["kind"] for each in render(*FORMS["own S3 and MLflow"])}
     assert "Secret" not in kinds

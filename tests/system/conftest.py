@@ -1,6 +1,7 @@
 """`cnn-image run` as a person starts it: trained for real, served by the real Triton, in an empty folder."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,11 @@ class Run:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def version(self) -> str:
+        """Which version it served first: the first one's int8 twin, or itself where the twin was worse."""
+        return re.findall(r"^Version (\d+) is served on", self.output, re.MULTILINE)[0]
 
     @property
     def output(self) -> str:

@@ -42,7 +42,13 @@ def expected(served: Any) -> Expected:
         names = sorted(name for name in archive.namelist() if name.startswith("test/"))
         encoded = [archive.read(name) for name in names]
     pixels = np.stack([decode_image(data) for data in encoded])
-    graph = served.home / "var/store/versions/000001" / MODEL_NAME / "1" / "model.onnx"
+    graph = (
+        served.home
+        / f"var/store/versions/{int(served.version):06}"
+        / MODEL_NAME
+        / served.version
+        / "model.onnx"
+    )
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     (probs,) = session.run([OUTPUT_NAME], {INPUT_NAME: pixels})
     assert probs.shape == (2500, len(CLASSES))
@@ -72,7 +78,8 @@ def test_predict(served: Any, expected: Expected) -> None:
     def ask(part: list[bytes]) -> list[dict[str, Any]]:
         with httpx.Client(base_url=served.url, timeout=60) as client:
             answers = [post(client, data) for data in part]
-        assert {(answer.status_code, answer.headers["X-Model-Version"]) for answer in answers} == {(200, "1")}
+        seen = {(answer.status_code, answer.headers["X-Model-Version"]) for answer in answers}
+        assert seen == {(200, served.version)}
         return [answer.json() for answer in answers]
 
     with ThreadPoolExecutor(8) as pool:
@@ -107,7 +114,7 @@ def test_v2_rest(served: Any, expected: Expected, kind: str, binary: bool) -> No
                 image.set_data_from_numpy(data)
             output = tritonclient.http.InferRequestedOutput(OUTPUT_NAME, binary_data=binary)
             result = client.infer(MODEL_NAME, [image], outputs=[output])
-            assert result.get_response()["model_version"] == "1"
+            assert result.get_response()["model_version"] == served.version
             answers.append(result.as_numpy(OUTPUT_NAME))
     check(np.concatenate(answers), expected.probs)
 
@@ -117,7 +124,7 @@ import sys
 import numpy as np
 import tritonclient.grpc as grpc
 
-address, model, kind, source, target, size = sys.argv[1:]
+address, model, kind, source, target, size, version = sys.argv[1:]
 data = np.load(source, allow_pickle=False) if kind == "UINT8" else None
 if data is None:
     lengths, joined = np.load(source + ".lengths.npy"), open(source, "rb").read()
@@ -130,7 +137,7 @@ for start in range(0, len(data), int(size)):
     image = grpc.InferInput("image", list(part.shape), kind)
     image.set_data_from_numpy(part)
     result = client.infer(model, [image])
-    assert result.get_response().model_version == "1", result.get_response().model_version
+    assert result.get_response().model_version == version, result.get_response().model_version
     answers.append(result.as_numpy("probs"))
 np.save(target, np.concatenate(answers))
 """
@@ -145,7 +152,8 @@ def start_grpc(served: Any, expected: Expected, kind: str, size: int, folder: Pa
     else:
         source.write_bytes(b"".join(expected.encoded))
         np.save(f"{source}.lengths.npy", [len(data) for data in expected.encoded])
-    arguments = [f"127.0.0.1:{served.port + 1}", MODEL_NAME, kind, str(source), str(target), str(size)]
+    arguments = [f"127.0.0.1:{served.port + 1}", MODEL_NAME, kind, str(source), str(target)]
+    arguments += [str(size), served.version]
     process = subprocess.Popen([sys.executable, "-c", GRPC_CLIENT, *arguments], stderr=subprocess.PIPE)
     return process, target
 
@@ -180,6 +188,7 @@ def test_v1(served: Any, expected: Expected) -> None:
 
 def test_info_names_the_lineage(served: Any) -> None:
     info = httpx.get(f"{served.url}/info").json()
-    manifest = json.loads((served.home / "var/store/versions/000001/manifest.json").read_text())
-    assert str(info["version"]) == str(manifest["version"]) == "1"
+    folder = served.home / f"var/store/versions/{int(served.version):06}"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert str(info["version"]) == str(manifest["version"]) == served.version
     assert info["classes"] == list(CLASSES)

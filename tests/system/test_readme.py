@@ -51,7 +51,7 @@ def test_block(block: str, served: Any) -> None:
         assert body["class_name"] == CLASSES[body["class_id"]]
     elif "/infer" in block:
         answer = json.loads(printed)
-        assert (answer["model_name"], answer["model_version"]) == (MODEL_NAME, "1")
+        assert (answer["model_name"], answer["model_version"]) == (MODEL_NAME, served.version)
         assert sum(answer["outputs"][0]["data"]) == pytest.approx(1, abs=1e-5)
     elif ":predict" in block:
         ((*probabilities,),) = json.loads(printed)["predictions"]

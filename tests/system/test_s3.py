@@ -33,12 +33,12 @@ def test_serving_from_s3(
     folder: Path = served.home / "var" / "store"
     for path in sorted(path for part in ("versions", "ledger") for path in (folder / part).rglob("*.*")):
         store.blobs.put_if_absent(path.relative_to(folder).as_posix(), path.read_bytes())
-    store.verify(1)
+    store.verify(int(served.version))
 
     run = start_run(CNN_IMAGE_STORE=store.url)
     run.wait_serving()
     answer = ask(run.url)
-    assert (answer.status_code, answer.headers["X-Model-Version"]) == (200, "1")
+    assert (answer.status_code, answer.headers["X-Model-Version"]) == (200, served.version)
     assert answer.json() == ask(served.url).json()
 
     minio.stop()

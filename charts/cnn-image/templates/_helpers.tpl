@@ -202,6 +202,7 @@ env:
   - {name: CIFAR10_DIR, value: {{ clean (printf "/data/%s" $training.data.path) | quote }}}
   {{- end }}
   - {name: CNN_IMAGE_RECIPE, value: {{ $training.recipe }}}
+  - {name: CNN_IMAGE_INT8, value: {{ and $training.int8 (ne (include "cnn-image.variant" $root) "gpu") | quote }}}
   {{- if and $training.requireGpu (gt (int $training.gpus) 0) }}
   - {name: CNN_IMAGE_REQUIRE_GPU, value: "true"}
   {{- end }}
