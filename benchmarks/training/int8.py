@@ -45,7 +45,8 @@ def main() -> None:
         "# int8 twins",
         "",
         f"On {len(dataset.test):,} test images, calibrated on {CALIBRATION_IMAGES} training images each; by "
-        "the gate's rules, with the float version for champion. Written by `python -m benchmarks.training.int8`.",
+        "the gate's rules, with the float version for champion. "
+        "Written by `python -m benchmarks.training.int8`.",
         "",
         _HEAD,
         *rows,

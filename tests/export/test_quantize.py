@@ -35,6 +35,12 @@ def test_the_int8_classifier_keeps_the_contract_and_the_answers(graphs: Graphs, 
         if node.op_type == "Conv" and any(one.name == "group" and one.i == 3 for one in node.attribute)
     }
     assert len(grouped) == 1
+    # in 256 steps, the last layer's values would often leave two classes equally likely
+    made_by = {name: node.op_type for node in model.graph.node for name in node.output}
+    last = [node for node in model.graph.node if node.op_type in {"Gemm", "MatMul"}][-1]
+    assert made_by[last.input[0]] == "DequantizeLinear"
+    assert "DequantizeLinear" not in {made_by.get(name) for name in last.input[1:]}
+    assert "QuantizeLinear" not in {node.op_type for node in model.graph.node if last.output[0] in node.input}
     # most of a network is the hidden layer's weights: four bytes each become one
     assert quantized.classifier.stat().st_size < 0.4 * graphs.classifier.stat().st_size
     held_out = sample.test.images[:500]
@@ -45,8 +51,6 @@ def test_the_int8_classifier_keeps_the_contract_and_the_answers(graphs: Graphs, 
     assert parity.images == 256
     assert parity.max_difference > 0
     assert np.abs(float_answers - answers).mean() < 0.01
-    ranked = np.sort(answers, axis=1)
-    assert (ranked[:, -1] > ranked[:, -2]).all(), "no image has two classes that are equally likely"
     assert onnx_outputs(quantized.classifier, held_out[:1]).shape == (1, 5)
     assert quantized.filters.read_bytes() == graphs.filters.read_bytes()
 

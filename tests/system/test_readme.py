@@ -63,7 +63,7 @@ def test_block(block: str, served: Any) -> None:
     elif "cnn-image predict" in block:
         assert len(re.findall(r"\.jpg", printed)) == len(CLASSES)
     elif "cnn-image versions" in block:
-        assert re.search(r"^1 +champion,", printed, re.MULTILINE)
+        assert re.search(rf"^{served.version} +champion,", printed, re.MULTILINE)
         assert "served" in printed
     elif "cnn-image history" in block:
         assert "promote" in printed
