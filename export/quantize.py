@@ -5,8 +5,8 @@ activations by the range they take on the calibration images. It is another mode
 a version of its own and the gate judges it; parity says only how far it is from the float graph.
 
 ONNX Runtime joins each pair of conversions with the operator between them as it loads the graph (QLinearConv,
-QGemm). Written in that form (QOperator), with signed activations, with 8 bits of weight or with the last layer
-in int8 it is as fast, within 2 % (docs/speed.md).
+QGemm). Written in that form (QOperator), with signed activations, 8 bits of weight or the last layer in int8,
+it is as fast within 2 % (docs/speed.md).
 """
 
 import shutil
