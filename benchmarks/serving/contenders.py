@@ -103,7 +103,7 @@ def line_up(ports: Ports, only: Sequence[str]) -> list[Contender]:
                   Route("/predict", payloads.multipart, probabilities), None, ours),
         Contender("v2", "**ours**, v2 REST, binary images", "ours", here(ports.transformer), v2, v2, ours),
         Contender("grpc", "**ours**, v2 gRPC", "ours", here(ports.transformer_grpc), grpc, grpc, ours),
-        Contender("int8", "**ours**, int8 twin (image as body; many: v2 REST)", "ours",
+        Contender("int8", "**ours**, int8, the default (image as body; many: v2 REST)", "ours",
                   here(ports.transformer_int8), Route("/predict", payloads.raw, probabilities), v2, ours_int8,
                   "int8"),
         Contender("ensemble", "Triton ensemble, v2 REST", "theirs", here(ports.other_triton),

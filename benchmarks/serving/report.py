@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 
 from benchmarks.serving.contenders import Contender
 from benchmarks.serving.measure import Measurement, Overload, Photographs, Scenario
-from benchmarks.serving.ratios import ratio, spread
+from benchmarks.serving.ratios import Spread, ratio, spread
 
 mpl.use("agg")
 
@@ -47,10 +47,11 @@ class Results:
         """One contender's measurements in a scenario, by round."""
         return [one for one in self.measurements if (one.contender, one.scenario) == (contender, scenario)]
 
-    def reference(self, scenario: Scenario) -> Contender | None:
-        """Our route that the others are compared with: the first of ours that takes part."""
-        ours = (one for one in self.contenders if one.group == "ours" and self.of(one.key, scenario))
-        return next(ours, None)
+    def references(self, scenario: Scenario) -> list[Contender]:
+        """Ours that the others are compared with: of each precision the first that takes part."""
+        ours = [one for one in self.contenders if one.group == "ours" and self.of(one.key, scenario)]
+        first = {one.precision: one for one in reversed(ours)}
+        return [one for one in ours if one in first.values()]
 
 
 def write(results: Results, folder: Path) -> list[Path]:
@@ -98,27 +99,29 @@ def markdown(results: Results) -> str:
 
 
 def _table(results: Results, scenario: Scenario) -> list[str]:
-    reference = results.reference(scenario)
-    versus = f"{reference.key} ÷ this" if reference else "ratio"
+    references = results.references(scenario)
+    versus = "".join(f" {one.key} ÷ this |" for one in references)
     lines = [
-        f"| | images/s | {versus} | p50 ms | p99 ms | CPU µs/image |",
-        "|---|--:|--:|--:|--:|--:|",
+        f"| | images/s |{versus} p50 ms | p99 ms | CPU µs/image |",
+        f"|---|--:|{'--:|' * len(references)}--:|--:|--:|",
     ]
     for contender in results.contenders:
         measured = results.of(contender.key, scenario)
         if not measured:
             continue
-        compared = "–"
-        if reference and reference != contender:
-            ours = results.of(reference.key, scenario)
-            compared = str(ratio([one.rate for one in ours], [one.rate for one in measured]))
+        compared = "".join(
+            f" {_ratio(results.of(one.key, scenario), measured) if one != contender else '–'} |"
+            for one in references
+        )
         rate, p50, p99, cpu = (
             spread([getattr(one, name) for one in measured]).median for name in ("rate", "p50", "p99", "cpu")
         )
-        lines.append(
-            f"| {contender.title} | {rate:,.0f} | {compared} | {p50:,.1f} | {p99:,.1f} | {cpu:,.0f} |"
-        )
+        lines.append(f"| {contender.title} | {rate:,.0f} |{compared} {p50:,.1f} | {p99:,.1f} | {cpu:,.0f} |")
     return lines
+
+
+def _ratio(ours: list[Measurement], theirs: list[Measurement]) -> Spread:
+    return ratio([one.rate for one in ours], [one.rate for one in theirs])
 
 
 def _overload(overload: Overload) -> list[str]:
