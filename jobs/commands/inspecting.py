@@ -43,6 +43,8 @@ def versions(
                 "champion": manifest.version == champion,
                 "served": manifest.version == live,
                 "served_before": manifest.version == before,
+                "precision": manifest.precision,
+                "quantized_from": manifest.quantized_from,
                 "test_accuracy": verdict.candidate.accuracy if verdict else None,
                 "verdict": verdict.word if verdict else None,
                 "metrics": manifest.metrics,
@@ -60,9 +62,8 @@ def versions(
     elif not listed:
         say(f"There is no version in {opened.url} yet; `cnn-image run` or `cnn-image retrain` makes one.")
     else:
-        table(
-            ("version", "", "validation", "test", "verdict", "data", "age", "by", "commit"), map(_row, listed)
-        )
+        head = ("version", "", "precision", "validation", "test", "verdict", "data", "age", "by", "commit")
+        table(head, map(_row, listed))
 
 
 def _is_from(manifest: Manifest, origin: str) -> bool:
@@ -76,6 +77,7 @@ def _row(facts: dict[str, Any]) -> tuple[str, ...]:
     return (
         str(facts["version"]),
         ", ".join(marks) or ("before" if facts["served_before"] else ""),
+        facts["precision"] + (f" of {facts['quantized_from']}" if facts["quantized_from"] else ""),
         f"{facts['metrics']['val_accuracy']:.3f}",
         f"{tested:.3f}" if tested is not None else "",
         facts["verdict"] or "",

@@ -127,7 +127,7 @@ def test_a_wrong_flag_is_a_mistake() -> None:
 
 
 def test_versions_history_and_info_show_what_is_served(home: Path, store: Store, publish: Any) -> None:
-    publish(), publish()
+    publish(), publish(precision="int8", quantized_from=1)
     store.ledger.record("promote", 1, by="ann", reason="first", after=0)
     store.ledger.record(
         "promote", 2, by="bob", reason="better than the first one, which is long to say", after=1
@@ -135,6 +135,7 @@ def test_versions_history_and_info_show_what_is_served(home: Path, store: Store,
     there = ("--store", store.url)
     lines = run("versions", *there).stdout.splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [["1", "before"], ["2", "champion"]]
+    assert ("float32" in lines[1], "int8 of 1" in lines[2]) == (True, True)
     listed = json.loads(run("versions", *there, "--json").stdout)
     assert [(entry["version"], entry["champion"]) for entry in listed] == [(1, False), (2, True)]
     # Where nobody looks at a terminal a row is a line, however long.
