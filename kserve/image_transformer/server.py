@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 import time
@@ -38,6 +39,7 @@ from kserve import model_server
 # A compressed message could grow to any size before its length is looked at.
 _UNCOMPRESSED: Final = 1 << 0
 _BODY_THREADS: Final = 2
+_FILES: Final = 8192  # the connections that are accepted at most, and as many again to be sure
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ class ImageServer(model_server.ModelServer):
             PortTakenError: a port is in use.
         """
         give_back_large_blocks()
+        allow_open_files()
         listener = _listen(self._settings.host, self._settings.http_port, "PORT")
         # gRPC's own attempt would say less, and by default shares the port with whoever has it.
         _listen(self._settings.host, self._settings.grpc_port, "GRPC_PORT").close()
@@ -171,6 +174,14 @@ def _trainer(settings: Settings) -> Trainer | None:
     if settings.namespace:
         return ClusterTrainer(settings.namespace)
     return LocalTrainer(settings.state / "train")
+
+
+def allow_open_files() -> None:
+    """Lets the process open a file for every connection; a user may often open only 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(host: str, port: int, variable: str) -> socket.socket:

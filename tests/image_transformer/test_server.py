@@ -389,6 +389,17 @@ def test_a_start_that_cannot_be_ends_in_a_sentence(
     assert "Traceback" not in run.stderr
 
 
+@pytest.mark.parametrize(
+    ("limits", "allowed"), [((100, 9000), 8192), ((100, 5000), 5000), ((9000, 9500), 9000)]
+)
+def test_a_low_limit_of_open_files_is_raised(limits: tuple[int, int], allowed: int) -> None:
+    program = "import resource, image_transformer.server as server; server.allow_open_files(); "
+    program += "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    command = ["bash", "-c", f'ulimit -Sn {limits[0]}; ulimit -Hn {limits[1]}; exec "$0" -c "$1"']
+    said = subprocess.run([*command, sys.executable, program], capture_output=True, text=True, check=True)
+    assert int(said.stdout.split()[-1]) == allowed
+
+
 def test_photographs_do_not_hold_up_small_images(transformer: RunningTransformer, jpegs: list[bytes]) -> None:
     """While 12 megapixels are decoded, small ones are answered: the event loop is never given away."""
     import io
