@@ -1,8 +1,9 @@
 """How Triton should run the model on so many cores: `python -m benchmarks.serving.variants`.
 
 For each CPU config variant that this machine has cores for, the whole service is bound to that many cores
-and measured with every candidate of instances and threads, which take turns. Writes `variants.md` beside the
-other results. Takes the flags of the benchmark itself; the load generator is not bound.
+and measured with every candidate of instances and threads, which take turns; it serves the int8 graph, as by
+default. Writes `variants.md` beside the other results. Takes the flags of the benchmark itself; the load
+generator is not bound.
 """
 
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.serving import machine, payloads
-from benchmarks.serving.artifact import VERSION, graph_path
+from benchmarks.serving.artifact import VERSION, Precision, graph_path
 from benchmarks.serving.config import Config
 from benchmarks.serving.contenders import Contender, Route
 from benchmarks.serving.measure import Bench, Measurement, Scenario
@@ -26,6 +27,7 @@ from benchmarks.serving.services import Service, free_ports
 from export.triton_config import CPU_1, CPU_2, CPU_4, Variant, classifier_config
 from model.contract import MODEL_NAME
 
+_PRECISION: Final[Precision] = "int8"
 CORES: Final = {1: CPU_1, 2: CPU_2, 4: CPU_4}
 _THREADS: Final = '"intra_op_thread_count" value {{ string_value: "{}" }}'
 
@@ -77,7 +79,12 @@ def main() -> None:
     """Measure, print and write."""
     config = Config()
     subprocess.run([sys.executable, "-m", "benchmarks.serving.artifact", str(config.work)], check=True)
-    lines = ["# Instances and threads, side by side", ""]
+    lines = [
+        "# Instances and threads, side by side",
+        "",
+        "The network in int8, as it is served by default.",
+        "",
+    ]
     for cores in CORES:
         if cores <= (os.cpu_count() or 1):
             lines += [f"## {cores} core{'s' * (cores != 1)}", "", *_measure(config, candidates(cores)), ""]
@@ -99,8 +106,8 @@ def _measure(config: Config, tried: Sequence[Candidate]) -> list[str]:
             for service in _services(config.work, candidate, port, triton_ports):
                 services[service.name] = stack.enter_context(service)
             contenders.append(_contender(candidate, port))
-        small = answered(small_images(config.images), graph_path(config.work))
-        rounds = Bench(config, contenders, services, {"float": small}).rounds()
+        small = answered(small_images(config.images), graph_path(config.work, _PRECISION))
+        rounds = Bench(config, contenders, services, {_PRECISION: small}).rounds()
         measured = [one for each in rounds for one in each]
     return _table(tried, measured)
 
@@ -109,7 +116,7 @@ def _services(work: Path, candidate: Candidate, port: int, triton_ports: Sequenc
     repository = work / "variants" / candidate.key
     model = repository / MODEL_NAME / str(VERSION)
     model.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(graph_path(work), model / "model.onnx")
+    shutil.copyfile(graph_path(work, _PRECISION), model / "model.onnx")
     variant: Variant = replace(CORES[candidate.cores], instances=candidate.instances)
     text = classifier_config(variant, {"version": str(VERSION)}).to_pbtxt().replace("labels.txt", "")
     (model.parent / "config.pbtxt").write_text(
@@ -138,6 +145,7 @@ def _contender(candidate: Candidate, port: int) -> Contender:
         Route("/predict", payloads.raw, '"probabilities":['),
         Route(f"/v2/models/{MODEL_NAME}/infer", payloads.v2_encoded, '"data":['),
         (f"triton-{candidate.key}", f"transformer-{candidate.key}"),
+        _PRECISION,
     )
 
 
