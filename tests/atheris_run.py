@@ -37,4 +37,4 @@ def fuzz(target: str, seeds: Iterable[bytes], folder: Path, *, most_bytes: int, 
     run = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     found = sorted(folder.glob("found-*"))
     assert not found, f"keep these bytes in {corpus}: {found[0].read_bytes()!r}\n{run.stderr[-3000:]}"
-    assert run.returncode == 0, run.stderr[-3000:]
+    assert run.returncode == 0, f"ended with {run.returncode}: {run.stderr[-3000:]}"
