@@ -70,7 +70,7 @@ def export_graph(model: "keras.Model", output_name: str, path: Path) -> None:
     signature = [tf.TensorSpec((None, *IMAGE_SHAPE), tf.uint8, name=INPUT_NAME)]
 
     # A dictionary's key becomes the output's name in the graph, the TensorSpec's name the input's.
-    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator] # of TensorFlow
     def serve(image: "tf.Tensor") -> dict[str, "tf.Tensor"]:
         return {output_name: model(image, training=False)}
 

@@ -11,6 +11,7 @@ it is as fast within 2 % (docs/speed.md).
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +57,7 @@ def quantize_graphs(graphs: Graphs, images: NDArray[np.uint8], folder: Path) -> 
     with tempfile.TemporaryDirectory(prefix="cnn-image-") as scratch:
         prepared = Path(scratch) / "prepared.onnx"
         quant_pre_process(graphs.classifier, prepared, skip_symbolic_shape=True)
+        nodes = onnx.load(prepared).graph.node
         quantize_static(
             prepared,
             quantized.classifier,
@@ -65,7 +67,7 @@ def quantize_graphs(graphs: Graphs, images: NDArray[np.uint8], folder: Path) -> 
             # The filters reach from -8 to 8 where pixels are 0 to 1: in 8 bits they would lose what is faint,
             # and their convolution, three groups of one channel, is slower in int8 than in float. The last
             # layer's 256 values would leave two classes equally likely in up to one image of 25.
-            nodes_to_exclude=[*_grouped_convolutions(prepared), _last_layer(prepared)],
+            nodes_to_exclude=[*_grouped_convolutions(nodes), _last_layer(nodes)],
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -82,7 +84,7 @@ def quantize_graphs(graphs: Graphs, images: NDArray[np.uint8], folder: Path) -> 
     return quantized, parity
 
 
-class _Images(CalibrationDataReader):  # type: ignore[misc]
+class _Images(CalibrationDataReader):  # type: ignore[misc] # onnxruntime has no types
     """Feeds the calibration in batches."""
 
     def __init__(self, images: NDArray[np.uint8]) -> None:
@@ -101,15 +103,15 @@ def _name_used_domains(model: onnx.ModelProto) -> None:
     model.opset_import.extend(kept)
 
 
-def _last_layer(path: Path) -> str:
+def _last_layer(nodes: Sequence[onnx.NodeProto]) -> str:
     """The name of the matrix multiplication nearest to the probabilities."""
-    layers = [node.name for node in onnx.load(path).graph.node if node.op_type in {"MatMul", "Gemm"}]
+    layers = [node.name for node in nodes if node.op_type in {"MatMul", "Gemm"}]
     return str(layers[-1])
 
 
-def _grouped_convolutions(path: Path) -> list[str]:
+def _grouped_convolutions(nodes: Sequence[onnx.NodeProto]) -> list[str]:
     return [
         node.name
-        for node in onnx.load(path).graph.node
+        for node in nodes
         if node.op_type == "Conv" and any(one.name == "group" and one.i > 1 for one in node.attribute)
     ]

@@ -36,7 +36,7 @@ class _Group(TyperGroup):
         except BrokenPipeError:  # `cnn-image versions | head`: the reader has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(Exit.OK) from None
-        except Exception as error:
+        except Exception as error:  # only known kinds have an exit code; all others go on
             code = exit_code(error)
             if code is None:
                 raise

@@ -1,6 +1,7 @@
 """`cnn-image` as a person types it, in a folder of its own."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -26,6 +27,13 @@ class Laptop:
     def runs(self) -> list[Path]:
         """The training runs' folders, the oldest first."""
         return sorted((self.home / "var" / "runs").iterdir())
+
+    def begin_again(self, name: str) -> None:
+        """The oldest run once more, as a kill after its training would have left it."""
+        again = self.home / "var" / "runs" / name
+        left = shutil.ignore_patterns("export", "published.json")
+        shutil.copytree(self.runs[0], again, ignore=left)
+        (again / "unfinished").touch()
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start a command; `variables` are set for it."""

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-import psutil  # type: ignore[import-untyped]
+import psutil  # type: ignore[import-untyped] # its stubs are a package of their own
 
 START_SECONDS = 120
 STOP_SECONDS = 15

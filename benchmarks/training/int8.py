@@ -9,15 +9,13 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from benchmarks.training.seeds import RESULTS, STATE
 from export.graph import export_graphs
 from export.parity import onnx_outputs
 from export.quantize import quantize_graphs
 from jobs.gate import rules
 from jobs.gate.rules import Answers
-from jobs.pipeline.quantization import CALIBRATION_IMAGES
+from jobs.pipeline.quantization import CALIBRATION_IMAGES, calibration_images
 from model.data import Dataset, load_dataset
 from model.runs import RUN_FILE, Run, load_run
 
@@ -57,10 +55,10 @@ def main() -> None:
 
 def _row(name: str, run: Run, dataset: Dataset) -> str:
     test = dataset.test
-    chosen = np.random.default_rng(run.seed).permutation(len(dataset.train))[:CALIBRATION_IMAGES]
     with tempfile.TemporaryDirectory(prefix="cnn-image-") as scratch:
         graphs = export_graphs(run.network(), run.temperature, Path(scratch) / "float")
-        quantized, _ = quantize_graphs(graphs, dataset.train.images[chosen], Path(scratch) / "int8")
+        images = calibration_images(dataset, run.seed)
+        quantized, _ = quantize_graphs(graphs, images, Path(scratch) / "int8")
         original, twin = (
             Answers(number, onnx_outputs(graph.classifier, test.images))
             for number, graph in enumerate((graphs, quantized))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from export.artifact import assemble
 from export.graph import Graphs
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
 CALIBRATION_IMAGES: Final = 512
 _REPORT: Final = "report.html"
+
+
+def calibration_images(dataset: "Dataset", seed: int) -> NDArray[np.uint8]:
+    """The training images that a twin is calibrated on, uint8 `[N, 32, 32, 3]`, by its training's seed."""
+    chosen = np.random.default_rng(seed).permutation(len(dataset.train))[:CALIBRATION_IMAGES]
+    return dataset.train.images[chosen]
 
 
 def publish_quantized(store: Store, version: int, dataset: "Dataset", *, by: str) -> Manifest:
@@ -127,14 +134,14 @@ def _quantized(store: Store, version: int, dataset: "Dataset", by: str) -> Itera
             f"Version {version} was trained on {original.data.source} (digest {original.data.digest[:12]}) "
             f"and {dataset.source} has digest {dataset.digest[:12]}: name the same data with --data."
         )
-    chosen = np.random.default_rng(original.seed).permutation(len(dataset.train))[:CALIBRATION_IMAGES]
+    images = calibration_images(dataset, original.seed)
     with tempfile.TemporaryDirectory(prefix="cnn-image-quantize-") as scratch:
         folder = store.fetch(version, Path(scratch))
         graphs = Graphs(
             *(folder / name / str(version) / "model.onnx" for name in (MODEL_NAME, FILTERS_MODEL_NAME))
         )
-        say(f"Quantizing version {version}, calibrated on {len(chosen)} training images …")
-        quantized, parity = quantize_graphs(graphs, dataset.train.images[chosen], Path(scratch) / "int8")
+        say(f"Quantizing version {version}, calibrated on {len(images)} training images …")
+        quantized, parity = quantize_graphs(graphs, images, Path(scratch) / "int8")
         kept = {name: getattr(original, name) for name in Lineage.model_fields}
         changes = {"created": datetime.now(UTC), "created_by": by, "parity": parity, "precision": "int8"}
         yield _Twin(version, graphs, quantized, Lineage(**kept | changes | {"quantized_from": version}))

@@ -14,7 +14,9 @@ from image_transformer.request import request_id
 
 _HEAD_BYTES: Final = 65_536
 _HEAD_SECONDS: Final = 10.0
-_CONNECTIONS: Final = 4096
+CONNECTIONS: Final = 4096
+"""So many are open at most."""
+
 _ACCEPTED_TOGETHER: Final = 256
 _BLANK_LINE: Final = b"\r\n\r\n"
 _GIVEN_ID: Final = re.compile(rb"\r\nx-request-id:[ \t]*([^\r]*)", re.IGNORECASE)
@@ -36,11 +38,8 @@ class _Joining:
         self._held = b""
 
     def write(self, data: bytes) -> None:
-        if self._transport.is_closing():
-            self._held = b""
-        elif self._held:
-            self._transport.write(self._held + data)
-            self._held = b""
+        if self._held or self._transport.is_closing():
+            self.write_whole(data)
         elif data:
             self._held = data
             self._loop.call_soon(self._flush)
@@ -56,9 +55,8 @@ class _Joining:
         self._transport.close()
 
     def _flush(self) -> None:
-        if self._held and not self._transport.is_closing():
-            self._transport.write(self._held)
-        self._held = b""
+        if self._held:
+            self.write_whole(b"")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -137,7 +135,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(cast(asyncio.Transport, self._joining))
         self._head_since = self.loop.time()
         self._accept_others()
-        if len(self.connections) > _CONNECTIONS:
+        if len(self.connections) > CONNECTIONS:
             self._refuse(ServiceError("overloaded", "Too many connections are open; try again in a second."))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -172,7 +170,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self.between()
         if self._full() and self.parser.get_method() == b"POST":
-            self._turn_away()
+            self._turn_away_from_head()
         else:
             super().on_headers_complete()
 
@@ -227,25 +225,25 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _turn_away_whole(self, data: bytes) -> None:
         self.between()
-        self.turned_away()
         self._unset_keepalive_if_required()
         given = _GIVEN_ID.search(data, 0, data.index(_BLANK_LINE))
-        self._answer(_OVERLOADED, request_id(given and given[1].rstrip()), close=self._leaves)
+        self._turn_away(given and given[1].rstrip(), stays=True)
         self._head_since = None
         self._idle_since = self.loop.time()
 
-    def _turn_away(self) -> None:
-        self.turned_away()
+    def _turn_away_from_head(self) -> None:
         given = next((value for name, value in self.headers if name == b"x-request-id"), None)
         # Who waits for a "100 Continue" may send the body or not: that connection is of no more use.
-        keeps = self.parser.should_keep_alive() and not self.expect_100_continue and not self._leaves
-        self._answer(_OVERLOADED, request_id(given), close=not keeps)
-        self._discards_body = keeps
-        self._head_since = self.loop.time() if keeps else None
+        stays = self.parser.should_keep_alive() and not self.expect_100_continue
+        self._discards_body = self._turn_away(given, stays=stays)
+        self._head_since = self.loop.time() if self._discards_body else None
 
-    @property
-    def _leaves(self) -> bool:
-        return (b"connection", b"close") in self.server_state.default_headers
+    def _turn_away(self, given: bytes | None, *, stays: bool) -> bool:
+        """Answers, and tells whether the connection stays open: never while the service ends."""
+        self.turned_away()
+        stays = stays and (b"connection", b"close") not in self.server_state.default_headers
+        self._answer(_OVERLOADED, request_id(given), close=not stays)
+        return stays
 
     def _refuse(self, error: ServiceError) -> None:
         self._head_since = None

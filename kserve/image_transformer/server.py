@@ -22,7 +22,7 @@ from prometheus_client import REGISTRY
 from image_transformer.cluster_training import ClusterTrainer
 from image_transformer.grpc_server import GrpcServer
 from image_transformer.grpc_service import ImageServicer, MessageInterceptor
-from image_transformer.http_protocol import close_slow, guarded
+from image_transformer.http_protocol import CONNECTIONS, close_slow, guarded
 from image_transformer.inference import Inference
 from image_transformer.kserve_app import use_our_errors
 from image_transformer.kserve_model import ImageDataPlane, ImageModel
@@ -39,7 +39,7 @@ from kserve import model_server
 # A compressed message could grow to any size before its length is looked at.
 _UNCOMPRESSED: Final = 1 << 0
 _BODY_THREADS: Final = 2
-_FILES: Final = 8192  # the connections that are accepted at most, and as many again to be sure
+_FILES: Final = 2 * CONNECTIONS  # beyond the limit they are accepted, to be told
 
 log = logging.getLogger(__name__)
 

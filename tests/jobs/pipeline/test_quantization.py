@@ -1,7 +1,6 @@
 """An int8 twin is published, judged against its float original, and served by the same rules."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,15 +43,8 @@ def test_an_int8_twin_is_a_version_that_the_gate_judges(laptop: Laptop) -> None:
     assert f"Version {twin} is int8 already." in laptop.run("quantize", str(twin), code=2)
 
 
-def run_again(laptop: Laptop, name: str) -> None:
-    """The champion's run once more, trained and with more to do."""
-    again = laptop.home / "var" / "runs" / name
-    shutil.copytree(laptop.runs[0], again, ignore=shutil.ignore_patterns("export", "published.json"))
-    (again / "unfinished").touch()
-
-
 def test_a_retrain_goes_on_with_the_twin(laptop: Laptop) -> None:
-    run_again(laptop, "with-a-twin")
+    laptop.begin_again("with-a-twin")
     before = laptop.store.ledger.served()
     twin = int(laptop.run("retrain", CNN_IMAGE_INT8=""))  # as it is by default
     manifest = laptop.store.manifest(twin)
@@ -68,7 +60,7 @@ def test_a_retrain_goes_on_with_the_twin(laptop: Laptop) -> None:
 
 def test_publishing_again_finds_the_twin(laptop: Laptop) -> None:
     """And a command's flag wins over the environment."""
-    run_again(laptop, "published-twice")
+    laptop.begin_again("published-twice")
     laptop.run("export", "--run", "published-twice")
     arguments = ("publish", "--run", "published-twice")
     twin = int(laptop.run(*arguments, "--int8"))

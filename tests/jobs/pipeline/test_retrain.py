@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import time
 
 import pytest
@@ -37,10 +36,7 @@ def test_what_was_trained_before_a_kill_is_exported_judged_and_promoted(
 ) -> None:
     """The champion's run once more, as a kill after training would have left it: as good, so it is served."""
     before = laptop.store.ledger.served()
-    again = laptop.home / "var" / "runs" / "killed-after-training"
-    left = shutil.ignore_patterns("export", "published.json")
-    shutil.copytree(laptop.runs[0], again, ignore=left)
-    (again / "unfinished").touch()
+    laptop.begin_again("killed-after-training")
     outputs = laptop.home / "out"
     version = int(laptop.run("retrain", "--outputs", str(outputs)))
     assert laptop.store.ledger.served() == version
