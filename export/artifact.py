@@ -3,15 +3,15 @@
 import shutil
 from pathlib import Path
 
-from export.graph import Graphs
-from export.manifest import Lineage, Manifest, file_digest, lineage_parameters
-from export.triton_config import (
+from export.graph.export import Graphs
+from export.graph.triton_config import (
     DEFAULT_VARIANT,
     LABELS_NAME,
     VARIANTS,
     classifier_config,
     filters_config,
 )
+from export.store.manifest import Lineage, Manifest, file_digest, lineage_parameters
 from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
 
 

@@ -10,14 +10,14 @@ from typing import Literal
 import httpx
 
 from export.errors import ExportError
-from export.store import Store, open_store
+from export.store.versions import Store, open_store
 from jobs.errors import Exit, FaultError, JobError, MistakeError, exit_code
 from jobs.gate.verdict import last_verdict
 from jobs.laptop.deployer import LaptopDeployer
 from jobs.laptop.serving_folder import ServingFolder
 from jobs.places import open_deployer
 from jobs.settings import Settings
-from model.cifar10 import DataError
+from model.data.cifar10 import DataError
 
 State = Literal["ok", "absent", "broken"]
 
@@ -88,8 +88,8 @@ def _look(link: str, check: Callable[[], str], *, unreadable: bool = False) -> F
 
 
 def _data(settings: Settings) -> str:
-    from model.data import load_dataset
-    from model.fetch import keras_cache
+    from model.data.fetch import keras_cache
+    from model.data.sources import load_dataset
 
     if settings.data is None and keras_cache() is None:
         raise _AbsentError(

@@ -100,10 +100,10 @@ _EXIT_OF: Final[tuple[tuple[type[Exception], Exit], ...]] = (
     (ExportError, Exit.MISTAKE),
 )
 _MODEL_ERRORS: Final = (
-    ("model.cifar10", "DataError"),
-    ("model.recipe", "TrainingError"),
-    ("model.runs", "RunError"),
-    ("model.decode", "ImageError"),
+    ("model.data.cifar10", "DataError"),
+    ("model.training.recipe", "TrainingError"),
+    ("model.training.runs", "RunError"),
+    ("model.images.decode", "ImageError"),
 )
 
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from export.parity import onnx_outputs
+from export.graph.parity import onnx_outputs
 from jobs.errors import FaultError, RefusedError
 from model.contract import CLASSES, MODEL_NAME
-from model.data import example_images, load_sample
-from model.decode import decode_image
+from model.data.sources import example_images, load_sample
+from model.images.decode import decode_image
 
 TOLERANCE = 1e-3
 """Of a probability, service against ONNX Runtime on the CPU: a GPU's TensorFloat-32 stays within it, while

@@ -1,6 +1,6 @@
 """Which place serves, Kubernetes or this machine: chosen here, so that a promotion knows of neither."""
 
-from export.store import Store
+from export.store.versions import Store
 from jobs.laptop.deployer import LaptopDeployer
 from jobs.promotion.deployer import Deployer
 from jobs.settings import Settings

@@ -16,10 +16,10 @@ import atheris
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "kserve")]
 
 with atheris.instrument_imports(include=["model", "image_transformer"]):
-    from image_transformer.codec_predict import uploaded, v1_images
-    from image_transformer.codec_v2 import parse_json, parse_request
+    from image_transformer.codecs.predict import uploaded, v1_images
+    from image_transformer.codecs.v2 import parse_json, parse_request
     from image_transformer.errors import ServiceError
-    from model.decode import ImageError, decode_image
+    from model.images.decode import ImageError, decode_image
 
 
 MEMORY_LIMIT_KB = 512 * 1024

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.store import Store, open_store
+from export.store.versions import Store, open_store
 
 ROOT = Path(__file__).parent.parent
 

@@ -13,8 +13,8 @@ from grpc_interceptor.exceptions import GrpcException
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from PIL import Image
 
-from image_transformer.grpc_service import ImageServicer
-from image_transformer.observe import Observer
+from image_transformer.grpc.service import ImageServicer
+from image_transformer.observe.requests import Observer
 
 
 def encoded(kind: str, size: tuple[int, int] = (40, 30)) -> bytes:

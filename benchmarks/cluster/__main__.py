@@ -25,7 +25,7 @@ from benchmarks.serving.measure import Scenario
 from benchmarks.serving.photographs import Photograph, small_images
 from benchmarks.serving.ratios import ratio, spread
 from model.contract import CLASSES, MODEL_NAME
-from model.decode import decode_image
+from model.images.decode import decode_image
 
 INFER: Final = f"/v2/models/{MODEL_NAME}/infer"
 MANY: Final = 32

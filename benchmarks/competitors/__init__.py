@@ -1,5 +1,5 @@
 """What a user would pick instead, each as a small program; benchmarks.serving starts them.
 
-All but `fastapi_plain` and `original` decode with the product's own `model.decode`, so that the comparison is
-about serving. Every answer is held against the same numbers.
+All but `fastapi_plain` and `original` decode with the product's own `model.images.decode`, so that the
+comparison is about serving. Every answer is held against the same numbers.
 """

@@ -16,7 +16,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 
 from model.contract import CLASSES, INPUT_NAME, OUTPUT_NAME
-from model.decode import decode_image
+from model.images.decode import decode_image
 
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1

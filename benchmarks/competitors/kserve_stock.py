@@ -13,7 +13,7 @@ from kserve.model_server import ModelServer
 from kserve.protocol.infer_type import InferInput, InferRequest, InferResponse
 
 from model.contract import INPUT_NAME, MODEL_NAME
-from model.decode import decode_image
+from model.images.decode import decode_image
 
 
 class StockTransformer(Model):

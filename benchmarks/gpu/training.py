@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from model.data import load_dataset
+from model.data.sources import load_dataset
 
 BATCHES: Final = (128, 512, 2048)
 SECONDS: Final = 5.0
@@ -18,9 +18,9 @@ def measure(source: str | None) -> list[str]:
         import tensorflow as tf
     except ImportError:
         return ["training: not measured, this environment has no TensorFlow (extra `gpu`)"]
-    from model.device import prepare_device
-    from model.train import QUICK
-    from model.trainer import Trainer
+    from model.training.device import prepare_device
+    from model.training.train import QUICK
+    from model.training.trainer import Trainer
 
     device = prepare_device()
     if device.kind != "GPU":
@@ -49,7 +49,7 @@ def export(folder: Path) -> None:
     """Write an untrained network's graph for the other half, where TensorFlow is."""
     if importlib.util.find_spec("tensorflow") is None:
         return
-    from export.graph import export_graphs
-    from model.network import build_network
+    from export.graph.export import export_graphs
+    from model.network.cnn import build_network
 
     export_graphs(build_network(0), 1.0, folder)

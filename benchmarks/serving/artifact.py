@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from export.artifact import assemble
-from export.graph import Graphs, export_graphs
-from export.manifest import DataLineage, Lineage, Parity
-from export.quantize import quantize_graphs
+from export.graph.export import Graphs, export_graphs
+from export.graph.quantize import quantize_graphs
+from export.store.manifest import DataLineage, Lineage, Parity
 from model.contract import MODEL_NAME
-from model.data import load_sample
-from model.decode import DECODER_VERSION
-from model.network import build_network, probabilities
+from model.data.sources import load_sample
+from model.images.decode import DECODER_VERSION
+from model.network.cnn import build_network, probabilities
 
 if TYPE_CHECKING:
     import keras

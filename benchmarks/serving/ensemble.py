@@ -5,7 +5,7 @@ import sysconfig
 from pathlib import Path
 
 import benchmarks.competitors
-from export.triton_config import CPU_2, MAX_BATCH_SIZE, classifier_config
+from export.graph.triton_config import CPU_2, MAX_BATCH_SIZE, classifier_config
 from model.contract import CLASSES, IMAGE_SHAPE, INPUT_NAME, MODEL_NAME, OUTPUT_NAME
 
 ENSEMBLE_NAME = "ensemble"
@@ -83,7 +83,7 @@ def write_repository(folder: Path, graph: Path, *, decoders: int = 2, dynamic_ba
 
 
 def _link_decoder(folder: Path) -> None:
-    """Links what `model.decode` imports, for Triton's Python, which has numpy alone."""
+    """Links what `model.images.decode` imports, for Triton's Python, which has numpy alone."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     packages = Path(sysconfig.get_path("platlib"))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.contract import CLASSES, INPUT_NAME, OUTPUT_NAME
-from model.decode import decode_image
+from model.images.decode import decode_image
 
 SAMPLE = Path("model/sample/cifar10-sample.zip")
 

@@ -24,7 +24,7 @@ from benchmarks.serving.measure import Bench, Measurement, Scenario
 from benchmarks.serving.photographs import answered, small_images
 from benchmarks.serving.ratios import ratio, spread
 from benchmarks.serving.services import Service, free_ports
-from export.triton_config import CPU_1, CPU_2, CPU_4, Variant, classifier_config
+from export.graph.triton_config import CPU_1, CPU_2, CPU_4, Variant, classifier_config
 from model.contract import MODEL_NAME
 
 _PRECISION: Final[Precision] = "int8"

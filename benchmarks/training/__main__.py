@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.serving import machine
-from model.data import load_dataset
+from model.data.sources import load_dataset
 
 RESULTS: Final = Path(__file__).parents[1] / "results"
 
@@ -29,7 +29,7 @@ def main() -> None:
     from benchmarks.training import report
     from benchmarks.training.contenders import line_up, race
     from benchmarks.training.steps import step_profile, waiting_share
-    from model.device import prepare_device
+    from model.training.device import prepare_device
 
     about = machine.describe()
     about.pop("load generators")  # none takes part here

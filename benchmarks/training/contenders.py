@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from benchmarks.training.original import EPOCHS, Original
 from benchmarks.training.result import Result
-from model.data import Dataset
-from model.device import Device
-from model.evaluate import evaluate, softmax
-from model.network import classifier
-from model.recipe import Recipe
-from model.train import QUICK
-from model.trainer import Trainer
+from model.data.sources import Dataset
+from model.network.cnn import classifier
+from model.report.evaluate import evaluate, softmax
+from model.training.device import Device
+from model.training.recipe import Recipe
+from model.training.train import QUICK
+from model.training.trainer import Trainer
 
 SHORT_EPOCHS: Final = 5
 

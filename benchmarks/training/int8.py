@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.training.seeds import RESULTS, STATE
-from export.graph import export_graphs
-from export.parity import onnx_outputs
-from export.quantize import quantize_graphs
+from export.graph.export import export_graphs
+from export.graph.parity import onnx_outputs
+from export.graph.quantize import quantize_graphs
 from jobs.gate import rules
 from jobs.gate.rules import Answers
 from jobs.pipeline.quantization import CALIBRATION_IMAGES, calibration_images
-from model.data import Dataset, load_dataset
-from model.runs import RUN_FILE, Run, load_run
+from model.data.sources import Dataset, load_dataset
+from model.training.runs import RUN_FILE, Run, load_run
 
 _HEAD: Final = (
     "| run | float: accuracy, ECE | int8: accuracy, ECE | difference, 95 % sure no lower than "

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data import Dataset
-from model.network import build_network
+from model.data.sources import Dataset
+from model.network.cnn import build_network
 
 EPOCHS: Final = 10
 BATCH_SIZE: Final = 64

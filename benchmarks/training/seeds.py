@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.serving import machine
-from model.data import Dataset, load_dataset
-from model.evaluate import evaluate
-from model.network import classifier
-from model.observer import Observer, Plan
-from model.runs import RUN_FILE, Run, load_run, save_run
-from model.train import RECIPES, Recipe, train
+from model.data.sources import Dataset, load_dataset
+from model.network.cnn import classifier
+from model.report.evaluate import evaluate
+from model.training.observer import Observer, Plan
+from model.training.runs import RUN_FILE, Run, load_run, save_run
+from model.training.train import RECIPES, Recipe, train
 
 RESULTS: Final = Path(__file__).parents[1] / "results" / "training"
 STATE: Final = Path.home() / ".cache" / "cnn-image" / "seeds"

@@ -8,11 +8,11 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
-from model.data import Dataset, Split
-from model.device import Device
-from model.forward import training_logits
-from model.train import QUICK
-from model.trainer import Trainer, augment
+from model.data.sources import Dataset, Split
+from model.network.forward import training_logits
+from model.training.device import Device
+from model.training.train import QUICK
+from model.training.trainer import Trainer, augment
 
 REPEATS: Final = 15
 STEPS: Final = 60

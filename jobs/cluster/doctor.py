@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import httpx
 
-from export.store import Store
+from export.store.versions import Store
 from jobs.cluster.client import ApiError, Kubernetes
 from jobs.cluster.inferenceservice import TEMPLATE, InferenceServiceDeployer
 from jobs.errors import FaultError, MistakeError

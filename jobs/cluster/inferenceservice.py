@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import yaml
 
-from export.store import Store
+from export.store.versions import Store
 from jobs.cluster import preflight_job
 from jobs.cluster.client import ApiError, Json, Kubernetes
 from jobs.cluster.rollout import Rollout

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from export.errors import ExportError
-from export.store import open_store
-from export.triton_probe import compare_triton, require_loaded
+from export.graph.triton_probe import compare_triton, require_loaded
+from export.store.versions import open_store
 from jobs.cluster.preflight_job import VERSION_VARIABLE
 from jobs.errors import Exit, JobError, exit_code
 from jobs.known import known_images

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from export.manifest import Manifest
-from export.store import Store, open_store
+from export.store.manifest import Manifest
+from export.store.versions import Store, open_store
 from jobs.commands.options import JsonFlag, StoreFlag, VersionArgument
 from jobs.console import answer, listing, say, table
 from jobs.errors import JobError

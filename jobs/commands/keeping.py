@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from export.store import open_store
+from export.store.versions import open_store
 from jobs.commands.options import StoreFlag
 from jobs.console import answer, say
 from jobs.errors import MistakeError

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from export.store import open_store
+from export.store.versions import open_store
 from jobs.commands.options import (
     DataFlag,
     JsonFlag,
@@ -35,7 +35,7 @@ def judge(
     """Judge a version on the test images, against what is served; exit code 3 if it is refused."""
     from jobs.gate.judge import judge as carry_out
     from jobs.pipeline import mlflow_registry
-    from model.data import load_dataset
+    from model.data.sources import load_dataset
 
     settings = load_settings(data=data, store=store)
     opened = open_store(settings.store_url)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from export.store import open_store
+from export.store.versions import open_store
 from jobs.commands.options import DataFlag, StoreFlag
 from jobs.console import say
 from jobs.settings import load_settings

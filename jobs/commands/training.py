@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from export.store import open_store
+from export.store.versions import open_store
 from jobs.cluster.outcome import Outcome
 from jobs.commands.options import (
     DataFlag,

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from export.errors import ExportError
-from export.lease import Lease
-from export.ledger import Entry, champions
-from export.store import Store
+from export.store.lease import Lease
+from export.store.ledger import Entry, champions
+from export.store.versions import Store
 from jobs.console import say
 from jobs.errors import RefusedError
 from jobs.gate import rules, thumbnails
@@ -20,8 +20,8 @@ from jobs.gate.verdict import Cost, Verdict, attach_verdict
 from jobs.known import graph_answers
 from jobs.settings import Settings
 from model.contract import INPUT_NAME, MODEL_NAME, VERSION_WIDTH
-from model.data import Split
-from model.decode import DECODER_VERSION
+from model.data.sources import Split
+from model.images.decode import DECODER_VERSION
 
 _TIMED_IMAGES = 64
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from jobs.gate.verdict import Check, Figures, Flips
 from model.contract import CLASSES
-from model.evaluate import evaluate
+from model.report.evaluate import evaluate
 
 MARGIN: Final = 0.01
 """The candidate's accuracy may be this much lower, at worst: one point."""

@@ -6,7 +6,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from rich.console import Console
 
 from export.errors import IntegrityError
-from export.store import Store
+from export.store.versions import Store
 from jobs.console import table
 from jobs.errors import RefusedError
 
@@ -37,7 +37,7 @@ class Check(_Record):
 
 
 class Figures(_Record):
-    """A version on the test images; see `model.evaluate.Evaluation`."""
+    """A version on the test images; see `model.report.evaluate.Evaluation`."""
 
     version: int
     accuracy: float

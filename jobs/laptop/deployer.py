@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 
 from export.errors import NoAnswerError, ParityError
-from export.store import Store
-from export.triton_probe import compare_triton
+from export.graph.triton_probe import compare_triton
+from export.store.versions import Store
 from jobs.console import say
 from jobs.errors import FaultError, RefusedError
 from jobs.known import KnownImages, known_images, verify_service

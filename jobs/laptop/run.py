@@ -16,14 +16,14 @@ from pathlib import Path
 
 import httpx
 
-from export.store import Store, open_store
+from export.store.versions import Store, open_store
 from jobs.console import answer, say
 from jobs.errors import FaultError
 from jobs.laptop.processes import die_with_parent, require_free_port
 from jobs.laptop.serve import Service, serve
 from jobs.settings import Settings
 from model.contract import CLASSES
-from model.data import example_images
+from model.data.sources import example_images
 
 EXAMPLE = CLASSES[-1]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 from export.errors import StoreError
-from export.store import Store
+from export.store.versions import Store
 from jobs.console import say
 from jobs.errors import FaultError, JobError, MistakeError, RefusedError
 from jobs.laptop import triton

@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
-from export.store import Store
+from export.store.versions import Store
 from jobs.errors import MistakeError
 from jobs.laptop.triton import MODELS
 from model.contract import VERSION_WIDTH

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.errors import IntegrityError
-from export.manifest import DataLineage, Lineage, Manifest
-from export.store import Store
+from export.store.manifest import DataLineage, Lineage, Manifest
+from export.store.versions import Store
 from jobs.console import say
 from jobs.errors import MistakeError
 from jobs.gate.verdict import last_verdict
@@ -19,8 +19,8 @@ from jobs.pipeline.training_runs import Request, Run
 from jobs.settings import Settings
 
 if TYPE_CHECKING:
-    from model.data import Dataset
-    from model.recipe import Recipe
+    from model.data.sources import Dataset
+    from model.training.recipe import Recipe
 
 PARITY_IMAGES = 1024
 """Held-out images that the exported graph is compared with the trained model on."""
@@ -32,7 +32,7 @@ def load_data(request: Request, *, sample_allowed: bool) -> "Dataset":
     Raises:
         DataError: It cannot be used, or there is none.
     """
-    from model.data import load_dataset
+    from model.data.sources import load_dataset
 
     dataset = load_dataset(request.data, allow_sample=sample_allowed)
     splits = ", ".join(
@@ -53,7 +53,7 @@ def made_before(request: Request, dataset: "Dataset", store: Store) -> int | Non
     A verdict on its int8 twin counts as one. None also where the code is not known for certain: no commit, or
     changes that are in none.
     """
-    from model.runs import code_commit
+    from model.training.runs import code_commit
 
     commit = code_commit()
     if commit is None or commit.endswith("-dirty"):
@@ -77,10 +77,10 @@ def train_run(run: Run, dataset: "Dataset", settings: Settings) -> None:
         TrainingError: Training cannot start: no GPU where one is required.
         KeyboardInterrupt: Ctrl-C; the checkpoint of the last whole epoch is kept.
     """
-    from model.report import write_report
-    from model.runs import save_run
-    from model.tracking import Tracking
-    from model.train import train
+    from model.report.page import write_report
+    from model.training.runs import save_run
+    from model.training.tracking import Tracking
+    from model.training.train import train
 
     request = run.request()
     recipe = _recipe(request)
@@ -116,11 +116,11 @@ def export_run(run: Run, settings: Settings) -> Lineage:
         raise MistakeError(
             f"Run {run.name} is not trained yet; go on with `cnn-image train --run {run.name}`."
         )
-    from export.graph import export_graphs
-    from export.parity import prove
-    from model.data import load_sample
-    from model.decode import DECODER_VERSION
-    from model.runs import load_run
+    from export.graph.export import export_graphs
+    from export.graph.parity import prove
+    from model.data.sources import load_sample
+    from model.images.decode import DECODER_VERSION
+    from model.training.runs import load_run
 
     say("Exporting to ONNX …")
     saved = load_run(run.folder)
@@ -163,7 +163,7 @@ def publish_run(run: Run, store: Store) -> Manifest:
         say(f"Run {run.name} is published already, as version {version}.")
         return store.manifest(version)
     from export.artifact import assemble
-    from export.graph import Graphs
+    from export.graph.export import Graphs
 
     lineage = _lineage(run.export_folder / "lineage.json")
     graphs = Graphs(run.export_folder / "cnn-image.onnx", run.export_folder / "cnn-image-filters.onnx")
@@ -202,7 +202,7 @@ def publish_candidate(run: Run, settings: Settings, store: Store, data: Callable
 
 def _recipe(request: Request) -> "Recipe":
     """The recipe that was asked for."""
-    from model.train import RECIPES
+    from model.training.train import RECIPES
 
     return RECIPES[request.recipe].override(epochs=request.epochs, batch_size=request.batch_size)
 

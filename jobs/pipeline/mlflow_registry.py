@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from export.store import Store
+from export.store.versions import Store
 from jobs.console import say
 from jobs.gate.verdict import Verdict
 from jobs.settings import Settings

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from jobs.console import err
-from model.observer import Observer, Plan, Step, TrainedModel
+from model.training.observer import Observer, Plan, Step, TrainedModel
 
 
 class ProgressBar(Observer):

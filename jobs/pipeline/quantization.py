@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.artifact import assemble
-from export.graph import Graphs
-from export.manifest import Lineage, Manifest
-from export.parity import onnx_outputs
-from export.quantize import quantize_graphs
-from export.store import Store
+from export.graph.export import Graphs
+from export.graph.parity import onnx_outputs
+from export.graph.quantize import quantize_graphs
+from export.store.manifest import Lineage, Manifest
+from export.store.versions import Store
 from jobs.console import say
 from jobs.errors import MistakeError
 from jobs.gate import rules
@@ -24,7 +24,7 @@ from jobs.gate.rules import Answers
 from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
 
 if TYPE_CHECKING:
-    from model.data import Dataset
+    from model.data.sources import Dataset
 
 CALIBRATION_IMAGES: Final = 512
 _REPORT: Final = "report.html"

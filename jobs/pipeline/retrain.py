@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from export.errors import ParityError
-from export.lease import Lease
-from export.manifest import Manifest
-from export.store import Store
+from export.store.lease import Lease
+from export.store.manifest import Manifest
+from export.store.versions import Store
 from jobs.console import err, say
 from jobs.errors import RefusedError, ReturnedError
 from jobs.gate.judge import judge
@@ -22,10 +22,10 @@ from jobs.pipeline.upkeep import prune
 from jobs.promotion.deployer import Deployer
 from jobs.promotion.promote import promote
 from jobs.settings import Settings
-from model.recipe import StaleCheckpointError
+from model.training.recipe import StaleCheckpointError
 
 if TYPE_CHECKING:
-    from model.data import Dataset
+    from model.data.sources import Dataset
 
 LEASE = "retrain"
 """Keeps two retrains apart, however each was started."""

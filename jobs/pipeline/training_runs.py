@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from export.store import Store
+from export.store.versions import Store
 from jobs.errors import MistakeError
 
 

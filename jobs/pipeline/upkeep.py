@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.lease import lease_state
-from export.ledger import champions
-from export.store import Store
+from export.store.lease import lease_state
+from export.store.ledger import champions
+from export.store.versions import Store
 from jobs.console import say
 from jobs.gate.judge import judging
 from jobs.gate.verdict import Figures, last_verdict

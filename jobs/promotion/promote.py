@@ -7,8 +7,8 @@ what should be served, and `cnn-image deploy` brings the service there.
 from collections.abc import Callable, Sequence
 
 from export.errors import ExportError, UnreachableError
-from export.ledger import Entry, champions
-from export.store import Store
+from export.store.ledger import Entry, champions
+from export.store.versions import Store
 from jobs.console import say
 from jobs.errors import FaultError, JobError, LostError, MistakeError, ReturnedError
 from jobs.promotion.deployer import Deployer

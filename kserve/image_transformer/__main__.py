@@ -20,7 +20,8 @@ def main() -> None:
         )
     # kserve reads the command line when it is imported, and skips what it does not know: ours has been read.
     del sys.argv[1:]
-    from image_transformer import logs, server
+    from image_transformer import server
+    from image_transformer.observe import logs
 
     logs.configure()
     try:

@@ -9,10 +9,10 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest
 from kserve.protocol.infer_type import InferOutput, InferRequest, InferResponse
 from kserve.utils.utils import generate_uuid
 
-from image_transformer.codec_predict import v1_images
-from image_transformer.codec_v2 import check_input, check_output, check_shape, invalid, json_images, metadata
-from image_transformer.inference import Inference
-from image_transformer.tensors import Images
+from image_transformer.codecs.predict import v1_images
+from image_transformer.codecs.tensors import Images
+from image_transformer.codecs.v2 import check_input, check_output, check_shape, invalid, json_images, metadata
+from image_transformer.inference.answer import Inference
 from model.contract import CLASSES, INPUT_NAME, OUTPUT_NAME
 
 

@@ -19,21 +19,21 @@ from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.rest.server import RESTServer
 from prometheus_client import REGISTRY
 
-from image_transformer.cluster_training import ClusterTrainer
-from image_transformer.grpc_server import GrpcServer
-from image_transformer.grpc_service import ImageServicer, MessageInterceptor
-from image_transformer.http_protocol import CONNECTIONS, close_slow, guarded
-from image_transformer.inference import Inference
-from image_transformer.kserve_app import use_our_errors
+from image_transformer.grpc.server import GrpcServer
+from image_transformer.grpc.service import ImageServicer, MessageInterceptor
+from image_transformer.http.kserve_app import use_our_errors
+from image_transformer.http.protocol import CONNECTIONS, close_slow, guarded
+from image_transformer.http.routes import Routes
+from image_transformer.inference.answer import Inference
 from image_transformer.kserve_model import ImageDataPlane, ImageModel
-from image_transformer.local_training import LocalTrainer
-from image_transformer.memory import collect_rarely, give_back_large_blocks
-from image_transformer.metrics import Metrics
-from image_transformer.observe import Observer
-from image_transformer.routes import Routes
+from image_transformer.observe.memory import collect_rarely, give_back_large_blocks
+from image_transformer.observe.metrics import Metrics
+from image_transformer.observe.requests import Observer
 from image_transformer.settings import LEAVE_SECONDS, Settings
-from image_transformer.training import Trainer, TrainRoutes
-from image_transformer.triton import Triton
+from image_transformer.training.cluster import ClusterTrainer
+from image_transformer.training.local import LocalTrainer
+from image_transformer.training.routes import Trainer, TrainRoutes
+from image_transformer.triton.client import Triton
 from kserve import model_server
 
 # A compressed message could grow to any size before its length is looked at.

@@ -7,7 +7,7 @@ from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, SecretStr,
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.contract import MODEL_NAME
-from model.decode import MAX_BYTES, MAX_PIXELS
+from model.images.decode import MAX_BYTES, MAX_PIXELS
 
 # For clients to hear, with the next answer, that their connection ends.
 LEAVE_SECONDS: Final = 2

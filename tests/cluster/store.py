@@ -11,10 +11,10 @@ import numpy as np
 from cluster.kube import Namespace, say, wait_for
 
 from export.artifact import assemble
-from export.manifest import DataLineage, Lineage
-from export.store import Store, open_store
+from export.store.manifest import DataLineage, Lineage
+from export.store.versions import Store, open_store
 from model.contract import CLASSES
-from model.decode import DECODER_VERSION
+from model.images.decode import DECODER_VERSION
 
 BUCKET, PREFIX = "cnn-image", "store"
 
@@ -30,10 +30,10 @@ def make_versions(folder: Path) -> Path:
     The first is what `EPOCHS=1 BATCH_SIZE=256 cnn-image retrain --data=sample` makes. The second is the same
     network with the classes of its last layer moved on by one, so that it never gives the first one's answer.
     """
-    from export.graph import export_graphs
-    from export.parity import prove
-    from model.data import load_sample
-    from model.train import QUICK, train
+    from export.graph.export import export_graphs
+    from export.graph.parity import prove
+    from model.data.sources import load_sample
+    from model.training.train import QUICK, train
 
     say("making two versions on this machine")
     sample = load_sample()

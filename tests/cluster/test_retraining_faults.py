@@ -14,8 +14,8 @@ from cluster.store import TrialStore
 from cluster.volumes import seed_data
 
 from export.artifact import assemble
-from export.graph import Graphs
-from export.manifest import Lineage
+from export.graph.export import Graphs
+from export.store.manifest import Lineage
 from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from export.artifact import assemble
-from export.blobs import Blobs
-from export.graph import Graphs
-from export.manifest import DataLineage, Lineage, Manifest, Parity
-from export.store import Store, open_store
+from export.graph.export import Graphs
+from export.store.blobs import Blobs
+from export.store.manifest import DataLineage, Lineage, Manifest, Parity
+from export.store.versions import Store, open_store
 
 BuildOf = Callable[[bytes], Callable[[int, Path], Manifest]]
 

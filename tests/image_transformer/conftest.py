@@ -12,13 +12,13 @@ import orjson
 import pytest
 
 from image_transformer.errors import ServiceError
-from image_transformer.inference import Inference
-from image_transformer.metrics import Metrics
-from image_transformer.observe import Observer
-from image_transformer.routes import Routes
+from image_transformer.http.routes import Routes
+from image_transformer.inference.answer import Inference
+from image_transformer.observe.metrics import Metrics
+from image_transformer.observe.requests import Observer
 from image_transformer.settings import Settings
-from image_transformer.training import Trainer, TrainRoutes
-from image_transformer.triton import Triton
+from image_transformer.training.routes import Trainer, TrainRoutes
+from image_transformer.triton.client import Triton
 from model.contract import IMAGE_SHAPE, MODEL_NAME
 
 # kserve reads the command line when it is imported; pytest's has flags that it takes for its own.

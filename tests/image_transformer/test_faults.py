@@ -27,7 +27,7 @@ from serving import (
     StartTriton,
 )
 
-from model.decode import decode_image
+from model.images.decode import decode_image
 
 pytestmark = pytest.mark.slow
 
@@ -232,7 +232,8 @@ async def test_a_long_run_of_everything_stays_flat(
     process = psutil.Process(transformer.process.pid)
     rng = random.Random(0)
     golden = [
-        path.read_bytes() for path in sorted((Path(__file__).parents[1] / "model" / "golden").iterdir())
+        path.read_bytes()
+        for path in sorted((Path(__file__).parents[1] / "model" / "images" / "golden").iterdir())
     ]
 
     async def rude() -> None:

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from senders import SENDERS
 
-from model.decode import decode_image
+from model.images.decode import decode_image
 
-GOLDEN = Path(__file__).parents[1] / "model" / "golden"
+GOLDEN = Path(__file__).parents[1] / "model" / "images" / "golden"
 PINNED = dict(np.load(GOLDEN / "pixels.npz"))
 FILES = [
     pytest.param(name, marks=pytest.mark.slow if name.startswith("12-megapixels") else ())

@@ -18,7 +18,7 @@ import tritonclient.http
 from serving import RunningTransformer, SmallModel
 
 from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
-from model.decode import decode_image
+from model.images.decode import decode_image
 
 pytestmark = pytest.mark.slow
 

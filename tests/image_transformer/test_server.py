@@ -24,7 +24,7 @@ from machine import free_port, wait_until
 from serving import RunningTransformer, RunningTriton, SmallModel, StartTransformer
 
 from image_transformer.settings import LEAVE_SECONDS, Settings
-from model.decode import decode_image
+from model.images.decode import decode_image
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from laptop import Laptop
 
-from export.blobs import FolderBlobs
-from export.manifest import DataLineage, Lineage, Manifest, Parity, file_digest
-from export.store import Store
+from export.store.blobs import FolderBlobs
+from export.store.manifest import DataLineage, Lineage, Manifest, Parity, file_digest
+from export.store.versions import Store
 from jobs.errors import FaultError, LostError, RefusedError
 from jobs.gate.verdict import Check, Cost, Figures, Verdict
 from model.contract import CLASSES, FILTERS_MODEL_NAME, MODEL_NAME

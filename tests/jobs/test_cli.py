@@ -11,7 +11,6 @@ import pytest
 from machine import wait_until
 from typer.testing import CliRunner, Result
 
-from export.blobs import FolderBlobs
 from export.errors import (
     AbsentError,
     CredentialsError,
@@ -21,11 +20,12 @@ from export.errors import (
     TlsError,
     UnreachableError,
 )
-from export.lease import lease_state
-from export.store import Store
+from export.store.blobs import FolderBlobs
+from export.store.lease import lease_state
+from export.store.versions import Store
 from jobs.cli import app, exit_code
 from jobs.errors import Exit, FaultError, LostError, MistakeError, RefusedError, ReturnedError
-from model.data import DataError
+from model.data.sources import DataError
 
 
 @pytest.fixture(autouse=True)

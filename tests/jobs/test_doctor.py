@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from export.store import Store
+from export.store.versions import Store
 from jobs import doctor
 from jobs.doctor import Finding, examine, worst
 from jobs.errors import Exit, MistakeError
@@ -107,7 +107,7 @@ def test_a_store_that_cannot_be_written(settings: Settings, monkeypatch: pytest.
     def refuse(*arguments: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("export.blobs.os.link", refuse)
+    monkeypatch.setattr("export.store.blobs.os.link", refuse)
     found = broken(settings)
     assert found.keys() == {"store, writing"}
     assert "give this user the right" in found["store, writing"].text
@@ -204,7 +204,7 @@ def test_an_s3_that_cannot_be_used(
     sentence: str,
     code: Exit,
 ) -> None:
-    monkeypatch.setattr("model.s3_client._ATTEMPTS", 1)
+    monkeypatch.setattr("model.data.s3_client._ATTEMPTS", 1)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     found = broken(settings.model_copy(update={"store": bucket + suffix + "/store"}))

@@ -11,7 +11,7 @@ import pytest
 from jobs import known
 from jobs.errors import FaultError, RefusedError
 from jobs.known import KnownImages, verify_service
-from model.data import example_images
+from model.data.sources import example_images
 
 PROBABILITIES = [0.2, 0.2, 0.2, 0.2, 0.2]
 RIGHT = (200, json.dumps({"probabilities": PROBABILITIES}))

@@ -19,8 +19,8 @@ import tritonclient.http
 from numpy.typing import NDArray
 
 from model.contract import CLASSES, FILTER_NAMES, INPUT_NAME, MODEL_NAME, OUTPUT_NAME
-from model.data import SAMPLE
-from model.decode import decode_image
+from model.data.sources import SAMPLE
+from model.images.decode import decode_image
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from model.contract import CLASSES
-from model.data import example_images
+from model.data.sources import example_images
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ import pytest
 from machine import wait_until
 from minio_server import StartMinio
 
-from export.store import open_store
-from model.data import example_images
+from export.store.versions import open_store
+from model.data.sources import example_images
 
 pytestmark = pytest.mark.slow
 

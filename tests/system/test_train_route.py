@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from export.store import open_store
-from model.data import example_images
+from export.store.versions import open_store
+from model.data.sources import example_images
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         sys.path.insert(0, json.loads(args["model_config"])["parameters"]["python_path"]["string_value"])
-        from model.decode import decode_image
+        from model.images.decode import decode_image
 
         self._decode = decode_image
 

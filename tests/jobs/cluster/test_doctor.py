@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from export.store import Store
+from export.store.versions import Store
 from jobs import doctor
 from jobs.doctor import Finding, examine
 from jobs.errors import Exit

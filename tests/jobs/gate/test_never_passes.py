@@ -11,23 +11,23 @@ import pytest
 from laptop import Laptop
 
 from export.artifact import assemble
-from export.blobs import FolderBlobs
 from export.errors import ParityError
-from export.manifest import DataLineage, Lineage, Parity
-from export.store import Store
+from export.store.blobs import FolderBlobs
+from export.store.manifest import DataLineage, Lineage, Parity
+from export.store.versions import Store
 from jobs.errors import RefusedError
 from jobs.gate.judge import judge
 from jobs.gate.verdict import Verdict, last_verdict, require_passed
 from jobs.settings import Settings, load_settings
 from model.contract import CLASSES
-from model.data import Dataset, Split, load_dataset
-from model.evaluate import evaluate
+from model.data.sources import Dataset, Split, load_dataset
+from model.report.evaluate import evaluate
 
 pytestmark = pytest.mark.slow
 
 
 def train(dataset: Dataset, epochs: int, folder: Path) -> Any:
-    from model.train import QUICK, train
+    from model.training.train import QUICK, train
 
     return train(dataset, QUICK.override(epochs=epochs), run_dir=folder, seed=1)
 
@@ -56,7 +56,7 @@ class Bench:
     folder: Path
 
     def publish(self, network: Any, temperature: float) -> int:
-        from export.graph import export_graphs
+        from export.graph.export import export_graphs
 
         graphs = export_graphs(network, temperature, self.folder / f"export-{len(self.store.numbers())}")
         parity = Parity(images=1, max_difference=0.0, disagreements=0)
@@ -82,7 +82,7 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench(laptop: Laptop, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    from model.runs import load_run
+    from model.training.runs import load_run
 
     folder = tmp_path_factory.mktemp("bench")
     dataset = load_dataset("sample", allow_sample=True)
@@ -151,8 +151,8 @@ def test_an_export_with_another_scaling(bench: Bench) -> None:
     """Parity already refuses it; had it been published all the same, the gate would."""
     import keras
 
-    from export.graph import export_graphs
-    from export.parity import prove
+    from export.graph.export import export_graphs
+    from export.graph.parity import prove
 
     image = keras.Input((32, 32, 3), dtype="uint8", name="image")
     darker = keras.ops.cast(keras.ops.floor_divide(keras.ops.cast(image, "int32"), 4), "uint8")

@@ -20,16 +20,16 @@ from machine import free_port, wait_until
 from onnx import TensorProto, helper
 
 from export.artifact import assemble
-from export.graph import Graphs
-from export.store import Store, open_store
+from export.graph.export import Graphs
+from export.store.versions import Store, open_store
 from jobs.errors import RefusedError, ReturnedError
 from jobs.laptop.deployer import LaptopDeployer
 from jobs.laptop.serving_folder import ServingFolder
 from jobs.promotion.promote import promote, roll_back
 from jobs.settings import Settings, load_settings
 from model import contract
-from model.data import example_images
-from model.decode import decode_image
+from model.data.sources import example_images
+from model.images.decode import decode_image
 
 pytestmark = pytest.mark.slow
 

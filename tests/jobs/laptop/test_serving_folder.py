@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from export.store import Store
+from export.store.versions import Store
 from jobs.errors import MistakeError
 from jobs.laptop.serving_folder import ServingFolder, Status
 from model.contract import FILTERS_MODEL_NAME, MODEL_NAME

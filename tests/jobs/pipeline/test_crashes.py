@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from export.blobs import FolderBlobs
 from export.errors import ParityError, UnreachableError
-from export.ledger import Ledger
-from export.manifest import Manifest
-from export.store import Store
+from export.store.blobs import FolderBlobs
+from export.store.ledger import Ledger
+from export.store.manifest import Manifest
+from export.store.versions import Store
 from jobs.errors import RefusedError, ReturnedError
 from jobs.gate.verdict import Verdict, attach_verdict
 from jobs.pipeline import quantization
@@ -23,7 +23,7 @@ from jobs.pipeline import retrain as pipeline
 from jobs.pipeline.training_runs import Request, Run, new_run
 from jobs.promotion.promote import promote, roll_back
 from jobs.settings import load_settings
-from model.recipe import StaleCheckpointError
+from model.training.recipe import StaleCheckpointError
 
 
 class KilledError(BaseException):

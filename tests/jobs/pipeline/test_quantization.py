@@ -12,14 +12,14 @@ from laptop import Laptop
 from onnx import numpy_helper
 
 from export.artifact import assemble
-from export.graph import Graphs
-from export.manifest import Lineage
-from export.parity import onnx_outputs
-from export.store import Store
+from export.graph.export import Graphs
+from export.graph.parity import onnx_outputs
+from export.store.manifest import Lineage
+from export.store.versions import Store
 from jobs.gate.verdict import Verdict, last_verdict
 from jobs.pipeline.quantization import twin_or_itself
 from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
-from model.data import load_sample
+from model.data.sources import load_sample
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import time
 import pytest
 from laptop import Laptop
 
-from export.lease import Lease
+from export.store.lease import Lease
 from jobs.pipeline.mlflow_registry import ALIAS
 from model.contract import MODEL_NAME
 

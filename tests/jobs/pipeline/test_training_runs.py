@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from export.store import Store
+from export.store.versions import Store
 from jobs.errors import MistakeError
 from jobs.pipeline.training_runs import (
     Request,

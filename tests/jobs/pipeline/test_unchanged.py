@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from export.manifest import DataLineage
-from export.store import Store
+from export.store.manifest import DataLineage
+from export.store.versions import Store
 from jobs.gate.verdict import attach_verdict
 from jobs.pipeline import retrain as pipeline
 from jobs.pipeline.candidate import made_before
 from jobs.pipeline.training_runs import Request, new_run
 from jobs.settings import load_settings
-from model.train import QUICK
+from model.training.train import QUICK
 
 COMMIT = "c" * 40
 DIGEST = "d" * 64

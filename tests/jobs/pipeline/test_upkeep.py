@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from export.errors import IntegrityError
-from export.lease import Lease
-from export.store import Store
+from export.store.lease import Lease
+from export.store.versions import Store
 from jobs.errors import RefusedError
 from jobs.gate.judge import judging
 from jobs.gate.verdict import attach_verdict, last_verdict

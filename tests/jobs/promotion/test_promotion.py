@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from export.errors import IntegrityError, LostRaceError
-from export.ledger import champions
-from export.store import Store
+from export.store.ledger import champions
+from export.store.versions import Store
 from jobs.errors import FaultError, LostError, MistakeError, RefusedError, ReturnedError
 from jobs.promotion.promote import promote, resume, roll_back
 

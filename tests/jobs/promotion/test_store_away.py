@@ -8,8 +8,8 @@ from laptop import Laptop
 from minio_server import Minio, minios
 
 from export.errors import UnreachableError
-from export.ledger import Entry
-from export.store import Store, open_store
+from export.store.ledger import Entry
+from export.store.versions import Store, open_store
 from jobs.promotion.promote import promote
 
 pytestmark = pytest.mark.slow

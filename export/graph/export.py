@@ -1,0 +1,99 @@
+"""From the trained Keras network to the two ONNX graphs that are served.
+
+Pixels go in and probabilities come out: scaling, filters and temperature are inside, so that training and
+serving cannot disagree about them. Opset 18 and IR 10 are what the Triton of the cluster reads.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import onnx
+
+from model.contract import (
+    FILTERED_NAME,
+    FILTERS_MODEL_NAME,
+    IMAGE_SHAPE,
+    INPUT_NAME,
+    MODEL_NAME,
+    OUTPUT_NAME,
+)
+
+if TYPE_CHECKING:  # tensorflow takes seconds to import, and only an export needs it
+    import keras
+
+OPSET: Final = 18
+IR_VERSION: Final = 10
+BATCH: Final = "batch"
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The two exported models, as files."""
+
+    classifier: Path
+    filters: Path
+
+
+def export_graphs(network: "keras.Model", temperature: float, folder: Path) -> Graphs:
+    """Export the classifier and the filter model.
+
+    Args:
+        network: `model.network.cnn.build_network`'s, trained: uint8 `image` → `logits`.
+        temperature: What the logits are divided by before the softmax.
+        folder: Gets `cnn-image.onnx` and `cnn-image-filters.onnx`; made if need be.
+
+    Returns:
+        Where they are.
+    """
+    from model.network.cnn import probabilities
+    from model.network.filters import filter_bank
+
+    folder.mkdir(parents=True, exist_ok=True)
+    graphs = Graphs(folder / f"{MODEL_NAME}.onnx", folder / f"{FILTERS_MODEL_NAME}.onnx")
+    export_graph(probabilities(network, temperature), OUTPUT_NAME, graphs.classifier)
+    export_graph(filter_bank(), FILTERED_NAME, graphs.filters)
+    return graphs
+
+
+def export_graph(model: "keras.Model", output_name: str, path: Path) -> None:
+    """Export a Keras model from UINT8 `image` `[batch, 32, 32, 3]` to one FP32 output.
+
+    Args:
+        model: Takes uint8 images.
+        output_name: The name of its output in the graph.
+        path: The file to write.
+    """
+    import tensorflow as tf
+    import tf2onnx
+
+    signature = [tf.TensorSpec((None, *IMAGE_SHAPE), tf.uint8, name=INPUT_NAME)]
+
+    # A dictionary's key becomes the output's name in the graph, the TensorSpec's name the input's.
+    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator] # of TensorFlow
+    def serve(image: "tf.Tensor") -> dict[str, "tf.Tensor"]:
+        return {output_name: model(image, training=False)}
+
+    graph, _ = tf2onnx.convert.from_function(serve, input_signature=signature, opset=OPSET)
+    for value in (*graph.graph.input, *graph.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = BATCH
+    graph.ir_version = min(graph.ir_version, IR_VERSION)
+    graph.graph.name = path.stem
+    onnx.checker.check_model(graph, full_check=True)
+    check_signature(graph, output_name)
+    onnx.save_model(graph, path)
+
+
+def check_signature(graph: onnx.ModelProto, output_name: str) -> None:
+    """Require the contract's names and types of the input and the output.
+
+    Raises:
+        ValueError: They are others.
+    """
+    names = [value.name for value in (*graph.graph.input, *graph.graph.output)]
+    types = [value.type.tensor_type.elem_type for value in (*graph.graph.input, *graph.graph.output)]
+    expected = [onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT]
+    if names != [INPUT_NAME, output_name] or types != expected:
+        raise ValueError(
+            f"tf2onnx made tensors {names} of types {types}; {INPUT_NAME} and {output_name} are due"
+        )

@@ -1,0 +1,127 @@
+"""Proof that an exported graph answers as the trained model does; without it there is no version."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from export.errors import ParityError
+from export.graph.export import Graphs
+from export.store.manifest import Parity
+from model.contract import INPUT_NAME
+
+if TYPE_CHECKING:
+    import keras
+
+TOLERANCE: Final = 1e-5
+"""Largest absolute difference of an output that still counts as the same answer."""
+
+_BATCH: Final = 64
+
+
+def measure(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> Parity:
+    """How far two sets of answers are apart, without a judgement.
+
+    Args:
+        reference: `[images, …]`; of two dimensions it is taken for probabilities, and classes are compared.
+        candidate: Of the same shape.
+
+    Raises:
+        ParityError: The shapes differ, there is no image, or a value is not a number.
+    """
+    if reference.shape != candidate.shape or not len(reference):
+        raise ParityError(
+            f"The exported graph answers with shape {candidate.shape}, the model with {reference.shape};"
+            " export again."
+        )
+    if not (np.isfinite(reference).all() and np.isfinite(candidate).all()):
+        raise ParityError("The model or its export answers with values that are no numbers; train again.")
+    disagreements = 0
+    if reference.ndim == 2:
+        disagreements = int((reference.argmax(axis=1) != candidate.argmax(axis=1)).sum())
+    difference = np.abs(reference.astype(np.float64) - candidate.astype(np.float64)).max()
+    return Parity(images=len(reference), max_difference=float(difference), disagreements=disagreements)
+
+
+def compare(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> Parity:
+    """Require that two sets of answers are the same, within `TOLERANCE`.
+
+    The most probable class may differ only where the reference's two best differ by less than the tolerance.
+
+    Returns:
+        The figures.
+
+    Raises:
+        ParityError: They are not the same; the sentence says by how much.
+    """
+    parity = measure(reference, candidate)
+    if parity.max_difference > TOLERANCE:
+        raise ParityError(
+            f"The exported graph differs from the trained model by {parity.max_difference:.2g} on"
+            f" {parity.images} images, more than {TOLERANCE:g}; nothing was published."
+        )
+    if reference.ndim == 2:
+        best = np.sort(reference, axis=1)
+        clear = best[:, -1] - best[:, -2] >= TOLERANCE
+        flipped = int((clear & (reference.argmax(axis=1) != candidate.argmax(axis=1))).sum())
+        if flipped:
+            raise ParityError(
+                f"The exported graph gives {flipped} of {parity.images} images another class than the"
+                " trained model; nothing was published."
+            )
+    return parity
+
+
+def prove(
+    network: "keras.Model", temperature: float, graphs: Graphs, images: NDArray[np.uint8]
+) -> tuple[Parity, Parity]:
+    """Compare both exported graphs, in ONNX Runtime, with their Keras models, on the CPU.
+
+    Args:
+        network: uint8 images → logits.
+        temperature: As it was exported.
+        graphs: The exported files.
+        images: `[N, 32, 32, 3]`, held out from training.
+
+    Returns:
+        The figures of the classifier and of the filter model.
+
+    Raises:
+        ParityError: One of them answers differently.
+    """
+    from model.network.cnn import probabilities
+    from model.network.filters import filter_bank
+
+    return (
+        compare(
+            keras_outputs(probabilities(network, temperature), images),
+            onnx_outputs(graphs.classifier, images),
+        ),
+        compare(keras_outputs(filter_bank(), images), onnx_outputs(graphs.filters, images)),
+    )
+
+
+def keras_outputs(model: "keras.Model", images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """A Keras model's answers to uint8 images, computed on the CPU whatever it was trained on."""
+    import tensorflow as tf
+
+    # A GPU's TensorFloat-32 and its convolution algorithms would show up as a difference of the export.
+    with tf.device("/CPU:0"):
+        batches = [np.asarray(model(tf.constant(batch), training=False)) for batch in _batches(images)]
+    return np.concatenate(batches).astype(np.float32)
+
+
+def onnx_outputs(path: Path, images: NDArray[np.uint8], *, threads: int = 1) -> NDArray[np.float32]:
+    """An ONNX file's answers to uint8 images, by ONNX Runtime on the CPU."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    batches: list[Any] = [session.run(None, {INPUT_NAME: batch})[0] for batch in _batches(images)]
+    outputs: NDArray[np.float32] = np.concatenate(batches)
+    return outputs
+
+
+def _batches(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    return [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]

@@ -1,0 +1,117 @@
+"""An int8 variant of the exported classifier: the same input and output, calibrated on training images.
+
+Static quantization in QDQ form (ONNX Runtime, "Quantize ONNX Models"): weights per output channel,
+activations by the range they take on the calibration images. It is another model than the float one, so it is
+a version of its own and the gate judges it; parity says only how far it is from the float graph.
+
+ONNX Runtime joins each pair of conversions with the operator between them as it loads the graph (QLinearConv,
+QGemm). Written in that form (QOperator), with signed activations, 8 bits of weight or the last layer in int8,
+it is as fast within 2 % (docs/speed.md).
+"""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from export.graph.export import Graphs, check_signature
+from export.graph.parity import measure, onnx_outputs
+from export.store.manifest import Parity
+from model.contract import FILTERS_MODEL_NAME, INPUT_NAME, MODEL_NAME, OUTPUT_NAME
+
+_BATCH: Final = 64
+_QUANTIZED: Final = ["Conv", "Relu", "MaxPool", "MatMul", "Gemm"]
+
+
+def quantize_graphs(graphs: Graphs, images: NDArray[np.uint8], folder: Path) -> tuple[Graphs, Parity]:
+    """Quantize the classifier; the filter model, which is for looking at, is taken over as it is.
+
+    Args:
+        graphs: The exported float models.
+        images: uint8 `[N, 32, 32, 3]` of the training split; some hundred are enough.
+        folder: Gets both files; made if need be, another one than that of `graphs`.
+
+    Returns:
+        The files, and how far the int8 classifier is from the float one on `images`.
+
+    Raises:
+        ValueError: There are no images.
+    """
+    if not len(images):
+        raise ValueError("quantizing needs images to calibrate on")
+    folder.mkdir(parents=True, exist_ok=True)
+    quantized = Graphs(folder / f"{MODEL_NAME}.onnx", folder / f"{FILTERS_MODEL_NAME}.onnx")
+    with tempfile.TemporaryDirectory(prefix="cnn-image-") as scratch:
+        prepared = Path(scratch) / "prepared.onnx"
+        quant_pre_process(graphs.classifier, prepared, skip_symbolic_shape=True)
+        nodes = onnx.load(prepared).graph.node
+        quantize_static(
+            prepared,
+            quantized.classifier,
+            _Images(images),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=_QUANTIZED,
+            # The filters reach from -8 to 8 where pixels are 0 to 1: in 8 bits they would lose what is faint,
+            # and their convolution, three groups of one channel, is slower in int8 than in float. The last
+            # layer's 256 values would leave two classes equally likely in up to one image of 25.
+            nodes_to_exclude=[*_grouped_convolutions(nodes), _last_layer(nodes)],
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            # 7 bits of weight: a CPU without VNNI adds pairs of products in 16 bits, which saturate with 8.
+            reduce_range=True,
+            calibrate_method=CalibrationMethod.MinMax,
+        )
+    model = onnx.load(quantized.classifier)
+    _name_used_domains(model)
+    check_signature(model, OUTPUT_NAME)
+    onnx.save_model(model, quantized.classifier)
+    shutil.copyfile(graphs.filters, quantized.filters)
+    parity = measure(onnx_outputs(graphs.classifier, images), onnx_outputs(quantized.classifier, images))
+    return quantized, parity
+
+
+class _Images(CalibrationDataReader):  # type: ignore[misc] # onnxruntime has no types
+    """Feeds the calibration in batches."""
+
+    def __init__(self, images: NDArray[np.uint8]) -> None:
+        self._batches = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else {INPUT_NAME: batch}
+
+
+def _name_used_domains(model: onnx.ModelProto) -> None:
+    """Takes ONNX Runtime's own operator sets off the list: no node is of them, and others know none."""
+    used = {node.domain for node in model.graph.node}
+    kept = [one for one in model.opset_import if one.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+
+
+def _last_layer(nodes: Sequence[onnx.NodeProto]) -> str:
+    """The name of the matrix multiplication nearest to the probabilities."""
+    layers = [node.name for node in nodes if node.op_type in {"MatMul", "Gemm"}]
+    return str(layers[-1])
+
+
+def _grouped_convolutions(nodes: Sequence[onnx.NodeProto]) -> list[str]:
+    return [
+        node.name
+        for node in nodes
+        if node.op_type == "Conv" and any(one.name == "group" and one.i > 1 for one in node.attribute)
+    ]

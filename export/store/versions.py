@@ -1,0 +1,285 @@
+"""Versions in a place for objects: written once, never changed, checked whenever they are read.
+
+claims/000007                 the number is taken, for ever: a pruned or failed version's is not used again
+versions/000007/…             a whole Triton repository, and the InferenceService's storageUri
+versions/000007/manifest.json written last: without it the version does not exist
+attachments/000007/…          what is said about a version later (a verdict, a report), each written once
+ledger/000001.json            see `export.store.ledger`
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from export.errors import AbsentError, ExistsError, IntegrityError, StoreError
+from export.store.blobs import Blobs, FolderBlobs
+from export.store.ledger import Ledger
+from export.store.manifest import MANIFEST_NAME, FileDigest, Manifest
+from model.contract import VERSION_WIDTH
+
+_log = logging.getLogger(__name__)
+
+Build = Callable[[int, Path], Manifest]
+"""Fills an empty folder with the files of the version of that number, and describes them."""
+
+_MANIFEST_KEY = re.compile(rf"versions/([0-9]{{{VERSION_WIDTH}}})/{re.escape(MANIFEST_NAME)}")
+_NUMBERED = re.compile(rf"(?:claims|versions)/([0-9]{{{VERSION_WIDTH}}})(?:/.*)?")
+
+
+class Store:
+    """Versions, what is attached to them, and the ledger."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self.blobs = blobs
+        self.ledger = Ledger(blobs)
+        # A manifest never changes, so one that was read and is still listed is not read again.
+        self._manifests: dict[int, Manifest] = {}
+
+    @property
+    def url(self) -> str:
+        """The store's address."""
+        return self.blobs.url
+
+    def uri(self, version: int) -> str:
+        """A version's address: what KServe's `storageUri` takes, or a folder's path."""
+        return f"{self.url.rstrip('/')}/{version_prefix(version)}"
+
+    def numbers(self) -> list[int]:
+        """The numbers of all versions that exist, ascending."""
+        keys = self.blobs.list("versions/")
+        return [int(match[1]) for key in keys if (match := _MANIFEST_KEY.fullmatch(key))]
+
+    def versions(self) -> list[Manifest]:
+        """All versions, ascending; one with a broken manifest is left out with a warning in the log."""
+        manifests = []
+        for number in self.numbers():
+            try:
+                if number not in self._manifests:
+                    self._manifests[number] = self.manifest(number)
+                manifests.append(self._manifests[number])
+            except AbsentError:  # pruned since the listing
+                continue
+            except IntegrityError as error:
+                _log.warning("%s", error)
+        return manifests
+
+    def manifest(self, version: int) -> Manifest:
+        """A version's manifest.
+
+        Raises:
+            AbsentError: There is no such version.
+            IntegrityError: The manifest is not what was published.
+        """
+        key = _version_key(version, MANIFEST_NAME)
+        try:
+            data = self.blobs.get(key)
+        except AbsentError:
+            raise AbsentError(
+                f"There is no version {version} in {self.url}; `cnn-image versions` lists what there is."
+            ) from None
+        manifest = Manifest.from_json(data, name=key)
+        if manifest.version != version:
+            raise IntegrityError(f"{key} says it is version {manifest.version}; publish the model again.")
+        return manifest
+
+    def publish(self, build: Build) -> Manifest:
+        """Take the next number, build the version under it, and make it visible whole or not at all.
+
+        A publish that fails at any point leaves nothing visible; its number is not used again.
+
+        Args:
+            build: Called once, with the number and an empty folder.
+
+        Raises:
+            StoreError: Nothing was published. After a connection lost in the very last write the version may
+                be there all the same, complete.
+        """
+        version = self._claim()
+        with tempfile.TemporaryDirectory(prefix="cnn-image-") as scratch:
+            folder = Path(scratch)
+            manifest = build(version, folder)
+            if manifest.version != version:
+                raise ValueError(f"version {manifest.version} was built, {version} was asked for")
+            for path, expected in sorted(manifest.files.items()):
+                data = (folder / path).read_bytes()
+                _check(data, expected, path)
+                self.blobs.put_if_absent(_version_key(version, path), data)
+            self.blobs.put_if_absent(_version_key(version, MANIFEST_NAME), manifest.to_json())
+        _log.info("published version %d to %s", version, self.url)
+        return manifest
+
+    def fetch(self, version: int, folder: Path) -> Path:
+        """Bring a version to this machine, checking each file against the manifest.
+
+        Args:
+            version: Its number.
+            folder: Gets a subfolder for the version; one that is already there and whole is used again.
+
+        Returns:
+            The subfolder, a whole Triton repository with its manifest.
+
+        Raises:
+            AbsentError: There is no such version.
+            IntegrityError: A file is missing or is not what was published; nothing is left behind.
+        """
+        manifest = self.manifest(version)
+        target = folder / f"{version:0{VERSION_WIDTH}d}"
+        if target.exists():
+            if _is_whole(target, manifest):
+                return target
+            shutil.rmtree(target)
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".fetch-", dir=folder))
+        try:
+            for path in manifest.files:
+                file = scratch / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(self._file(manifest, path))
+            (scratch / MANIFEST_NAME).write_bytes(manifest.to_json())
+            scratch.chmod(0o755)
+            try:
+                scratch.rename(target)
+            except OSError:  # another process fetched the same version meanwhile
+                if not _is_whole(target, manifest):
+                    raise
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return target
+
+    def verify(self, version: int) -> Manifest:
+        """Read every file of a version in the store and check it.
+
+        Raises:
+            AbsentError: There is no such version.
+            IntegrityError: A file is missing, is not what was published, or does not belong to the version.
+        """
+        manifest = self.manifest(version)
+        prefix = f"{version_prefix(version)}/"
+        stored = {key.removeprefix(prefix) for key in self.blobs.list(prefix)}
+        if strange := sorted(stored - manifest.files.keys() - {MANIFEST_NAME}):
+            raise IntegrityError(f"{prefix}{strange[0]} does not belong to version {version}; remove it.")
+        for path in manifest.files:
+            self._file(manifest, path)
+        return manifest
+
+    def delete(self, version: int) -> None:
+        """Remove a version and what is attached to it; the manifest goes first, so no half of it is visible.
+
+        Whether the version is still needed is the caller's to decide.
+        """
+        self._manifests.pop(version, None)
+        self.blobs.delete(_version_key(version, MANIFEST_NAME))
+        for prefix in (f"{version_prefix(version)}/", f"{_attachment_prefix(version)}/"):
+            for key in self.blobs.list(prefix):
+                self.blobs.delete(key)
+
+    def attachments_uri(self, version: int) -> str:
+        """The address of what is attached to a version."""
+        return f"{self.url.rstrip('/')}/{_attachment_prefix(version)}"
+
+    def attach(self, version: int, name: str, data: bytes) -> None:
+        """Put a file beside a version, once.
+
+        Raises:
+            AbsentError: There is no such version.
+            ExistsError: It has such a file already.
+        """
+        self.manifest(version)
+        self.blobs.put_if_absent(f"{_attachment_prefix(version)}/{name}", data)
+
+    def attachment(self, version: int, name: str) -> bytes:
+        """A file beside a version.
+
+        Raises:
+            AbsentError: There is none of that name.
+        """
+        return self.blobs.get(f"{_attachment_prefix(version)}/{name}")
+
+    def attachments(self, version: int) -> list[str]:
+        """The names of the files beside a version."""
+        prefix = f"{_attachment_prefix(version)}/"
+        return [key.removeprefix(prefix) for key in self.blobs.list(prefix)]
+
+    def _claim(self) -> int:
+        keys = [*self.blobs.list("claims/"), *self.blobs.list("versions/")]
+        number = max((int(match[1]) for key in keys if (match := _NUMBERED.fullmatch(key))), default=0) + 1
+        claim = json.dumps(
+            {"at": datetime.now(UTC).isoformat(timespec="seconds"), "pid": os.getpid()}
+        ).encode()
+        while True:
+            try:
+                self.blobs.put_if_absent(f"claims/{number:0{VERSION_WIDTH}d}", claim)
+            except ExistsError:
+                number += 1
+            else:
+                return number
+
+    def _file(self, manifest: Manifest, path: str) -> bytes:
+        key = _version_key(manifest.version, path)
+        try:
+            data = self.blobs.get(key)
+        except AbsentError:
+            raise IntegrityError(f"{key} is missing in {self.url}; publish the model again.") from None
+        _check(data, manifest.files[path], key)
+        return data
+
+
+def open_store(url: str) -> Store:
+    """Open the store at an address: a folder's path, or `s3://bucket/prefix`.
+
+    Nothing is asked of the place yet; a folder is made when something is written.
+
+    Raises:
+        StoreError: The address is neither, or the environment's settings for S3 make no sense.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator and url:
+        return Store(FolderBlobs(Path(url)))
+    if scheme == "file" and rest.startswith("/"):
+        return Store(FolderBlobs(Path(rest)))
+    bucket, _, prefix = rest.partition("/")
+    if scheme == "s3" and bucket:
+        from export.store.s3 import S3Blobs  # boto3 takes a while to import, and a folder does without
+
+        return Store(S3Blobs(bucket, prefix))
+    raise StoreError(f"{url!r} is no store; give a folder's path or s3://BUCKET/PREFIX.")
+
+
+def version_prefix(version: int) -> str:
+    """Where a version lies in the store."""
+    return f"versions/{version:0{VERSION_WIDTH}d}"
+
+
+def _attachment_prefix(version: int) -> str:
+    return f"attachments/{version:0{VERSION_WIDTH}d}"
+
+
+def _version_key(version: int, path: str) -> str:
+    return f"{version_prefix(version)}/{path}"
+
+
+def _check(data: bytes, expected: FileDigest, name: str) -> None:
+    if len(data) != expected.size or hashlib.sha256(data).hexdigest() != expected.sha256:
+        raise IntegrityError(
+            f"{name} is not what was published (digest); do not serve it, publish the model again."
+        )
+
+
+def _is_whole(folder: Path, manifest: Manifest) -> bool:
+    """Whether a folder holds exactly the manifest's files."""
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    if present != {*manifest.files, MANIFEST_NAME}:
+        return False
+    try:
+        for path, expected in manifest.files.items():
+            _check((folder / path).read_bytes(), expected, path)
+    except IntegrityError:
+        return False
+    return (folder / MANIFEST_NAME).read_bytes() == manifest.to_json()

@@ -1,0 +1,1 @@
+"""From bodies to images and from probabilities to bodies, without I/O."""

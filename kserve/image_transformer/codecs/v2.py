@@ -1,0 +1,295 @@
+"""Open Inference Protocol v2 over REST: requests to images, probabilities to answers, and no I/O."""
+
+import binascii
+import re
+import struct
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from image_transformer.codecs.tensors import Images, Probabilities
+from image_transformer.errors import ServiceError
+from model.contract import CLASSES, IMAGE_SHAPE, INPUT_NAME, OUTPUT_NAME
+
+_IMAGE_BYTES: Final = int(np.prod(IMAGE_SHAPE))
+# 256 images of 32 x 32 pixels are 786,432 numbers in 270,593 lists; of 256 encoded ones v1 has 513 objects.
+_MOST: Final = {b",": 1_000_000, b"[": 300_000, b"{": 10_000, b'"': 40_000}
+# A single letter beyond Latin-1 makes a text take four bytes for each of its letters.
+_WIDE: Final = re.compile(rb"[\xc4-\xff]|\\u(?!00)")
+_LARGE_TEXT: Final = 1_000_000
+_SHAPES: Final = f"[N] or [N, 1] for BYTES, {['N', *IMAGE_SHAPE]} for UINT8".replace("'", "")
+
+
+@dataclass(frozen=True)
+class InferRequest:
+    """A v2 request.
+
+    Attributes:
+        images: What is to be classified.
+        id: The client's, to be given back.
+        binary: Whether it wants the probabilities as raw FP32 behind the JSON.
+    """
+
+    images: Images
+    id: str | None
+    binary: bool
+
+
+def invalid(sentence: str) -> ServiceError:
+    """A body of the wrong form."""
+    return ServiceError("invalid_request", sentence)
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        ServiceError: it is none, or has more values than any request needs.
+    """
+    # Lists, objects and texts of next to nothing take thirty times their length in memory before anybody can
+    # look at their shape.
+    if any(body.count(sign) > most for sign, most in _MOST.items()):
+        raise ServiceError(
+            "too_many_bytes", "The JSON has more values than any request needs; send fewer images."
+        )
+    if len(body) > _LARGE_TEXT and _WIDE.search(body):
+        raise ServiceError("too_many_bytes", "So large a JSON has to be of ASCII, as base64 is; send that.")
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise invalid(f"The body is not JSON ({error}); send a JSON object.") from None
+    if not isinstance(content, dict):
+        raise invalid("The body is not a JSON object; send one.")
+    return content
+
+
+def parse_request(body: bytes, json_length: str | None, version: str | None, max_images: int) -> InferRequest:
+    """Reads a request in JSON, or with the binary extension.
+
+    Args:
+        body: The whole body.
+        json_length: The header Inference-Header-Content-Length, if any.
+        version: The version in the route, if any.
+        max_images: How many images it may have.
+
+    Raises:
+        ServiceError: it is not of the protocol's form, or not of the model's.
+    """
+    tail = b""
+    if json_length is not None:
+        if not (json_length.isascii() and json_length.isdigit() and int(json_length) <= len(body)):
+            raise invalid(
+                "Inference-Header-Content-Length is not the length of the JSON in the body; send that."
+            )
+        body, tail = body[: int(json_length)], body[int(json_length) :]
+    content = parse_json(body)
+    request_id = content.get("id")
+    if not isinstance(request_id, str | None):
+        raise invalid("The field `id` is not a string; send one, or none.")
+    tensor = the_input(content.get("inputs"))
+    datatype, shape = check_shape(tensor.get("datatype"), tensor.get("shape"), max_images)
+    raw = _binary(tensor, tail)
+    if raw is not None:
+        images = from_raw(datatype, raw, shape[0], version)
+    else:
+        images = json_images(datatype, tensor.get("data"), shape, version)
+    return InferRequest(images, request_id, _wants_binary(content))
+
+
+def the_input(inputs: object) -> dict[str, Any]:
+    """Returns the one input there has to be."""
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        raise invalid(f"The field `inputs` has to be a list of one tensor named {INPUT_NAME!r}.")
+    tensor: dict[str, Any] = inputs[0]
+    check_input(tensor.get("name"))
+    if not isinstance(tensor.get("parameters"), dict | None):
+        raise invalid("The input's `parameters` have to be an object.")
+    return tensor
+
+
+def check_shape(datatype: object, shape: object, max_images: int) -> tuple[str, list[int]]:
+    """Returns a tensor's datatype and shape when the model takes them; `shape[0]` is the number of images."""
+    if not isinstance(datatype, str) or datatype not in {"BYTES", "UINT8"}:
+        raise invalid(
+            f"The input's datatype is {str(datatype)[:20]!r}; send BYTES (encoded images) or UINT8 (pixels)."
+        )
+    if not isinstance(shape, list) or not all(type(size) is int for size in shape):
+        raise invalid(f"The input's `shape` has to be a list of integers: {_SHAPES}.")
+    fits = (len(shape) == 1 or shape[1:] == [1]) if datatype == "BYTES" else shape[1:] == list(IMAGE_SHAPE)
+    if not fits or len(shape) == 0:
+        raise invalid(f"The input's shape is {str(shape)[:80]}; send {_SHAPES}.")
+    count: int = shape[0]
+    if count < 1:
+        raise invalid("The input has no image; send at least one.")
+    if count > max_images:
+        raise ServiceError(
+            "too_many_images", f"The request has {count} images; send at most {max_images} at once."
+        )
+    return datatype, shape
+
+
+def check_input(name: object) -> None:
+    """Refuses an input the model does not have."""
+    if name != INPUT_NAME:
+        raise invalid(f"The input is named {str(name)[:80]!r}; name it {INPUT_NAME!r}.")
+
+
+def check_output(name: object, parameters: Container[str] = ()) -> None:
+    """Refuses an output the model does not have, or in a form that is not offered."""
+    if name != OUTPUT_NAME:
+        raise invalid(
+            f"There is no output {str(name)[:80]!r}; ask for {OUTPUT_NAME!r}, or for none in particular."
+        )
+    if "classification" in parameters:
+        raise invalid("The parameter `classification` is not offered; POST /predict names the class.")
+    if "shared_memory_region" in parameters:
+        raise invalid("Shared memory is not offered; leave `shared_memory_region` out.")
+
+
+def from_raw(datatype: str, raw: bytes, count: int, version: str | None) -> Images:
+    """Reads a tensor's raw bytes, as binary REST and gRPC have them.
+
+    Raises:
+        ServiceError: the length does not fit the shape.
+    """
+    if datatype == "UINT8":
+        if len(raw) != count * _IMAGE_BYTES:
+            raise invalid(f"{count} images are {count * _IMAGE_BYTES} bytes of pixels; {len(raw)} came.")
+        return Images(pixels=np.frombuffer(raw, np.uint8).reshape(count, *IMAGE_SHAPE), version=version)
+    encoded: list[bytes] = []
+    position = 0
+    while position < len(raw) and len(encoded) <= count:
+        if position + 4 > len(raw):
+            break
+        (length,) = struct.unpack_from("<I", raw, position)
+        position += 4
+        encoded.append(raw[position : position + length])
+        position += length
+    if len(encoded) != count or position != len(raw):
+        raise invalid(
+            f"The input is not {count} elements, each after its length in four bytes; send them so."
+        )
+    return Images(encoded, version=version)
+
+
+def _binary(tensor: dict[str, Any], tail: bytes) -> bytes | None:
+    size = (tensor.get("parameters") or {}).get("binary_data_size")
+    if size is None:
+        if tail:
+            raise invalid("Bytes follow the JSON, but the input has no parameter `binary_data_size`.")
+        return None
+    if type(size) is not int or size != len(tail):
+        raise invalid(
+            f"{len(tail)} bytes follow the JSON, but `binary_data_size` says {str(size)[:20]}; send as many."
+        )
+    if "data" in tensor:
+        raise invalid("The input has both `data` and `binary_data_size`; send one of them.")
+    return tail
+
+
+def json_images(datatype: str, data: object, shape: list[int], version: str | None) -> Images:
+    """Reads a tensor whose values stand in the JSON.
+
+    Raises:
+        ServiceError: they are not of its datatype and shape.
+    """
+    if not isinstance(data, list):
+        raise invalid("The input's `data` has to be a list, or follow the JSON as binary data.")
+    if datatype == "BYTES":
+        if data and all(isinstance(row, list) and len(row) == 1 for row in data):
+            data = [row[0] for row in data]
+        if len(data) != shape[0]:
+            raise invalid(f"The input's `data` has {len(data)} elements; its shape says {shape[0]}.")
+        return Images([from_base64(text, index) for index, text in enumerate(data)], version=version)
+    try:
+        values: NDArray[Any] = np.asarray(data)
+    except ValueError:
+        values = np.empty(0)
+    # `asarray` turns booleans into integers only beside integers, and then they are 0 and 1 as JSON has them.
+    if values.dtype.kind not in "iu" or values.size != int(np.prod(shape)):
+        raise invalid(
+            f"The input's `data` has to be {int(np.prod(shape))} integers, flat or in the shape's rows."
+        )
+    if values.min() < 0 or values.max() > 255:
+        raise invalid("The input's `data` has values outside 0 to 255; send 8-bit pixels.")
+    return Images(pixels=values.astype(np.uint8).reshape(shape), version=version)
+
+
+def from_base64(text: object, index: int) -> bytes:
+    """Decodes one image of a JSON body.
+
+    Raises:
+        ServiceError: it is not base64; a data URI is named as such.
+    """
+    if not isinstance(text, str):
+        raise ServiceError("invalid_request", "The element is not a string; send the image in base64.", index)
+    if text[:5].lower() == "data:":
+        raise ServiceError(
+            "invalid_request", "Leave the prefix 'data:…;base64,' out; send base64 alone.", index
+        )
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        raise ServiceError(
+            "invalid_request", "This is not base64 (RFC 4648, padded, no line breaks); encode it so.", index
+        ) from None
+
+
+def _wants_binary(content: dict[str, Any]) -> bool:
+    parameters = content.get("parameters")
+    if not isinstance(parameters, dict | None):
+        raise invalid("The request's `parameters` have to be an object.")
+    binary = bool((parameters or {}).get("binary_data_output", False))
+    outputs = content.get("outputs")
+    if outputs is None:
+        return binary
+    if (
+        not isinstance(outputs, list)
+        or len(outputs) > 1
+        or not all(isinstance(item, dict) for item in outputs)
+    ):
+        raise invalid(f"The field `outputs` has to be a list of the one output {OUTPUT_NAME!r}, or left out.")
+    for output in outputs:
+        asked = output.get("parameters")
+        if not isinstance(asked, dict | None):
+            raise invalid("The output's `parameters` have to be an object.")
+        check_output(output.get("name"), asked or ())
+        binary = bool((asked or {}).get("binary_data", binary))
+    return binary
+
+
+def answer(model: str, request: InferRequest, result: Probabilities) -> tuple[bytes, int | None]:
+    """Writes the answer to a request.
+
+    Returns:
+        The body, and the length of its JSON where raw FP32 follows.
+    """
+    output: dict[str, Any] = {
+        "name": OUTPUT_NAME,
+        "datatype": "FP32",
+        "shape": [len(result.probs), len(CLASSES)],
+    }
+    if request.binary:
+        output["parameters"] = {"binary_data_size": result.probs.nbytes}
+    else:
+        output["data"] = np.ascontiguousarray(result.probs).ravel()
+    content: dict[str, Any] = {"model_name": model, "model_version": result.version, "outputs": [output]}
+    if request.id is not None:
+        content["id"] = request.id
+    head = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    return (head + result.probs.tobytes(), len(head)) if request.binary else (head, None)
+
+
+def metadata(model: str, version: str | None) -> dict[str, Any]:
+    """Describes the model as v2 has it, with the version that is served."""
+    return {
+        "name": model,
+        "versions": [version] if version else [],
+        "platform": "",
+        "inputs": [{"name": INPUT_NAME, "datatype": "BYTES", "shape": [-1]}],
+        "outputs": [{"name": OUTPUT_NAME, "datatype": "FP32", "shape": [-1, len(CLASSES)]}],
+    }

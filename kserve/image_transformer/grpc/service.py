@@ -1,0 +1,175 @@
+"""v2 over gRPC: kserve's service with our model behind it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from grpc import HandlerCallDetails, StatusCode, aio, unary_unary_rpc_method_handler
+from grpc_interceptor.exceptions import GrpcException
+from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+from kserve.protocol.grpc.servicer import InferenceServicer
+from kserve.protocol.model_repository_extension import ModelRepositoryExtension
+
+from image_transformer.codecs.tensors import Images, Probabilities
+from image_transformer.codecs.v2 import check_output, check_shape, from_raw, invalid
+from image_transformer.errors import ServiceError
+from image_transformer.grpc.message_size import MOST, is_modest
+from image_transformer.http.request import request_id
+from image_transformer.inference.answer import Inference
+from image_transformer.observe.requests import Observer
+from model.contract import CLASSES, INPUT_NAME, OUTPUT_NAME
+
+
+def parse_request(request: pb.ModelInferRequest, max_images: int) -> Images:
+    """Takes the images out of a request, raw or as typed contents.
+
+    Raises:
+        ServiceError: it is not of the model's form.
+    """
+    if len(request.inputs) != 1 or request.inputs[0].name != INPUT_NAME:
+        raise invalid(f"The request has to have one input, named {INPUT_NAME!r}.")
+    for output in request.outputs:
+        check_output(output.name, output.parameters)
+    tensor = request.inputs[0]
+    datatype, (count, *_) = check_shape(tensor.datatype, list(tensor.shape), max_images)
+    version = request.model_version or None
+    if request.raw_input_contents:
+        if len(request.raw_input_contents) != 1 or tensor.HasField("contents"):
+            raise invalid("The input has to come once: in raw_input_contents, or in its contents.")
+        return from_raw(datatype, request.raw_input_contents[0], count, version)
+    if datatype == "BYTES":
+        if len(tensor.contents.bytes_contents) != count:
+            raise invalid(
+                f"The input has {len(tensor.contents.bytes_contents)} elements; its shape says {count}."
+            )
+        return Images(list(tensor.contents.bytes_contents), version=version)
+    values = np.fromiter(tensor.contents.uint_contents, np.uint32)
+    if values.max(initial=0) > 255:
+        raise invalid("The input has values outside 0 to 255; send 8-bit pixels.")
+    return from_raw("UINT8", values.astype(np.uint8).tobytes(), count, version)
+
+
+def answer(request: pb.ModelInferRequest, result: Probabilities) -> pb.ModelInferResponse:
+    """Writes the answer: raw where the request was raw, as Triton does."""
+    response = pb.ModelInferResponse(
+        model_name=request.model_name, model_version=result.version, id=request.id
+    )
+    output = response.outputs.add(name=OUTPUT_NAME, datatype="FP32", shape=[len(result.probs), len(CLASSES)])
+    if request.raw_input_contents:
+        response.raw_output_contents.append(result.probs.tobytes())
+    else:
+        output.contents.fp32_contents.extend(result.probs.ravel().tolist())
+    return response
+
+
+class ImageServicer(InferenceServicer):
+    """kserve's service; inference, versions and readiness are ours. Nobody unloads the model from outside."""
+
+    def __init__(
+        self,
+        data_plane: DataPlane,
+        repository: ModelRepositoryExtension,
+        inference: Inference,
+        observer: Observer,
+    ) -> None:
+        super().__init__(data_plane, repository)
+        self._inference = inference
+        self._observer = observer
+
+    async def ModelInfer(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:  # noqa: N802
+        """Answers an inference."""
+        metadata = dict(context.invocation_metadata() or ())
+        identity = request_id(str(metadata.get("x-request-id", "")).encode() or None)
+        with self._observer.request("grpc", identity) as observation:
+            try:
+                self._inference.check_model(request.model_name)
+                with self._inference.held.during(request.ByteSize()):
+                    images = parse_request(request, self._inference.settings.max_images)
+                    result = await self._inference.classify(images, lambda: not context.cancelled())
+                observation.status = 200
+                return answer(request, result)
+            except ServiceError as error:
+                observation.failed(error)
+                _refuse(context, error, identity)
+
+    async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Any) -> pb.ModelMetadataResponse:  # noqa: N802
+        """Describes the model, and names the version that is served."""
+        self._check(context, request.name, request.version)
+        content = await self._data_plane.model_metadata(request.name)
+        return pb.ModelMetadataResponse(**content)
+
+    async def ModelReady(self, request: pb.ModelReadyRequest, context: Any) -> pb.ModelReadyResponse:  # noqa: N802
+        """Tells whether the model answers."""
+        self._check(context, request.name, request.version)
+        return pb.ModelReadyResponse(ready=self._inference.ready)
+
+    async def RepositoryModelLoad(self, request: Any, context: Any) -> NoReturn:  # noqa: N802
+        """Refuses: which version is served is decided by a promotion."""
+        _refuse(context, _no_repository(), "")
+
+    async def RepositoryModelUnload(self, request: Any, context: Any) -> NoReturn:  # noqa: N802
+        """Refuses: which version is served is decided by a promotion."""
+        _refuse(context, _no_repository(), "")
+
+    def _check(self, context: Any, name: str, version: str) -> None:
+        try:
+            self._inference.check_model(name)
+            self._inference.check_version(version or None)
+        except ServiceError as error:
+            _refuse(context, error, "")
+
+
+class MessageInterceptor(aio.ServerInterceptor):  # type: ignore[misc] # grpc has no types
+    """Refuses bytes that are no message of the method's, or would become a far larger one.
+
+    grpc itself calls the first a fault of the server, and parses the second.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    async def intercept_service(
+        self, continuation: Callable[[HandlerCallDetails], Awaitable[Any]], handler_call_details: Any
+    ) -> Any:
+        """Wraps a method; its request is a ServiceError where it is not read."""
+        method = await continuation(handler_call_details)
+        if method is None or method.unary_unary is None:
+            return method
+
+        infer = handler_call_details.method.endswith("/ModelInfer")
+
+        def read(message: bytes) -> Any:
+            if not is_modest(message, infer=infer):
+                return ServiceError(
+                    "too_many_bytes",
+                    f"The message has over {MOST:,} bytes beside raw tensors and encoded images; send less.",
+                )
+            try:
+                return method.request_deserializer(message)
+            except DecodeError:
+                return invalid("The message is not the method's protobuf message; send one.")
+
+        async def answer(request: Any, context: Any) -> Any:
+            if not isinstance(request, ServiceError):
+                return await method.unary_unary(request, context)
+            identity, error = request_id(None), request
+            with self._observer.request("grpc", identity) as observation:
+                observation.failed(error)
+            _refuse(context, error, identity)
+
+        return unary_unary_rpc_method_handler(answer, read, method.response_serializer)
+
+
+def _no_repository() -> ServiceError:
+    return ServiceError("unknown_route", "Models are not loaded or unloaded here; promote a version.")
+
+
+def _refuse(context: Any, error: ServiceError, identity: str) -> NoReturn:
+    trailer = [("code", error.code), ("x-request-id", identity)]
+    if error.failure.retry_after is not None:
+        trailer.append(("retry-after", str(error.failure.retry_after)))
+    context.set_trailing_metadata(tuple(trailer))
+    # kserve's interceptor makes the status of this exception.
+    raise GrpcException(error.sentence, StatusCode[error.failure.grpc]) from None

@@ -1,0 +1,1 @@
+"""HTTP: the server's protocol, requests and routes."""

@@ -1,0 +1,145 @@
+"""One HTTP request as the hot routes see it: headers, a body within limits, and the answer."""
+
+import asyncio
+import itertools
+import re
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from image_transformer.errors import ClientGoneError, ServiceError
+from image_transformer.inference.held import Held
+from image_transformer.settings import Settings
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/-]{1,128}")
+_JSON_TYPES: Final = {"", "application/json", "application/octet-stream", "application/vnd.api+json"}
+_run: Final = secrets.token_hex(6)
+_numbers: Final = itertools.count(1)
+
+
+def request_id(header: bytes | None) -> str:
+    """Returns the client's id where it is fit for logs and headers, else a fresh one."""
+    if header is not None and _REQUEST_ID.fullmatch(header):
+        return header.decode()
+    return f"{_run}-{next(_numbers):x}"
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer.
+
+    Attributes:
+        status: HTTP status.
+        body: JSON, or JSON with tensors behind it.
+        headers: Besides those every answer has.
+        content_type: The body's.
+    """
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    content_type: bytes = b"application/json"
+
+
+class Request:
+    """A request to one of the transformer's own routes.
+
+    Attributes:
+        method: GET, POST, …
+        path: Without the query.
+        headers: Lower-case names; the last of a repeated one.
+        id: For the answer and the log.
+    """
+
+    __slots__ = ("_cycle", "_held", "_length", "_receive", "_settings", "headers", "id", "method", "path")
+
+    def __init__(self, scope: Scope, receive: Receive, settings: Settings, held: Held) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.id = request_id(self.headers.get(b"x-request-id"))
+        self._receive = receive
+        self._settings = settings
+        self._held = held
+        self._length = 0
+        # uvicorn's own note that the client hung up. Asking `receive` for it would take a task a request.
+        self._cycle = getattr(receive, "__self__", None)
+
+    def header(self, name: bytes) -> str:
+        """A header as text; empty when it is not there."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    def check_json(self) -> None:
+        """Raises ServiceError when the body is announced as something else than JSON."""
+        kind = self.header(b"content-type").partition(";")[0].strip().lower()
+        if kind not in _JSON_TYPES:
+            raise ServiceError(
+                "unsupported_media_type", f"The content type is {kind[:80]!r}; send application/json."
+            )
+
+    def alive(self) -> bool:
+        """Tells whether the client is still there."""
+        return not getattr(self._cycle, "disconnected", False)
+
+    def release(self) -> None:
+        """Says that the request is answered, and its body needed no more."""
+        self._held.give_back(self._length)
+        self._length = 0
+
+    async def body(self) -> bytes:
+        """Reads the body; it counts as held until `release`.
+
+        Raises:
+            ServiceError: it is too long, too slow, compressed, or there is no room for it now.
+            ClientGoneError: the client hung up before its end.
+        """
+        if self.headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+            raise ServiceError(
+                "unsupported_encoding", "Compressed bodies are not taken; send it without Content-Encoding."
+            )
+        limit = self._settings.max_body_bytes
+        announced = self.headers.get(b"content-length")
+        if announced is not None and int(announced) > limit:
+            raise self._too_long()
+        # A body that came with its head, as small ones do, is not worth a timer.
+        if not getattr(self._cycle, "more_body", True):
+            return await self._collect(await self._receive(), limit)
+        try:
+            async with asyncio.timeout(self._settings.body_seconds):
+                return await self._collect(await self._receive(), limit)
+        except TimeoutError:
+            raise ServiceError(
+                "slow_body",
+                f"The body was not there after {self._settings.body_seconds:g} s; send it faster.",
+            ) from None
+
+    async def _collect(self, message: MutableMapping[str, Any], limit: int) -> bytes:
+        if message["type"] == "http.request" and not message.get("more_body"):
+            whole: bytes = message["body"]
+            self._take(whole, limit)
+            return whole
+        chunks = []
+        while message["type"] == "http.request":
+            chunk: bytes = message["body"]
+            self._take(chunk, limit)
+            chunks.append(chunk)
+            if not message.get("more_body"):
+                return b"".join(chunks)
+            message = await self._receive()
+        raise ClientGoneError
+
+    def _take(self, chunk: bytes, limit: int) -> None:
+        if self._length + len(chunk) > limit:
+            raise self._too_long()
+        self._held.take(len(chunk))
+        self._length += len(chunk)
+
+    def _too_long(self) -> ServiceError:
+        return ServiceError(
+            "too_many_bytes", f"The body is longer than {self._settings.max_body_bytes:,} bytes; send less."
+        )

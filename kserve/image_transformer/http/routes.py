@@ -1,0 +1,289 @@
+"""The transformer's own routes, answered ahead of kserve's routing.
+
+FastAPI and kserve's middlewares cost more than all of a request's other work here. What is not listed below
+goes on to kserve's own application: `/metrics`, health, metadata, v1's lists.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, ParamSpec, TypeVar
+
+import orjson
+
+from image_transformer.codecs.predict import prediction, uploaded, v1_images, v1_predictions
+from image_transformer.codecs.tensors import Images, Probabilities
+from image_transformer.codecs.v2 import answer, metadata, parse_json, parse_request
+from image_transformer.errors import ClientGoneError, ServiceError
+from image_transformer.http.request import Receive, Request, Response, Scope, Send
+from image_transformer.inference.answer import Inference
+from image_transformer.observe.requests import Observation, Observer
+from image_transformer.training.routes import TrainRoutes
+from model.contract import CLASSES, FILTER_NAMES, IMAGE_SHAPE
+from model.images.decode import DECODER_VERSION
+
+P = ParamSpec("P")
+T = TypeVar("T")
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Handler = Callable[[Request], Awaitable[Response]]
+
+# From here on, taking a body apart is left to a thread: the event loop has other clients.
+_LARGE_BODY: Final = 256 * 1024
+
+ARCHITECTURE: Final = (
+    "frozen 3x3 filters (smoothing, edge detection, sharpness) beside the image; "
+    "3 x [Conv 32/64/128, BatchNorm, ReLU, MaxPool, Dropout 0.3]; "
+    "Dense 512, ReLU, Dropout 0.5; Dense 5, softmax"
+)
+
+log = logging.getLogger(__name__)
+
+
+class Routes:
+    """An ASGI application in front of another one."""
+
+    def __init__(self, inference: Inference, observer: Observer, train: TrainRoutes, behind: ASGIApp) -> None:
+        self._inference = inference
+        self._settings = inference.settings
+        self._observer = observer
+        self._train = train
+        self._behind = behind
+        model = self._settings.model_name
+        self._infer_path = f"/v2/models/{model}/infer"
+        self._handlers: dict[str, tuple[str, Handler]] = {
+            "/predict": ("POST", self._predict),
+            "/train": ("POST", train.start),
+            "/health": ("GET", self._health),
+            "/info": ("GET", self._info),
+        }
+        if self._settings.fast_routes:
+            self._handlers[self._infer_path] = ("POST", self._infer)
+            self._handlers[f"/v1/models/{model}:predict"] = ("POST", self._v1)
+
+        # Paths that begin with the first and contain the second; these handlers see to the method themselves.
+        self._families: list[tuple[str, str, str, Handler]] = [
+            ("/v2/models/", "/versions/", "/v2/models/versions", self._versioned),
+            ("/v2/repository", "", "/v2/repository", self._repository),
+            ("/train/", "", "/train/NAME", self._training),
+        ]
+        if self._settings.fast_routes:
+            self._families += [
+                ("/v2/models/", "/infer", "/v2/models/infer", self._other_model),
+                ("/v1/models/", ":", "/v1/models/predict", self._other_model),
+            ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request, or passes it on."""
+        if scope["type"] != "http":
+            await self._behind(scope, receive, send)
+            return
+        found = self._find(scope["path"], scope["method"])
+        if found is None:
+            await self._behind(scope, receive, send)
+        else:
+            await self._answer(*found, Request(scope, receive, self._settings, self._inference.held), send)
+
+    def _find(self, path: str, method: str) -> tuple[str, str, Handler] | None:
+        """Returns a route's name for the metrics, its method and its handler; None for kserve's routes."""
+        if (handler := self._handlers.get(path)) is not None:
+            return path, *handler
+        for start, part, route, any_method in self._families:
+            if path.startswith(start) and part in path:
+                return route, method, any_method
+        return None
+
+    async def _answer(self, route: str, method: str, handler: Handler, request: Request, send: Send) -> None:
+        with self._observer.request(route, request.id) as observation:
+            try:
+                if request.method != method and not (method == "GET" and request.method == "HEAD"):
+                    raise ServiceError("method_not_allowed", f"This route takes {method} alone; use that.")
+                response = await handler(request)
+            except ClientGoneError:
+                return
+            except (Exception, asyncio.CancelledError) as error:
+                response = self._failed(error, request, method, observation)
+            finally:
+                request.release()
+            observation.status = response.status
+            await _send(response, request, send)
+
+    def _failed(
+        self, error: BaseException, request: Request, method: str, observation: Observation
+    ) -> Response:
+        # Not in `_answer`, whose frame the error's traceback has: what it holds, it would hold in a cycle.
+        failure = self._explain(error, request)
+        observation.failed(failure)
+        return _told(failure, request, method)
+
+    def _explain(self, error: BaseException, request: Request) -> ServiceError:
+        if isinstance(error, ServiceError):
+            return error
+        if isinstance(error, asyncio.CancelledError):  # uvicorn's patience is over
+            if not self._inference.closing:
+                raise error
+            return ServiceError("shutting_down", "The service is shutting down; try again.")
+        log.error("a request failed for a reason of ours", exc_info=error, extra={"request_id": request.id})
+        return ServiceError("internal", "The service failed; its log has the reason by the request's id.")
+
+    # The routes, in DESIGN's order
+    async def _predict(self, request: Request) -> Response:
+        body = await request.body()
+        content_type = request.header(b"content-type")
+        encoded, many = await _apart(body, uploaded, content_type, body, self._settings.max_images)
+        del body  # images out of a form are copies
+        result = await self._inference.classify(Images(encoded), request.alive)
+        return _answered(result, prediction(result, many=many))
+
+    async def _infer(self, request: Request, version: str | None = None) -> Response:
+        request.check_json()
+        body = await request.body()
+        length = request.header(b"inference-header-content-length") or None
+        parsed = await _apart(body, parse_request, body, length, version, self._settings.max_images)
+        result = await self._inference.classify(parsed.images, request.alive)
+        content, json_length = answer(self._settings.model_name, parsed, result)
+        if json_length is None:
+            return _answered(result, content)
+        return _answered(
+            result,
+            content,
+            (b"inference-header-content-length", str(json_length).encode()),
+            content_type=b"application/octet-stream",
+        )
+
+    async def _v1(self, request: Request) -> Response:
+        request.check_json()
+        body = await request.body()
+        encoded = await _apart(body, lambda: v1_images(parse_json(body), self._settings.max_images))
+        result = await self._inference.classify(Images(encoded), request.alive)
+        return _answered(result, v1_predictions(result))
+
+    async def _health(self, request: Request) -> Response:
+        if self._inference.closing:
+            raise ServiceError("shutting_down", "The service is shutting down; try again elsewhere.")
+        if not self._inference.ready:
+            raise self._inference.triton.unavailable()
+        return _json({"status": "healthy", "model": self._settings.model_name, "version": self._version})
+
+    async def _info(self, request: Request) -> Response:
+        if not self._inference.triton.ready:
+            raise self._inference.triton.unavailable()
+        lineage = {
+            name: text
+            for name, text in self._inference.triton.parameters.items()
+            if not name.endswith("_thread_count") and not name.startswith("session.")
+        }
+        if "metrics" in lineage:
+            lineage["metrics"] = orjson.loads(lineage["metrics"])
+        limits = ("max_images", "max_image_bytes", "max_pixels", "max_body_bytes")
+        return _json(
+            {
+                "model": self._settings.model_name,
+                "version": self._version,
+                "lineage": lineage,
+                "classes": CLASSES,
+                "filters": FILTER_NAMES,
+                "architecture": ARCHITECTURE,
+                "input_shape": IMAGE_SHAPE,
+                "decoder_version": DECODER_VERSION,
+                "formats": ("JPEG", "PNG", "WebP", "GIF", "BMP"),
+                "limits": {name: getattr(self._settings, name) for name in limits},
+            }
+        )
+
+    async def _versioned(self, request: Request) -> Response:
+        """v2's routes that name a version, which kserve does not offer."""
+        name, _, rest = request.path.removeprefix("/v2/models/").partition("/versions/")
+        version, _, verb = rest.partition("/")
+        method = "POST" if verb == "infer" else "GET"
+        self._inference.check_model(name)
+        if verb not in {"", "ready", "infer"}:
+            raise ServiceError("unknown_route", "There is no such route; /info and the README list them.")
+        if request.method != method:
+            raise ServiceError("method_not_allowed", f"This route takes {method} alone; use that.")
+        if verb == "infer":
+            return await self._infer(request, version)
+        self._inference.check_version(version)
+        if verb == "ready":
+            if not self._inference.ready:
+                raise self._inference.triton.unavailable()
+            return _json({"name": name, "ready": True})
+        return _json(metadata(name, self._version))
+
+    async def _training(self, request: Request) -> Response:
+        if request.method != "GET":
+            raise ServiceError("method_not_allowed", "This route takes GET alone; use that.")
+        return await self._train.look(request)
+
+    async def _other_model(self, request: Request) -> Response:
+        """Inference by a model that is not served, or by v1's `:explain`."""
+        name = request.path.split("/")[3].partition(":")[0]
+        self._inference.check_model(name)
+        raise ServiceError("unknown_route", "There is no such route; /info and the README list them.")
+
+    async def _repository(self, request: Request) -> Response:
+        raise ServiceError("unknown_route", "Models are not loaded or unloaded here; promote a version.")
+
+    @property
+    def _version(self) -> str | None:
+        return self._inference.triton.version
+
+
+async def _apart(body: bytes, parse: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Takes a body apart, in a thread when it is large."""
+    if len(body) < _LARGE_BODY:
+        return parse(*args, **kwargs)
+
+    def attempt() -> T | ServiceError:
+        try:
+            return parse(*args, **kwargs)
+        except ServiceError as error:  # its frames hold all that was parsed, until the collector comes
+            error.__context__ = None
+            return error.with_traceback(None)
+
+    result = await asyncio.to_thread(attempt)
+    if isinstance(result, ServiceError):
+        try:
+            raise result
+        finally:
+            del result  # as above: this frame is now one of the error's, and has the body
+    return result
+
+
+def _json(content: object) -> Response:
+    return Response(200, orjson.dumps(content))
+
+
+def _answered(
+    result: Probabilities,
+    body: bytes,
+    *headers: tuple[bytes, bytes],
+    content_type: bytes = b"application/json",
+) -> Response:
+    return Response(200, body, ((b"x-model-version", result.version.encode()), *headers), content_type)
+
+
+def _told(error: ServiceError, request: Request, method: str) -> Response:
+    headers: list[tuple[bytes, bytes]] = []
+    if error.failure.retry_after is not None:
+        headers.append((b"retry-after", str(error.failure.retry_after).encode()))
+    if error.code == "unauthorized":
+        headers.append((b"www-authenticate", b"Bearer"))
+    if error.code == "method_not_allowed":
+        headers.append((b"allow", method.encode()))
+    return Response(error.failure.http, error.body(request.id), tuple(headers))
+
+
+async def _send(response: Response, request: Request, send: Send) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": response.status,
+            "headers": [
+                (b"content-type", response.content_type),
+                (b"content-length", str(len(response.body)).encode()),
+                (b"x-request-id", request.id.encode()),
+                *response.headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": response.body})

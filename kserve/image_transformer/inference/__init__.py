@@ -1,0 +1,1 @@
+"""One request's images: decoded, batched, answered."""

@@ -1,0 +1,163 @@
+"""Load makes the batches: a few calls are under way; what arrives meanwhile goes out together in the next.
+
+No timer: an idle service sends an image at once, and a busy one joins the images that wait anyway.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from image_transformer.codecs.tensors import Pixels, Probabilities
+from image_transformer.errors import ClientGoneError, ServiceError
+from image_transformer.observe.metrics import Metrics
+from image_transformer.triton.client import Triton, timed_out
+
+_SHORT_QUEUE: Final = 128  # so few may wait for any time: that is a slow answer of Triton's, no overload
+
+Alive = Callable[[], bool]
+"""Tells whether somebody still waits for an answer."""
+
+
+class Piece:
+    """Images of one request that go to Triton together."""
+
+    __slots__ = ("alive", "count", "future", "pixels", "since")
+
+    def __init__(
+        self, pixels: Sequence[Pixels], alive: Alive, since: float, future: asyncio.Future[Probabilities]
+    ) -> None:
+        self.pixels = pixels
+        self.count = len(pixels)
+        self.alive = alive
+        self.since = since
+        self.future = future
+
+
+class Batcher:
+    """The queue in front of Triton.
+
+    Attributes:
+        images_per_piece: A request with more images is cut into such pieces, so that they are decoded and
+            classified side by side.
+    """
+
+    def __init__(
+        self,
+        triton: Triton,
+        *,
+        images_per_piece: int,
+        images_per_call: int,
+        calls_in_flight: int,
+        max_queued: int,
+        queue_seconds: float,
+        max_wait: float,
+        metrics: Metrics,
+    ) -> None:
+        self.images_per_piece = min(images_per_piece, images_per_call)
+        self._images_per_call = images_per_call
+        self._triton = triton
+        self._calls_per_endpoint = calls_in_flight
+        self._max_queued = max_queued
+        self._queue_seconds = queue_seconds
+        self._max_wait = max_wait
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[Piece] = deque()
+        self._queued = 0
+        self._under_way = 0
+        self._pump_is_due = False
+        metrics.queued_images = lambda: self._queued
+        triton.on_change = self._changed
+
+    @property
+    def saturated(self) -> bool:
+        """Whether more images had better come back later.
+
+        The queue is full, or its oldest image has waited for long: how many images may wait depends on how
+        fast they go, which nobody knows beforehand, and one that waits in vain is work for nothing.
+        """
+        if self._queued >= self._max_queued:
+            return True
+        return self._queued >= _SHORT_QUEUE and self._loop.time() - self._queue[0].since > self._queue_seconds
+
+    def check(self, count: int) -> None:
+        """Raises ServiceError when there is no room for more images, or nobody to answer them."""
+        if self.saturated or self._queued + count > self._max_queued:
+            raise ServiceError("overloaded", "Too many images are waiting; try again in a second.")
+        if not self._triton.ready:
+            raise self._triton.unavailable()
+
+    def submit(self, pixels: Sequence[Pixels], alive: Alive) -> asyncio.Future[Probabilities]:
+        """Queues images.
+
+        Args:
+            pixels: At most `images_per_piece` contiguous images, `[32, 32, 3]` each.
+            alive: Asked before they are sent.
+
+        Returns:
+            Their probabilities, or a ServiceError.
+        """
+        piece = Piece(pixels, alive, self._loop.time(), self._loop.create_future())
+        self._queue.append(piece)
+        self._queued += piece.count
+        if not self._pump_is_due:
+            # Not at once: what came in by the same turn of the event loop goes out together.
+            self._pump_is_due = True
+            self._loop.call_soon(self._pump)
+        self._triton.endpoints.receive_between()
+        return piece.future
+
+    def _changed(self) -> None:
+        """Triton came or went: send what waits, or say at once that nobody will answer."""
+        if self._triton.ready:
+            self._pump()
+            return
+        while self._queue:
+            piece = self._queue.popleft()
+            self._queued -= piece.count
+            if not piece.future.done():
+                piece.future.set_exception(self._triton.unavailable())
+
+    def _pump(self) -> None:
+        self._pump_is_due = False
+        endpoints = max(1, self._triton.endpoints.healthy)
+        while self._queue and self._under_way < self._calls_per_endpoint * endpoints:
+            # A fair share, so that no instance of the model idles while another has all the work. One call
+            # an endpoint only bridges the time between an answer and the next request.
+            share = -(-self._queued // (max(1, self._calls_per_endpoint - 1) * endpoints))
+            if pieces := self._next(min(self._images_per_call, max(self.images_per_piece, share))):
+                self._under_way += 1
+                pixels = b"".join(image.data for piece in pieces for image in piece.pixels)
+                count = sum(piece.count for piece in pieces)
+                self._triton.infer(pixels, count, partial(self._answered, pieces))
+
+    def _next(self, room: int) -> list[Piece]:
+        pieces: list[Piece] = []
+        oldest = self._loop.time() - self._max_wait
+        while self._queue and self._queue[0].count <= room:
+            piece = self._queue.popleft()
+            self._queued -= piece.count
+            if piece.future.done():
+                continue
+            if not piece.alive():  # whoever hung up gets no work done for them
+                piece.future.set_exception(ClientGoneError())
+            elif piece.since < oldest:
+                piece.future.set_exception(timed_out())
+            else:
+                pieces.append(piece)
+                room -= piece.count
+        return pieces
+
+    def _answered(self, pieces: list[Piece], result: Probabilities | ServiceError) -> None:
+        self._under_way -= 1
+        start = 0
+        for piece in pieces:
+            end = start + piece.count
+            if not piece.future.done():
+                if isinstance(result, ServiceError):
+                    piece.future.set_exception(ServiceError(result.code, result.sentence))
+                else:
+                    piece.future.set_result(Probabilities(result.probs[start:end], result.version))
+            start = end
+        self._pump()

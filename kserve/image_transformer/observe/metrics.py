@@ -1,0 +1,110 @@
+"""What the transformer counts, for Prometheus.
+
+Counting is a dictionary's addition on the event loop's thread; what Prometheus reads is made when it asks.
+(The client library's own counters and histograms take a lock each and cost a tenth of a request here.)
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from typing import Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from model.images.decode import DECODER_VERSION
+
+_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_IMAGES: Final = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Histogram:
+    """Values in buckets."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def add(self, value: float) -> None:
+        """Counts one value."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def sample(self) -> tuple[list[tuple[str, float]], float]:
+        """Returns Prometheus' cumulative buckets, and the sum of all values."""
+        bounds = [*(format(bound, "g") for bound in self._bounds), "+Inf"]
+        return list(zip(bounds, accumulate(map(float, self._counts)), strict=True)), self._sum
+
+
+class Metrics(Collector):
+    """All of the transformer's numbers; register it with Prometheus' registry once."""
+
+    def __init__(self) -> None:
+        self.answers: Counter[tuple[str, int]] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.versions: Counter[str] = Counter()
+        self.seconds: dict[str, Histogram] = {}
+        self.decode_seconds = Histogram(_SECONDS)
+        self.triton_seconds = Histogram(_SECONDS)
+        self.call_images = Histogram(_IMAGES)
+        self.under_way = 0
+        self.retries = 0
+        self.queued_images: Callable[[], int] = lambda: 0
+        self.triton_up: Callable[[], bool] = lambda: False
+        self.model_decoder: Callable[[], str | None] = lambda: None
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Counts a request of a route that was answered."""
+        self.answers[route, status] += 1
+        histogram = self.seconds.get(route)
+        if histogram is None:
+            histogram = self.seconds[route] = Histogram(_SECONDS)
+        histogram.add(seconds)
+
+    def collect(self) -> Iterator[Metric]:
+        """Gives Prometheus the numbers as they are now."""
+        name = "cnn_image_"
+        requests = CounterMetricFamily(
+            name + "requests", "Requests answered, by route and status", labels=("route", "status")
+        )
+        for (route, status), count in self.answers.items():
+            requests.add_metric((route, str(status)), count)
+        yield requests
+        errors = CounterMetricFamily(name + "errors", "Failed requests by code", labels=("code",))
+        for code, count in self.errors.items():
+            errors.add_metric((code,), count)
+        yield errors
+        versions = CounterMetricFamily(
+            name + "images", "Images answered, by the version that did", labels=("version",)
+        )
+        for version, count in self.versions.items():
+            versions.add_metric((version,), count)
+        yield versions
+        durations = HistogramMetricFamily(
+            name + "request_seconds", "From a request's first byte to its answer", labels=("route",)
+        )
+        for route, histogram in self.seconds.items():
+            durations.add_metric((route,), *histogram.sample())
+        yield durations
+        for title, text, histogram in (
+            ("decode_seconds", "Decoding one image", self.decode_seconds),
+            ("triton_seconds", "One call to Triton", self.triton_seconds),
+            ("batch_images", "Images in one call to Triton", self.call_images),
+        ):
+            buckets, total = histogram.sample()
+            yield HistogramMetricFamily(name + title, text, buckets=buckets, sum_value=total)
+        yield CounterMetricFamily(name + "triton_retries", "Calls sent again elsewhere", self.retries)
+        yield GaugeMetricFamily(name + "requests_under_way", "Requests being answered", self.under_way)
+        yield GaugeMetricFamily(name + "queued_images", "Images that wait for Triton", self.queued_images())
+        yield GaugeMetricFamily(name + "triton_up", "1 while Triton has the model ready", self.triton_up())
+        decoder = GaugeMetricFamily(name + "decoder", "This process' decoder version", labels=("version",))
+        decoder.add_metric((DECODER_VERSION,), 1)
+        yield decoder
+        judged_with = self.model_decoder()
+        yield GaugeMetricFamily(
+            name + "decoder_mismatch",
+            "1 when the served version was judged with another decoder than this process'",
+            judged_with is not None and judged_with != DECODER_VERSION,
+        )

@@ -1,0 +1,178 @@
+"""Connections to Triton's pods: one pool an address, addresses resolved again and again."""
+
+import asyncio
+import logging
+import socket
+from functools import partial
+from typing import Final
+
+from image_transformer.triton.connection import Answer, Connection, Done
+
+_CONNECT_SECONDS: Final = 1.0
+# Behind a Service's one address, connections that end give a new pod its share, and are gone before a pod
+# that was told to end has drained (the chart's serving.drainSeconds).
+_CONNECTION_AGE_SECONDS: Final = 5.0
+_RESOLVE_SECONDS: Final = 2.0
+_REQUESTS_BETWEEN: Final = 16
+
+log = logging.getLogger(__name__)
+
+
+class Endpoint:
+    """One address of Triton.
+
+    Attributes:
+        address: Host and port.
+        busy: Requests under way.
+        healthy: Whether it last said that the model is ready.
+        answered_at: When it last answered anything, by the event loop's clock.
+    """
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.address = address
+        self.busy = 0
+        self.healthy = False
+        self.answered_at = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._idle: list[Connection] = []
+        self._all: set[Connection] = set()
+        self._closed = False
+
+    def ask(self, request: bytes, seconds: float, done: Done) -> None:
+        """Sends a request over an idle connection, or a new one."""
+        self.busy += 1
+        answered = partial(self._answered, done)
+        now = self._loop.time()
+        while self._idle:
+            connection = self._idle.pop()
+            if now - connection.opened > _CONNECTION_AGE_SECONDS:
+                connection.close()
+                continue
+            connection.ask(request, seconds, answered)
+            return
+        task = self._loop.create_task(self._connect())
+        task.add_done_callback(partial(self._connected, request, seconds, answered))
+
+    def close(self) -> None:
+        """Closes idle connections now, others when they are done."""
+        self._closed = True
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    def receive(self) -> None:
+        """Takes what has come over its connections, if anything has."""
+        for connection in list(self._all):
+            connection.receive()
+
+    def drop(self) -> None:
+        """Breaks off all connections: the server behind them does not answer."""
+        for connection in list(self._all):
+            connection.close()
+
+    def _answered(self, done: Done, result: Answer | OSError) -> None:
+        self.busy -= 1
+        if isinstance(result, Answer):
+            self.answered_at = self._loop.time()
+        done(result)
+
+    async def _connect(self) -> Connection:
+        family = socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
+        connecting = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connecting.setblocking(False)
+            connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await self._loop.sock_connect(connecting, self.address)
+        except BaseException:
+            connecting.close()
+            raise
+        connection = Connection(connecting, self._is_idle, self._is_lost)
+        self._all.add(connection)
+        return connection
+
+    def _connected(self, request: bytes, seconds: float, done: Done, task: asyncio.Task[Connection]) -> None:
+        if task.cancelled():
+            done(ConnectionError("the transformer is shutting down"))
+        elif (error := task.exception()) is None:
+            task.result().ask(request, seconds, done)
+        else:  # refused, or not accepted in time: nothing was sent
+            self.healthy = False
+            done(ConnectionError(f"{self.address[0]}:{self.address[1]}: {error or 'no connection in time'}"))
+
+    def _is_idle(self, connection: Connection) -> None:
+        if self._closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def _is_lost(self, connection: Connection) -> None:
+        self._all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+
+class Endpoints:
+    """All addresses behind Triton's name."""
+
+    def __init__(self, host: str) -> None:
+        name, _, port = host.rpartition(":") if host.rpartition(":")[2].isdigit() else (host, "", "80")
+        self._name, self._port = name.strip("[]"), int(port)
+        self._endpoints: dict[tuple[str, int], Endpoint] = {}
+        self._resolved_at = 0.0
+        self._between = 0
+
+    @property
+    def all(self) -> list[Endpoint]:
+        """Every address, healthy or not."""
+        return list(self._endpoints.values())
+
+    @property
+    def healthy(self) -> int:
+        """How many addresses have the model ready."""
+        return sum(endpoint.healthy for endpoint in self._endpoints.values())
+
+    def pick(self, besides: Endpoint | None = None) -> Endpoint | None:
+        """Returns the healthy address with the fewest requests under way, if possible not `besides`.
+
+        Of several such, the one that was picked the longest ago: a quiet service shares its load too.
+        """
+        candidates = [endpoint for endpoint in self._endpoints.values() if endpoint.healthy]
+        others = [endpoint for endpoint in candidates if endpoint is not besides]
+        picked = min(others or candidates, key=lambda endpoint: endpoint.busy, default=None)
+        if picked is not None:
+            self._endpoints[picked.address] = self._endpoints.pop(picked.address)
+        return picked
+
+    async def resolve(self) -> None:
+        """Looks the name up, unless that was done a moment ago: new addresses join, vanished ones leave."""
+        loop = asyncio.get_running_loop()
+        if self._endpoints and loop.time() - self._resolved_at < _RESOLVE_SECONDS:
+            return
+        self._resolved_at = loop.time()
+        try:
+            found = await loop.getaddrinfo(self._name, self._port, type=socket.SOCK_STREAM)
+        except OSError as error:  # keep what is known: a name server that is away is no reason to stop
+            log.warning("Triton's name does not resolve", extra={"host": self._name, "reason": str(error)})
+            return
+        addresses = {(str(address[0]), int(address[1])) for *_, address in found}
+        for address in addresses - self._endpoints.keys():
+            self._endpoints[address] = Endpoint(address)
+        for address in self._endpoints.keys() - addresses:
+            self._endpoints.pop(address).close()
+
+    def receive_between(self) -> None:
+        """Takes what has been answered, now and then; to be called for each request of a client.
+
+        Under overload a turn of the event loop has thousands of sockets to serve. Triton's answers would
+        wait for its end, and Triton for its next calls.
+        """
+        self._between = (self._between + 1) % _REQUESTS_BETWEEN
+        if self._between == 0:
+            for endpoint in self.all:
+                endpoint.receive()
+
+    def close(self) -> None:
+        """Closes every connection."""
+        for endpoint in self._endpoints.values():
+            endpoint.close()

@@ -1,0 +1,1 @@
+"""The images a model learns from, and where they come from."""

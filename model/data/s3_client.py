@@ -1,0 +1,91 @@
+"""A client for any S3, and what is done again where an answer of it breaks off.
+
+Address, credentials and certificates are boto3's own: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and
+AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_CA_BUNDLE, profiles, a service account's token.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+from botocore.parsers import ResponseParserError
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from model.data.s3_errors import CutShortError, code_of
+
+# One call takes at most about a minute and a half, and half a minute where nobody answers the connection.
+_TIMEOUTS: Final = {"connect_timeout": 5, "read_timeout": 15}
+_ATTEMPTS: Final = 4
+
+
+def _goes_away(error: BaseException) -> bool:
+    """What botocore does not try again by itself: an answer that breaks off, two writes at once."""
+    if isinstance(error, ClientError):
+        return code_of(error) == "ConditionalRequestConflict"
+    return isinstance(error, CutShortError | ResponseStreamingError | IncompleteReadError | ReadTimeoutError)
+
+
+@contextlib.contextmanager
+def whole_answer() -> Iterator[None]:
+    """What botocore cannot read of an answer was cut: a CutShortError in place of a dozen others."""
+    try:
+        yield
+    except (ResponseParserError, ValueError) as error:
+        raise CutShortError from error
+
+
+# Decorates a function that reads or writes one whole answer.
+again = retry(
+    retry=retry_if_exception(_goes_away),
+    stop=stop_after_attempt(_ATTEMPTS),
+    wait=wait_random_exponential(multiplier=0.1, max=2),
+    reraise=True,
+)
+
+
+def connect() -> Any:
+    """Makes a client; nothing is sent yet.
+
+    Raises:
+        One of `model.data.s3_errors.FAULTS`: The environment's settings make no sense.
+    """
+    session = boto3.session.Session()
+    config = Config(
+        **_TIMEOUTS,
+        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        # The newer checksum trailers are refused by some S3 that are not Amazon's; the store has sha256.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        # An endpoint of one's own seldom has a DNS name for every bucket; Amazon's endpoint takes both.
+        s3={"addressing_style": "path"},
+        # boto3 itself reads AWS_DEFAULT_REGION and the profile, Amazon's other clients AWS_REGION.
+        region_name=session.region_name or os.environ.get("AWS_REGION") or "us-east-1",
+    )
+    client = session.client("s3", config=config)
+    # botocore asks before it sends a body, and waits for ever where the connection ends within "100 Continue"
+    # (AWSConnection._consume_headers, 1.44); objects are small, so nothing is lost by sending them at once.
+    client.meta.events.register_last("before-call.s3", _without_expect)
+    return client
+
+
+def _without_expect(params: dict[str, Any], **_: object) -> None:
+    params["headers"].pop("Expect", None)
+
+
+@again
+def list_sizes(client: Any, bucket: str, prefix: str) -> dict[str, int]:
+    """Lists the objects whose keys begin with a prefix: their sizes by key, in the keys' order.
+
+    Raises:
+        One of `model.data.s3_errors.FAULTS`: There is no whole answer.
+    """
+    with whole_answer():
+        pages = list(client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix))
+    # Without this, an answer that lost its body would look like an empty bucket.
+    if not all("IsTruncated" in page for page in pages):
+        raise CutShortError
+    return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", ())}

@@ -1,0 +1,182 @@
+"""The images a model learns from: where they come from, and which of them it never sees.
+
+    --data / CIFAR10_DIR  →  Keras' cache  →  the official download  →  the sample in the repository, loudly
+
+Training and validation images come out of CIFAR-10's training split; its test split stays whole and is used
+by nothing but the gate and the report.
+"""
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.contract import CLASSES
+from model.data import fetch
+from model.data.cifar10 import Cifar10, DataError, Labelled, read_archive, read_folder
+
+__all__ = ["DataError", "Dataset", "Split", "example_images", "load_dataset"]
+
+log = logging.getLogger(__name__)
+
+SAMPLE: Final = Path(__file__).parents[1] / "sample"
+
+# Fixed for ever, unlike a run's seed: every run on the same data validates on the same images.
+_SPLIT_SEED: Final = 20090408
+VALIDATION_FRACTION: Final = 0.08
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some of the images.
+
+    Attributes:
+        images: uint8 `[N, 32, 32, 3]`, RGB.
+        labels: int64 `[N]`, positions in `CLASSES`.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of classes, labels and pixels, in order."""
+        digest = hashlib.sha256(repr((CLASSES, self.images.shape)).encode())
+        digest.update(self.labels.astype("<i8").tobytes())
+        digest.update(self.images.tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Three splits that share no image.
+
+    Attributes:
+        train: What the weights are fitted to.
+        validation: What choices and the temperature are made on; held out of the training split.
+        test: What no choice ever sees.
+        source: Where it came from, for people.
+        kind: `cifar10`, or `sample` for the small one that ships with the repository.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    source: str
+    kind: Literal["cifar10", "sample"]
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 over all images and labels that are used."""
+        parts = (self.train.digest, self.validation.digest, self.test.digest)
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def load_dataset(
+    source: str | None = None,
+    *,
+    allow_sample: bool,
+    download: Callable[[], Path] = fetch.download,
+) -> Dataset:
+    """Load CIFAR-10's five classes.
+
+    Args:
+        source: A folder of the official batches, an archive, or an `s3://` address of either; None looks in
+            Keras' cache, then downloads.
+        allow_sample: Whether the small sample may stand in when no source was named and nothing could be
+            downloaded. A Job in a cluster never allows it.
+        download: Brings the official archive.
+
+    Raises:
+        DataError: The named source cannot be used, or there is none; the sentence says which file and why.
+    """
+    if source == "sample":
+        return load_sample()
+    if source:
+        return _dataset(_read_source(source), source, "cifar10")
+    cached = fetch.keras_cache()
+    if cached is not None:
+        return _dataset(_read_path(cached), str(cached), "cifar10")
+    log.info("no data was named: downloading CIFAR-10 from %s", fetch.URL)
+    try:
+        archive = download()
+    except DataError as error:
+        hint = "Name the data with --data or CIFAR10_DIR (a folder, an archive or s3://…)."
+        if not allow_sample:
+            raise DataError(f"There is no training data: {error} {hint}") from error
+        log.warning(
+            "%s USING THE SMALL SAMPLE of 2,500 training images instead: the model will be a weak one. %s",
+            error,
+            hint,
+        )
+        return load_sample()
+    return _dataset(_read_path(archive), str(archive), "cifar10")
+
+
+def load_sample() -> Dataset:
+    """The sample of real images in the repository: 500 training and 500 test images a class."""
+    path = SAMPLE / "cifar10-sample.zip"
+    if not path.is_file():
+        raise DataError(f"The sample {path} is missing from this installation; name the data with --data.")
+    return _dataset(read_archive(path), "the sample in the repository", "sample")
+
+
+def example_images() -> dict[str, Path]:
+    """One JPEG a class, from the test split: class name → file."""
+    return {name: SAMPLE / "examples" / f"{name}.jpg" for name in CLASSES}
+
+
+def _read_source(source: str) -> Cifar10:
+    if source.startswith("s3://"):
+        from model.data import s3_data  # boto3 takes a while to import
+
+        with tempfile.TemporaryDirectory(prefix="cnn-image-data-") as folder:
+            return _read_path(s3_data.fetch(source, Path(folder)))
+    return _read_path(Path(source).expanduser())
+
+
+def _read_path(path: Path) -> Cifar10:
+    if path.is_dir():
+        return read_folder(path)
+    if path.is_file():
+        return read_archive(path)
+    raise DataError(f"{path} does not exist; name a folder of CIFAR-10's batches or an archive of them.")
+
+
+def _dataset(cifar10: Cifar10, source: str, kind: Literal["cifar10", "sample"]) -> Dataset:
+    for name, rows in (("training", cifar10.train), ("test", cifar10.test)):
+        counts = np.bincount(rows.labels, minlength=len(CLASSES))
+        if counts.min() < 2:
+            scarce = CLASSES[int(counts.argmin())]
+            raise DataError(
+                f"{source} has {counts.min()} {name} images of the class {scarce}; fetch the data again."
+            )
+    train, validation = _hold_out(_in_order(cifar10.train))
+    test = _in_order(cifar10.test)
+    return Dataset(train, validation, Split(test.images, test.labels), source, kind)
+
+
+def _in_order(rows: Labelled) -> Labelled:
+    """Sort by class, then pixels: the same images, however shipped, get the same splits and digest."""
+    order = sorted(range(len(rows.labels)), key=lambda row: (rows.labels[row], rows.images[row].tobytes()))
+    return Labelled(rows.images[order], rows.labels[order])
+
+
+def _hold_out(rows: Labelled) -> tuple[Split, Split]:
+    """Take the same share of each class out of the training images, always the same ones."""
+    rng = np.random.default_rng(_SPLIT_SEED)
+    held = np.zeros(len(rows.labels), bool)
+    for label in range(len(CLASSES)):
+        members = np.flatnonzero(rows.labels == label)
+        held[rng.permutation(members)[: max(1, round(len(members) * VALIDATION_FRACTION))]] = True
+    return Split(rows.images[~held], rows.labels[~held]), Split(rows.images[held], rows.labels[held])

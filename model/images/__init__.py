@@ -1,0 +1,1 @@
+"""How an encoded image becomes the network's input."""

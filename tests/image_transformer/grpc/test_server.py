@@ -1,0 +1,83 @@
+"""The gRPC server's own main loop: all calls are taken up, none beyond the limit, none is lost at the end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from grpc import aio
+
+from image_transformer.grpc.server import GrpcServer
+
+MOST = 50
+PATH = "/tests.Service/Echo"
+
+
+class Echo:
+    """Gives back what it is sent, once it may."""
+
+    def __init__(self) -> None:
+        self.may = asyncio.Event()
+        self.under_way = 0
+        self.all_there = asyncio.Event()
+
+    async def answer(self, request: bytes, context: Any) -> bytes:
+        self.under_way += 1
+        if self.under_way == MOST:
+            self.all_there.set()
+        await self.may.wait()
+        return request
+
+
+@pytest.fixture
+async def echo() -> Echo:
+    return Echo()
+
+
+@pytest.fixture
+async def server(echo: Echo) -> AsyncIterator[tuple[GrpcServer, aio.Channel]]:
+    server = GrpcServer((), (("grpc.so_reuseport", 0),), MOST)
+    server.add_registered_method_handlers(
+        "tests.Service", {"Echo": grpc.unary_unary_rpc_method_handler(echo.answer)}
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield server, channel
+    await server.stop(0)
+
+
+async def test_calls_are_answered_each_its_own_and_those_beyond_the_limit_refused(
+    server: tuple[GrpcServer, aio.Channel], echo: Echo
+) -> None:
+    call = server[1].unary_unary(PATH)
+    taken = [asyncio.ensure_future(call(b"%d" % number)) for number in range(MOST)]
+    async with asyncio.timeout(20):
+        await echo.all_there.wait()
+        for _ in range(3):
+            with pytest.raises(aio.AioRpcError) as refused:
+                await call(b"one more")
+            assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        echo.may.set()
+        assert await asyncio.gather(*taken) == [b"%d" % number for number in range(MOST)]
+        assert await call(b"there is room again") == b"there is room again"
+
+
+async def test_an_unknown_method_is_said_to_be_one(server: tuple[GrpcServer, aio.Channel]) -> None:
+    with pytest.raises(aio.AioRpcError) as refused:
+        await server[1].unary_unary("/tests.Service/Other")(b"")
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_call_under_way_is_answered_before_the_server_ends(
+    server: tuple[GrpcServer, aio.Channel], echo: Echo
+) -> None:
+    answers = [asyncio.ensure_future(server[1].unary_unary(PATH)(b"late")) for _ in range(MOST)]
+    async with asyncio.timeout(20):
+        await echo.all_there.wait()
+        ending = asyncio.create_task(server[0].stop(20))
+        await asyncio.sleep(0)
+        echo.may.set()
+        assert await asyncio.gather(*answers) == [b"late"] * MOST
+        await ending

@@ -1,0 +1,100 @@
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from image_transformer.triton.connection import Answer
+from image_transformer.triton.pool import Endpoint, Endpoints
+
+
+@pytest.fixture
+async def three() -> Endpoints:
+    """Three addresses behind one name, each with the model ready."""
+    endpoints = Endpoints("127.0.0.1:8000")
+    await endpoints.resolve()
+    for last in (2, 3):
+        address = (f"127.0.0.{last}", 8000)
+        endpoints._endpoints[address] = Endpoint(address)
+    for endpoint in endpoints.all:
+        endpoint.healthy = True
+    return endpoints
+
+
+async def test_one_call_after_the_other_goes_round(three: Endpoints) -> None:
+    picked = [three.pick() for _ in range(9)]
+    assert len(set(picked[:3])) == 3
+    assert picked[3:] == picked[:6]
+
+
+async def test_the_one_with_the_fewest_calls_under_way_comes_first(three: Endpoints) -> None:
+    first, second, third = three.all
+    first.busy, second.busy, third.busy = 2, 1, 2
+    assert [three.pick(), three.pick()] == [second, second]
+    assert three.pick(besides=second) is first
+    assert three.pick(besides=second) is third
+
+
+async def test_who_is_not_ready_is_not_picked(three: Endpoints) -> None:
+    first, *others = three.all
+    first.healthy = False
+    assert {three.pick() for _ in range(4)} == set(others)
+    for endpoint in others:
+        endpoint.healthy = False
+    assert three.pick() is None
+
+
+class Peer:
+    """A server in a thread of its own: reads one request of a known length, and answers when told to."""
+
+    def __init__(self, length: int) -> None:
+        self.read, self.may_answer, self.answered = (threading.Event() for _ in range(3))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, args=(length,))
+        self._thread.start()
+
+    def _serve(self, length: int) -> None:
+        connection, _ = self._listener.accept()
+        with connection:
+            while length > 0 and (data := connection.recv(65_536)):
+                length -= len(data)
+            self.read.set()
+            self.may_answer.wait(30)
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+            self.answered.set()
+
+    def close(self) -> None:
+        self.may_answer.set()
+        self._thread.join(30)
+        self._listener.close()
+
+
+REQUEST = b"POST / HTTP/1.1\r\ncontent-length: 16777216\r\n\r\n" + bytes(16_777_216)
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    server = Peer(len(REQUEST))
+    yield server
+    server.close()
+
+
+async def test_an_answer_is_taken_in_the_middle_of_a_turn(peer: Peer) -> None:
+    """The request is larger than any socket's buffer, so that it goes out in many parts."""
+    endpoints = Endpoints(f"127.0.0.1:{peer.port}")
+    await endpoints.resolve()
+    (endpoint,) = endpoints.all
+    answers: list[Answer | OSError] = []
+    endpoint.ask(REQUEST, 30, answers.append)
+    assert await asyncio.to_thread(peer.read.wait, 30)
+    peer.may_answer.set()
+    assert peer.answered.wait(30)
+    # The event loop has had no turn since; a request of a client in sixteen has a look.
+    for _ in range(16):
+        assert endpoint.busy == 1
+        endpoints.receive_between()
+    assert answers == [Answer(200, None, b"{}")]
+    assert endpoint.busy == 0
+    endpoints.close()

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import scipy.optimize
+import scipy.special
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.report.evaluate import calibration_bins, evaluate, fit_temperature, softmax, wilson_interval
+
+
+def test_figures_of_four_answers() -> None:
+    probs = np.array(
+        [
+            [0.9, 0.1, 0, 0, 0],  # right
+            [0.6, 0.4, 0, 0, 0],  # wrong: class 1
+            [0, 0, 0.8, 0.2, 0],  # right
+            [0, 0, 0, 0.5, 0.5],  # the first of two equals: wrong, class 4
+        ],
+        np.float32,
+    )
+    found = evaluate(probs, np.array([0, 1, 2, 4]))
+    assert found.accuracy == 0.5
+    assert found.per_class["airplane"] == 1
+    assert found.per_class["automobile"] == 0
+    assert np.isnan(found.per_class["cat"])
+    assert found.confusion[1].tolist() == [1, 0, 0, 0, 0]
+    assert found.confusion[4].tolist() == [0, 0, 0, 1, 0]
+    assert found.nll == pytest.approx(-np.log([0.9, 0.4, 0.8, 0.5]).mean(), rel=1e-6)
+    # Each answer alone in its bin of confidence.
+    assert found.ece == pytest.approx((0.1 + 0.6 + 0.2 + 0.5) / 4, rel=1e-6)
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_is_wilsons(counts: tuple[int, int]) -> None:
+    theirs = scipy.stats.binomtest(*counts).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(*counts) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_a_perfectly_calibrated_classifier_has_no_error() -> None:
+    # Of the answers given with confidence 0.8, 4 of 5 are right.
+    probs = np.tile([0.8, 0.2, 0, 0, 0], (5, 1))
+    found = evaluate(probs, np.array([0, 0, 0, 0, 1]))
+    assert found.ece == pytest.approx(0, abs=1e-12)
+    (only,) = calibration_bins(probs, np.array([0, 0, 0, 0, 1]))
+    assert (only.count, only.accuracy) == (5, 0.8)
+
+
+@pytest.mark.parametrize("true_temperature", [0.3, 1.0, 2.5, 7.0])
+def test_the_temperature_that_made_the_labels_is_found(true_temperature: float) -> None:
+    rng = np.random.default_rng(5)
+    logits = rng.normal(0, 4, (4000, 5))
+    labels = np.array(
+        [rng.choice(5, p=row) for row in scipy.special.softmax(logits / true_temperature, axis=1)]
+    )
+    found = fit_temperature(logits, labels)
+    assert found == pytest.approx(true_temperature, rel=0.1)
+
+    def nll(temperature: float) -> float:
+        return float(-scipy.special.log_softmax(logits / temperature, axis=1)[np.arange(4000), labels].mean())
+
+    best = scipy.optimize.minimize_scalar(nll, bounds=(0.05, 20), method="bounded", options={"xatol": 1e-8})
+    assert found == pytest.approx(best.x, rel=1e-3)
+
+
+def test_temperature_never_changes_the_answer() -> None:
+    logits = np.random.default_rng(1).normal(0, 50, (100, 5)).astype(np.float32)
+    for temperature in (0.05, 1.0, 20.0):
+        probs = softmax(logits, temperature)
+        assert np.array_equal(probs.argmax(axis=1), logits.argmax(axis=1))
+        assert probs.sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(("scores", "labels"), [((3, 5), 2), ((3, 4), 3), ((0, 5), 0)])
+def test_shapes_that_do_not_fit_are_refused(scores: tuple[int, int], labels: int) -> None:
+    with pytest.raises(ValueError, match=r"do not fit|no image"):
+        evaluate(np.zeros(scores), np.zeros(labels, np.int64))

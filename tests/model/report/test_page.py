@@ -1,0 +1,102 @@
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.contract import CLASSES
+from model.data.sources import Dataset
+from model.network.cnn import Classify
+from model.report import page as module
+from model.report.page import write_report
+from model.training.runs import Run
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.text = ""
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.sources += [value or "" for name, value in attributes if name in {"src", "href"}]
+        if tag not in {"meta", "img"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += f"{data} "
+
+
+def by_brightness(images: np.ndarray) -> np.ndarray:
+    """Right on easy images, but for the brightest class, which it takes for the one before."""
+    classes = np.clip((images.mean(axis=(1, 2, 3)) - 20) / 40, 0, 4).round().astype(int)
+    return (0.1 + 0.5 * np.eye(5)[np.minimum(classes, 3)]).astype(np.float32)
+
+
+pytestmark = pytest.mark.slow  # draws five pictures
+
+
+@pytest.fixture
+def run(tmp_path: Path, easy: Dataset) -> Run:
+    history = {name: [0.1, 0.2] for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
+    splits = {"train": 320, "validation": 100, "test": 100}
+    return Run(
+        folder=tmp_path / "run <7>",
+        temperature=1.25,
+        metrics={"seconds": 12.0, "images_per_second": 900.0},
+        history=history,
+        recipe={"name": "quick & easy", "teacher": {"name": "teacher", "epochs": 3, "teacher": None}},
+        seed=3,
+        data={"digest": easy.digest, "source": easy.source, "kind": easy.kind, "images": splits},
+        commit="c0ffee",
+        mlflow_run=None,
+        created="2026-11-22T12:00:00+00:00",
+    )
+
+
+def test_the_report_stands_alone_and_says_how_good_the_run_is(
+    run: Run, easy: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def classifier(network: object, temperature: float) -> Classify:
+        assert temperature == 1.25
+        return by_brightness
+
+    monkeypatch.setattr(module, "classifier", classifier)
+    run.folder.mkdir()
+    written = write_report(run, easy, network=object())  # type: ignore[arg-type]
+    assert written.evaluation.accuracy == 0.8
+    assert written.evaluation.per_class == {**dict.fromkeys(CLASSES, 1.0), "dog": 0.0}
+
+    page = _Page()
+    page.feed(written.page.read_text())
+    assert not page.open
+    assert page.sources
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert "http" not in re.sub(r"base64,[^\"]*", "", written.page.read_text())
+    # Five pictures, and a thumbnail for each of the 20 dogs that were taken for cats.
+    assert len(page.sources) == 5 + 20
+    text = " ".join(page.text.split())
+    assert "80.0% of 100 test images" in text
+    assert "95 % interval 71.1% to 86.7%" in text
+    # Recall, its interval, precision: cats are all found, and half of what is called one is a dog.
+    assert "cat 100.0% 83.9% to 100.0% 50.0%" in text
+    assert "dog 0.0% 0.0% to 16.1% never said" in text
+    assert "dog, taken for cat (60% sure)" in text
+    assert "run <7>" in text
+    assert "quick & easy" in text
+    assert "name teacher, epochs 3" in text
+    assert "None" not in text
+    assert "small sample" in text
+    for name in (*CLASSES, "rotation (degrees)", "grey", easy.digest, "c0ffee", "1.250"):
+        assert name in text
+    names = {"confusion", "curves", "filters", "reliability", "robustness"}
+    assert {path.stem for path in written.pictures.iterdir()} == names
+    for path in written.pictures.iterdir():
+        with Image.open(path) as picture:
+            assert picture.width > 300
