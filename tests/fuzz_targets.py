@@ -19,7 +19,8 @@ with atheris.instrument_imports(include=["model", "image_transformer"]):
     from image_transformer.codecs.predict import uploaded, v1_images
     from image_transformer.codecs.v2 import parse_json, parse_request
     from image_transformer.errors import ServiceError
-    from model.images.decode import ImageError, decode_image
+    from model.images.decode import decode_image
+    from model.images.errors import ImageError
 
 
 MEMORY_LIMIT_KB = 512 * 1024

@@ -7,7 +7,7 @@ colour profiles are left alone. Golden images pin what comes out: when one chang
 
 import io
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import simplejpeg
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from model.contract import IMAGE_SIZE
+from model.images.errors import ImageError
 from model.images.header import Format, image_format, image_size, other_image_format, parts
 
 DECODER_VERSION: Final = "1"
@@ -55,20 +56,6 @@ _PLUGINS: Final[dict[Format, Callable[[io.BytesIO], Image.Image]]] = {
     "gif": GifImagePlugin.GifImageFile,
     "bmp": BmpImagePlugin.BmpImageFile,
 }
-
-ErrorCode = Literal["not_an_image", "broken_image", "unsupported_format", "too_many_pixels", "too_many_bytes"]
-
-
-class ImageError(ValueError):
-    """An image that cannot be taken; the message is a sentence for whoever sent it.
-
-    Attributes:
-        code: What is wrong, stable for programs.
-    """
-
-    def __init__(self, code: ErrorCode, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code: ErrorCode = code
 
 
 def decode_image(

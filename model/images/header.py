@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import simplejpeg
@@ -20,6 +21,26 @@ _OTHER_IMAGES: Final = (
     (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
 )
 _BRANDS: Final = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC"}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an encoded image says of itself before any pixel is decoded.
+
+    Attributes:
+        format: Which of the accepted formats it is.
+        width: Pixels across, as they are stored, before any turning.
+        height: Pixels down, likewise.
+        orientation: EXIF's 1 to 8, still to be applied to what the decoder gives; 1 where the decoder turns
+            the picture itself.
+        profile: The ICC profile as it stands in the file, not yet checked; None where there is none.
+    """
+
+    format: Format
+    width: int
+    height: int
+    orientation: int = 1
+    profile: bytes | None = None
 
 
 def image_format(data: bytes) -> Format | None:

@@ -11,7 +11,8 @@ from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.inference.batching import Alive
 from image_transformer.observe.metrics import Metrics
 from image_transformer.settings import Settings
-from model.images.decode import ImageError, decode_image, is_cheap
+from model.images.decode import decode_image, is_cheap
+from model.images.errors import ImageError
 from model.images.header import image_size
 
 _WAITING_A_THREAD = 16

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.images import decode
-from model.images.decode import ImageError, decode_image, is_cheap
+from model.images.decode import decode_image, is_cheap
+from model.images.errors import ImageError
 
 GOLDEN = Path(__file__).parent / "golden"
 PINNED = dict(np.load(GOLDEN / "pixels.npz"))

@@ -8,7 +8,8 @@ from atheris_run import fuzz
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model.images.decode import ImageError, decode_image
+from model.images.decode import decode_image
+from model.images.errors import ImageError
 
 HERE = Path(__file__).parent
 SEEDS = [
