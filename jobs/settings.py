@@ -44,6 +44,7 @@ class Settings(BaseSettings):
 
     user: str = Field("", description="who acts, for manifests and the ledger; the login name unless set")
 
+    host: str = Field("::", description="address that the laptop's service listens on; `::` is every one")
     port: Port = Field(DEFAULT_HTTP_PORT, validation_alias=AliasChoices("port", "PORT"))
     grpc_port: Port | None = Field(None, description="the port after `port` unless set")
     variant: Literal["cpu-1", "cpu-2", "cpu-4", "gpu"] | None = Field(
@@ -110,8 +111,11 @@ class Settings(BaseSettings):
 
     @property
     def url(self) -> str:
-        """Where the laptop's transformer listens."""
-        return f"http://127.0.0.1:{self.port}"
+        """Where the laptop's transformer is asked from this machine."""
+        host = self.host.strip("[]")
+        if host in {"::", "0.0.0.0"}:  # noqa: S104 - compared, not listened on
+            host = "127.0.0.1"
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
     def transformer_grpc_port(self) -> int:

@@ -217,14 +217,16 @@ def transformers(logs: Path) -> Iterator[StartTransformer]:
     """
     started: list[RunningTransformer] = []
 
-    def start(predictor_host: str, *, wait: bool = True, **settings: object) -> RunningTransformer:
+    def start(
+        predictor_host: str, *, wait: bool = True, host: str = "127.0.0.1", **settings: object
+    ) -> RunningTransformer:
         http, grpc = free_port(), free_port()
         log = logs / f"transformer-{len(started)}.log"
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "image_transformer", f"--predictor_host={predictor_host}"),
-                    *(f"--http_port={http}", f"--grpc_port={grpc}", "--host=127.0.0.1"),
+                    *(f"--http_port={http}", f"--grpc_port={grpc}", f"--host={host}"),
                 ],
                 env={
                     **os.environ,

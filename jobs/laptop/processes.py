@@ -33,21 +33,23 @@ def die_with_parent() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def require_free_port(port: int, what: str, variable: str) -> None:
-    """Check that nothing listens on a port.
+def require_free_port(host: str, port: int, what: str, variable: str) -> None:
+    """Check that nothing listens on a port of an address; `::` is every address of both families.
 
     Raises:
         MistakeError: Something does.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("0.0.0.0", port))  # noqa: S104 - the transformer listens on all addresses
-        except OSError as error:
-            raise MistakeError(
-                f"Port {port}, for {what}, is in use or not allowed ({os.strerror(error.errno or 0)}): "
-                f"stop the program that holds it, or choose another with {variable}=…"
-            ) from None
+    both = host == "::" and socket.has_dualstack_ipv6()
+    if host == "::" and not both:
+        host = "0.0.0.0"  # noqa: S104 - as the transformer does
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host.strip("[]"), port), family=family, dualstack_ipv6=both).close()
+    except OSError as error:
+        raise MistakeError(
+            f"Port {port}, for {what}, is in use or not allowed ({os.strerror(error.errno or 0)}): "
+            f"stop the program that holds it, or choose another with {variable}=…"
+        ) from None
 
 
 def free_ports(count: int) -> list[int]:

@@ -35,8 +35,8 @@ def run(settings: Settings) -> None:
         MistakeError: A port is in use, or the data cannot be used.
         JobError: A step failed; versions made earlier are untouched.
     """
-    require_free_port(settings.port, "HTTP", "PORT")
-    require_free_port(settings.transformer_grpc_port, "gRPC", "CNN_IMAGE_GRPC_PORT")
+    require_free_port(settings.host, settings.port, "HTTP", "PORT")
+    require_free_port(settings.host, settings.transformer_grpc_port, "gRPC", "CNN_IMAGE_GRPC_PORT")
     store = open_store(settings.store_url)
     served = store.ledger.served()
     if served is None:
@@ -97,11 +97,12 @@ async def _show(service: Service, settings: Settings) -> None:
         response = await client.post("/predict", files={"file": (image.name, image.read_bytes())})
     if response.status_code != httpx.codes.OK:
         raise FaultError(f"The example image was answered with {response.status_code}: {response.text[:300]}")
-    answer(f"\nVersion {service.version} is served on http://localhost:{settings.port}\n")
+    url = settings.url.replace("//127.0.0.1:", "//localhost:")
+    answer(f"\nVersion {service.version} is served on {url}\n")
     if settings.in_container:  # its host name is its id, unless somebody chose another one
         answer(f"$ docker cp {platform.node()}:{image} .")
         image = Path(image.name)
     example = shlex.quote(os.path.relpath(image))  # noqa: ASYNC240 - no file is touched
-    answer(f"$ curl -F file=@{example} http://localhost:{settings.port}/predict")
+    answer(f"$ curl -F file=@{example} {url}/predict")
     answer(json.dumps(response.json(), indent=2))
     answer("\nCtrl-C ends it.")

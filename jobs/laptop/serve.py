@@ -65,8 +65,10 @@ class Service:
             FaultError: A process did not come up, or neither store nor an earlier fetch has the version.
             RefusedError: Triton cannot load the version.
         """
-        require_free_port(self._settings.port, "HTTP", "PORT")
-        require_free_port(self._settings.transformer_grpc_port, "gRPC", "CNN_IMAGE_GRPC_PORT")
+        require_free_port(self._settings.host, self._settings.port, "HTTP", "PORT")
+        require_free_port(
+            self._settings.host, self._settings.transformer_grpc_port, "gRPC", "CNN_IMAGE_GRPC_PORT"
+        )
         entry, version = await asyncio.to_thread(self._wanted_at_start)
         self._status.entry, self._status.version = entry, version
         self._folder.write_status(self._status)

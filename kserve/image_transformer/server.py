@@ -80,9 +80,9 @@ class ImageServer(model_server.ModelServer):
         """
         give_back_large_blocks()
         allow_open_files()
-        listener = _listen(self._settings.host, self._settings.http_port, "PORT")
+        listener = listen(self._settings.host, self._settings.http_port, "PORT")
         # gRPC's own attempt would say less, and by default shares the port with whoever has it.
-        _listen(self._settings.host, self._settings.grpc_port, "GRPC_PORT").close()
+        listen(self._settings.host, self._settings.grpc_port, "GRPC_PORT").close()
         uvloop.run(self._run(listener))
 
     async def _run(self, listener: socket.socket) -> None:
@@ -158,13 +158,14 @@ class ImageServer(model_server.ModelServer):
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.so_reuseport", 0),
                 ("grpc.compression_enabled_algorithms_bitset", _UNCOMPRESSED),
+                *_connections(settings),
             ),
             maximum_concurrent_rpcs=settings.max_requests,
         )
         grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(  # type: ignore[no-untyped-call]
             ImageServicer(self.dataplane, self.model_repository_extension, inference, observer), server
         )
-        server.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
+        server.add_insecure_port(address(settings.host, settings.grpc_port))
         return server
 
 
@@ -184,10 +185,42 @@ def allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _listen(host: str, port: int, variable: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _connections(settings: Settings) -> tuple[tuple[str, int], ...]:
+    """What gRPC allows its clients' connections, by the names of grpc's `grpc_types.h` (milliseconds)."""
+    return (
+        # By default a client that pings more often than every five minutes is sent away (too_many_pings).
+        ("grpc.http2.min_ping_interval_without_data_ms", int(settings.grpc_ping_seconds * 1000)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # A channel asks one pod for as long as its connection lives: new pods would get nothing.
+        ("grpc.max_connection_age_ms", int(settings.grpc_connection_seconds * 1000)),
+        ("grpc.max_connection_age_grace_ms", int(settings.grpc_connection_grace_seconds * 1000)),
+    )
+
+
+def address(host: str, port: int) -> str:
+    """Joins an address and a port as URLs and gRPC write them: one of IPv6 stands in brackets."""
+    bare = host.strip("[]")
+    return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
+
+
+def listen(host: str, port: int, variable: str) -> socket.socket:
+    """Listens on an address; on `::` for both families, and where the kernel has no IPv6 for IPv4's.
+
+    Args:
+        host: A name or an address, one of IPv6 with or without brackets.
+        port: Port to listen on.
+        variable: Environment variable that chooses another one, for the sentence.
+
+    Raises:
+        PortTakenError: it cannot be had.
+    """
+    bare = host.strip("[]")
+    both = bare == "::" and socket.has_dualstack_ipv6()
+    if bare == "::" and not both:
+        bare = "0.0.0.0"  # noqa: S104 - what was asked for
+    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((bare, port), family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
         raise PortTakenError(
             f"Port {port} cannot be used ({error.strerror}): end what listens there, or set {variable}."

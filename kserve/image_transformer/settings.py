@@ -34,7 +34,10 @@ class Settings(BaseSettings):
     model_name: str = Field(MODEL_NAME, description="model in Triton, and its name in the routes")
     predictor_host: str = Field("127.0.0.1:8000", description="Triton's HTTP address, host[:port]")
     predictor_protocol: str = Field("v2", description="KServe passes it; Triton is always asked by v2")
-    host: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104 - a pod's own
+    host: str = Field(
+        "::",
+        description="address to listen on; `::` is every one, of both families where the kernel has IPv6",
+    )
     http_port: Port = Field(8080, validation_alias=AliasChoices("http_port", "PORT", "CNN_IMAGE_HTTP_PORT"))
     grpc_port: Port = Field(
         8081, validation_alias=AliasChoices("grpc_port", "GRPC_PORT", "CNN_IMAGE_GRPC_PORT")
@@ -57,6 +60,17 @@ class Settings(BaseSettings):
         MAX_PIXELS, description="pixels of the large images that are decoded at once"
     )
 
+    grpc_ping_seconds: PositiveFloat = Field(
+        5, description="a gRPC client may send keepalive pings this often, also without calls"
+    )
+    grpc_connection_seconds: PositiveFloat = Field(
+        300,
+        description="a gRPC connection is ended after about this time, so that clients find new pods; "
+        "a tenth more or less, so that not all come at once",
+    )
+    grpc_connection_grace_seconds: PositiveFloat = Field(
+        30, description="calls under way on such a connection have this time to end"
+    )
     queue_seconds: PositiveFloat = Field(
         1, description="the oldest image may have waited for Triton while more are taken"
     )

@@ -23,15 +23,19 @@ def command(settings: Settings, environment: TritonEnvironment, pid: int) -> lis
         environment: Where the server lies.
         pid: The process that will run it; its shared memory is named after it.
     """
+    http_address, grpc_address = settings.address, settings.address
+    if ":" in (bare := settings.address.strip("[]")):
+        # Its HTTP server takes any other spelling for 255.255.255.255, without a word.
+        http_address, grpc_address = f"ipv6:[{bare}]", f"[{bare}]"
     line = [
         str(environment.server),
         f"--model-repository={settings.model_repository.absolute()}",
         f"--backend-directory={environment.backends()}",
-        f"--http-address={settings.address}",
+        f"--http-address={http_address}",
         f"--http-port={settings.http_port}",
-        f"--grpc-address={settings.address}",
+        f"--grpc-address={grpc_address}",
         f"--grpc-port={settings.grpc_port}",
-        f"--metrics-address={settings.address}",
+        f"--metrics-address={http_address}",
         f"--metrics-port={settings.metrics_port}",
         f"--model-control-mode={settings.model_control_mode}",
         # Our configurations are complete; guessing would start each model's process one time more.

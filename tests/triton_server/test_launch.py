@@ -36,6 +36,19 @@ def settings(monkeypatch: pytest.MonkeyPatch, *flags: str) -> Settings:
     return Settings()
 
 
+@pytest.mark.parametrize(
+    ("address", "http", "grpc"),
+    [("127.0.0.1", "127.0.0.1", "127.0.0.1"), ("::", "ipv6:[::]", "[::]"), ("[::1]", "ipv6:[::1]", "[::1]")],
+)
+def test_an_address_of_ipv6_is_written_as_each_of_tritons_servers_reads_it(
+    venv: Path, monkeypatch: pytest.MonkeyPatch, address: str, http: str, grpc: str
+) -> None:
+    asked = settings(monkeypatch, "--model-repository", "/models", "--address", address)
+    line = command(asked, find_environment(venv), 42)
+    for flag in (f"--http-address={http}", f"--metrics-address={http}", f"--grpc-address={grpc}"):
+        assert flag in line
+
+
 def test_the_command_line_says_what_was_asked_for(venv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = settings(
         monkeypatch,

@@ -165,14 +165,15 @@ asyncio.run(main())
     asyncio.run(until(lambda: not alive(pids(tmp_path)[0])))
 
 
-def test_a_port_in_use_is_named_with_the_variable_that_changes_it() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_port_in_use_is_named_with_the_variable_that_changes_it(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(MistakeError, match=rf"Port {port}, for HTTP, .*PORT="):
-            require_free_port(port, "HTTP", "PORT")
-    require_free_port(port, "HTTP", "PORT")
+        for host in ("::", address):
+            with pytest.raises(MistakeError, match=rf"Port {port}, for HTTP, .*PORT="):
+                require_free_port(host, port, "HTTP", "PORT")
+    require_free_port("::", port, "HTTP", "PORT")
 
 
 def test_free_ports_differ() -> None:
