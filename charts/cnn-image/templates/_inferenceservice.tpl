@@ -30,6 +30,7 @@ spec:
       image: {{ include "cnn-image.image" (list $ .Values.image.triton) }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       terminationMessagePolicy: FallbackToLogsOnError
+      {{- include "cnn-image.tritonCommand" . | nindent 6 }}
       args:
         {{- include "cnn-image.tritonArgs" . | nindent 8 }}
         - --exit-timeout-secs={{ sub $serving.terminationGraceSeconds (add $tritonDrain 2) }}

@@ -41,7 +41,7 @@ spec:
           image: {{ include "cnn-image.image" (list $ .Values.image.triton) }}
           imagePullPolicy: {{ .Values.image.pullPolicy }}
           terminationMessagePolicy: FallbackToLogsOnError
-          command: [tritonserver]
+          {{- include "cnn-image.tritonCommand" . | nindent 10 }}
           args:
             - --model-repository=/work/version
             - --http-port=8000
@@ -77,6 +77,21 @@ spec:
 {{- define "cnn-image.tritonArgs" -}}
 - --model-config-name={{ include "cnn-image.variant" . }}
 - --disable-auto-complete-config
+{{- end }}
+
+{{/* Triton's HTTP server listens on one family of addresses: on that of the pod's own, which the kubelet and the Services ask. */}}
+{{- define "cnn-image.tritonCommand" -}}
+command:
+  - /bin/sh
+  - -c
+  - |
+    case "$POD_IP" in
+    *:*) set -- "$@" "--http-address=ipv6:[::]" "--grpc-address=[::]" "--metrics-address=ipv6:[::]" ;;
+    esac
+    exec tritonserver "$@"
+  - tritonserver
+env:
+  - {name: POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
 {{- end }}
 
 {{/* Triton sets the run bit of its Python backend's stub when it starts, so its root cannot be read-only. */}}
