@@ -1,11 +1,14 @@
 """Two replicas of each: shared load, no failed request whatever happens, scaling, both layouts, faults."""
 
 import json
+import struct
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
 import yaml
@@ -13,6 +16,8 @@ from cluster.kube import ROOT, Namespace, run, say, wait_for
 from cluster.load import Answers, Load
 from cluster.release import EXAMPLES, Release
 from cluster.store import TrialStore, next_class
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
@@ -30,20 +35,60 @@ def under_load(serving: Release, act: Callable[[], object], rate: float = 20) ->
     return load.answers
 
 
-def inferences(namespace: Namespace) -> dict[str, int]:
-    """Images that each of Triton's pods has answered, by its own count."""
+def counted(namespace: Namespace, component: str, port: int, metric: str) -> dict[str, int]:
+    """What each of a component's pods says of one of its counters; labels are summed up."""
     counts = {}
-    for pod in namespace.pods("predictor"):
+    for pod in namespace.pods(component):
         name = pod["metadata"]["name"]
         text = run(
-            "kubectl", "get", "--raw", f"/api/v1/namespaces/{namespace.name}/pods/{name}:8002/proxy/metrics"
+            "kubectl", "get", "--raw", f"/api/v1/namespaces/{namespace.name}/pods/{name}:{port}/proxy/metrics"
         )
         counts[name] = sum(
-            int(float(line.split()[-1]))
-            for line in text.splitlines()
-            if line.startswith("nv_inference_count{") and 'model="cnn-image"' in line
+            int(float(line.split()[-1])) for line in text.splitlines() if line.startswith(metric)
         )
     return counts
+
+
+def inferences(namespace: Namespace) -> dict[str, int]:
+    """Images that each of Triton's pods has answered, by its own count."""
+    return counted(namespace, "predictor", 8002, 'nv_inference_count{model="cnn-image",')
+
+
+class Channels:
+    """gRPC channels that live as long as the block and ask all the time, each from a thread of its own.
+
+    Attributes:
+        failures: Every call that was not answered.
+    """
+
+    def __init__(self, address: str, number: int) -> None:
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(address,)) for _ in range(number)]
+        self.failures: list[str] = []
+
+    def __enter__(self) -> "Channels":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=60)
+
+    def _ask(self, address: str) -> None:
+        request = pb.ModelInferRequest(
+            model_name="cnn-image", raw_input_contents=[struct.pack("<I", len(IMAGE)) + IMAGE]
+        )
+        request.inputs.add(name="image", datatype="BYTES", shape=[1])
+        own = (("grpc.use_local_subchannel_pool", 1),)  # else all channels share one connection
+        with grpc.insecure_channel(address, own) as channel:
+            stub = stubs.GRPCInferenceServiceStub(channel)
+            while not self._stop.wait(0.05):
+                try:
+                    assert stub.ModelInfer(request, timeout=15).model_version == "1"
+                except (AssertionError, grpc.RpcError) as error:
+                    self.failures.append(str(error))
 
 
 def settled(serving: Release) -> None:
@@ -147,7 +192,9 @@ def test_both_in_one_pod_and_apart_again(serving: Release) -> None:
     assert "deployment.apps/cnn-image-transformer" in serving.namespace.names("deployments")
 
 
-def test_autoscaling_adds_a_pod_under_load(serving: Release, tmp_path: Path) -> None:
+def test_autoscaling_adds_pods_under_load_and_channels_that_live_on_find_them(
+    serving: Release, tmp_path: Path
+) -> None:
     values = {
         "serving": {
             "triton": {
@@ -156,16 +203,17 @@ def test_autoscaling_adds_a_pod_under_load(serving: Release, tmp_path: Path) -> 
                 "autoscaling": {"enabled": True, "minReplicas": 1, "maxReplicas": 2, "targetCPUPercent": 90},
             },
             "transformer": {
-                "autoscaling": {"enabled": True, "minReplicas": 1, "maxReplicas": 1, "targetCPUPercent": 90}
+                "autoscaling": {"enabled": True, "minReplicas": 1, "maxReplicas": 2, "targetCPUPercent": 90},
+                "env": {"CNN_IMAGE_GRPC_CONNECTION_SECONDS": "5"},
             },
         }
     }
     file = tmp_path / "scaled.yaml"
     file.write_text(yaml.safe_dump(values))
     # From one pod: an HPA keeps the number it finds for its five minutes of stabilization.
-    serving.upgrade("--set", "serving.triton.replicas=1")
+    serving.upgrade("--set", "serving.triton.replicas=1", "--set", "serving.transformer.replicas=1")
     Release(serving.namespace, [*serving.values, file]).upgrade()
-    assert len(serving.namespace.pods("predictor")) == 1
+    assert len(serving.namespace.pods("predictor")) == len(serving.namespace.pods("transformer")) == 1
     batch = json.dumps(
         {
             "inputs": [
@@ -178,12 +226,32 @@ def test_autoscaling_adds_a_pod_under_load(serving: Release, tmp_path: Path) -> 
             ]
         }
     )
-    done = time.monotonic() + 120
-    with httpx.Client(base_url=serving.url, timeout=60) as client:
-        while len(serving.namespace.pods("predictor")) < 2:
-            assert time.monotonic() < done, "no second pod under load within 120 s"
-            for _ in range(10):
-                assert client.post("/v2/models/cnn-image/infer", content=batch).status_code == 200
+
+    def pods() -> set[int]:
+        return {len(serving.namespace.pods(component)) for component in ("predictor", "transformer")}
+
+    def images() -> dict[str, int]:
+        return counted(serving.namespace, "transformer", 8080, "cnn_image_images_total{")
+
+    done = time.monotonic() + 180
+    with Channels(serving.namespace.outside("cnn-image", port=1), 16) as channels:
+        with httpx.Client(base_url=serving.url, timeout=60) as client:
+            while pods() != {2}:
+                assert time.monotonic() < done, "no second pods under load within 180 s"
+                for _ in range(10):
+                    assert client.post("/v2/models/cnn-image/infer", content=batch).status_code == 200
+        settled(serving)
+        before = images()
+        assert len(before) == 2
+
+        def shares() -> list[int]:
+            return sorted(count - before[name] for name, count in images().items())
+
+        # From now on the channels alone ask, and all of them were there before the second pod.
+        wait_for(lambda: shares()[0] > 200, "a share for the new pod", 60)
+        fewer, more = shares()
+        assert fewer / (fewer + more) > 0.2, (fewer, more)
+    assert channels.failures == []
 
 
 def test_a_model_with_a_flipped_byte_is_refused_and_the_old_one_serves(serving: Release) -> None:
