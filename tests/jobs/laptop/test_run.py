@@ -5,9 +5,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from machine import wait_until
+
+from jobs.errors import Exit
+from jobs.laptop import run
+from jobs.settings import Settings
 
 STEP = """#!/bin/sh
 trap '' INT
@@ -48,3 +54,37 @@ def test_ctrl_c_ends_it_even_where_the_step_was_done_by_then(
     assert out == ""
     assert ends_with in err
     assert running.returncode == (130 if code else -signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "judged", "promoted"),
+    [
+        ("sample", Exit.OK, ("--accept-weak-evidence", "--reason", "the first version on this machine")),
+        (
+            "cifar10",
+            Exit.REFUSED,
+            ("--override-gate", "the first version on this machine, which was refused"),
+        ),
+        # Its data is not here any more.
+        (
+            "cifar10",
+            Exit.MISTAKE,
+            ("--override-gate", "the first version on this machine, which could not be judged"),
+        ),
+    ],
+)
+def test_a_published_version_is_judged_and_served_in_any_case(
+    kind: str, judged: Exit, promoted: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[str, ...]] = []
+
+    def step(_: Settings, *arguments: str, **__: Any) -> Exit:
+        steps.append(arguments)
+        return judged if arguments[0] == "judge" else Exit.OK
+
+    newest = SimpleNamespace(version=4, data=SimpleNamespace(kind=kind))
+    store = SimpleNamespace(numbers=lambda: [3, 4], manifest=lambda _: newest)
+    monkeypatch.setattr(run, "_child", step)
+    run._first_version(Settings(CIFAR10_DIR="/data"), store)  # type: ignore[arg-type]
+    data = "sample" if kind == "sample" else "/data"
+    assert steps == [("judge", "4", "--data", data), ("promote", "4", *promoted)]
