@@ -59,7 +59,7 @@ def _first_version(settings: Settings, store: Store) -> None:
     # Whoever clones this wants to see an answer, and nothing else can be served yet: a first version on a
     # laptop is served whatever the gate says of it. The ledger says so; every later one has to pass.
     say(f"Judging version {version} …")
-    data = "sample" if newest.data.kind == "sample" else settings.data
+    data = settings.data or ("sample" if newest.data.kind == "sample" else None)
     code = _child(settings, "judge", version, *_flag("--data", data), shown=True, codes=_JUDGED)
     if code == Exit.OK:
         _child(settings, "promote", version, "--accept-weak-evidence", "--reason", _FIRST)

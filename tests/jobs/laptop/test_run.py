@@ -29,6 +29,7 @@ sys.executable = sys.argv[1]
 run._child(Settings(), "retrain")
 print("the next step")
 """
+FIRST = "the first version on this machine"
 
 
 @pytest.mark.parametrize(("code", "ends_with"), [(0, "KeyboardInterrupt"), (130, "")])
@@ -57,24 +58,27 @@ def test_ctrl_c_ends_it_even_where_the_step_was_done_by_then(
 
 
 @pytest.mark.parametrize(
-    ("kind", "judged", "promoted"),
+    ("named", "kind", "data", "judged", "promoted"),
     [
-        ("sample", Exit.OK, ("--accept-weak-evidence", "--reason", "the first version on this machine")),
+        (None, "sample", ("--data", "sample"), Exit.OK, ("--accept-weak-evidence", "--reason", FIRST)),
         (
-            "cifar10",
+            "/data",
+            "sample",
+            ("--data", "/data"),
             Exit.REFUSED,
-            ("--override-gate", "the first version on this machine, which was refused"),
+            ("--override-gate", f"{FIRST}, which was refused"),
         ),
-        # Its data is not here any more.
-        (
-            "cifar10",
-            Exit.MISTAKE,
-            ("--override-gate", "the first version on this machine, which could not be judged"),
-        ),
+        # What it was trained on is not here any more.
+        (None, "cifar10", (), Exit.MISTAKE, ("--override-gate", f"{FIRST}, which could not be judged")),
     ],
 )
 def test_a_published_version_is_judged_and_served_in_any_case(
-    kind: str, judged: Exit, promoted: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    named: str | None,
+    kind: str,
+    data: tuple[str, ...],
+    judged: Exit,
+    promoted: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     steps: list[tuple[str, ...]] = []
 
@@ -85,6 +89,5 @@ def test_a_published_version_is_judged_and_served_in_any_case(
     newest = SimpleNamespace(version=4, data=SimpleNamespace(kind=kind))
     store = SimpleNamespace(numbers=lambda: [3, 4], manifest=lambda _: newest)
     monkeypatch.setattr(run, "_child", step)
-    run._first_version(Settings(CIFAR10_DIR="/data"), store)  # type: ignore[arg-type]
-    data = "sample" if kind == "sample" else "/data"
-    assert steps == [("judge", "4", "--data", data), ("promote", "4", *promoted)]
+    run._first_version(Settings(CIFAR10_DIR=named), store)  # type: ignore[arg-type]
+    assert steps == [("judge", "4", *data), ("promote", "4", *promoted)]
