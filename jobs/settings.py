@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     batch_size: Annotated[int, Field(ge=1, le=8192)] | None = Field(
         None, validation_alias=AliasChoices("batch_size", "BATCH_SIZE")
     )
-    require_gpu: bool = Field(False, description="training ends at once where there is no GPU")
+    require_gpu: bool = Field(False, description="training does not begin where there is no GPU")
     int8: bool | None = Field(
         None, description="go on with a version's int8 twin, where it is no worse; true unless on a GPU"
     )

@@ -14,7 +14,7 @@ from typing import Literal
 from jobs.cluster.client import ApiError, Json, Kubernetes
 from jobs.cluster.outcome import Outcome
 from jobs.cluster.rollout import container_statuses, ending, last_word
-from jobs.errors import FaultError, MistakeError
+from jobs.errors import FaultError, JobError, MistakeError
 
 TRAINING_TEMPLATE = "cnn-image-retrain"
 COMMAND_TEMPLATE = "cnn-image-command"
@@ -195,6 +195,15 @@ def logs(kubernetes: Kubernetes, name: str, *, follow: bool, seconds: float = 60
                 f"The Job {name} has no log: it is {state.state} ({state.reason or 'no pod'})."
             )
         time.sleep(_POLL_SECONDS)
+
+
+def last_line(kubernetes: Kubernetes, name: str) -> str:
+    """Return the last line that a Job said, such as what a rollback did; empty where its log is gone."""
+    try:
+        said = b"".join(logs(kubernetes, name, follow=False))
+    except JobError:
+        return ""
+    return said.decode(errors="replace").strip().rpartition("\n")[2]
 
 
 def state_of(job: Json, pods: Sequence[Json]) -> JobState:

@@ -15,7 +15,13 @@ its status only when something else in it changes, so 0.20 does not for a change
 
 _POLL_SECONDS = 1.0
 _TOO_MANY_REQUESTS = 429
-_HOPELESS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"}
+_HOPELESS = {
+    "ErrImagePull",
+    "ErrImageNeverPull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+}
 _TRIES = 3
 """Ends of one container that are taken as its last word."""
 

@@ -89,12 +89,14 @@ def wait(name: NameArgument, namespace: NamespaceFlag = None, timeout: TimeoutFl
     """Wait until a Job has ended; print the version it made, or end with the exit code of its pod."""
     from jobs.cluster import launch
 
-    state = launch.wait(_kubernetes(namespace), name, timeout)
+    kubernetes = _kubernetes(namespace)
+    state = launch.wait(kubernetes, name, timeout)
     if state.state == "failed":
         reason = state.reason or "see its log with `cnn-image jobs logs`."
         raise JobFailedError(f"The Job {name} failed: {reason}", state.exit_code)
     if state.outcome is None:
-        say(f"The Job {name} ended well and left no version.")
+        said = launch.last_line(kubernetes, name)
+        say(f"The Job {name} ended well{f': {said}' if said else '.'}")
         return
     say(f"{one_line(state.outcome.metrics)}; {state.outcome.model_path}")
     answer(str(state.outcome.version))

@@ -27,7 +27,9 @@ BatchFlag = Annotated[int | None, typer.Option("--batch-size", min=1, help="[BAT
 SeedFlag = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
 GpuFlag = Annotated[
     bool | None,
-    typer.Option("--gpu/--cpu", help="End at once where there is no GPU, or not. [CNN_IMAGE_REQUIRE_GPU]"),
+    typer.Option(
+        "--gpu/--cpu", help="Train on a GPU or not at all, or also without. [CNN_IMAGE_REQUIRE_GPU]"
+    ),
 ]
 Int8Flag = Annotated[
     bool | None,
@@ -52,7 +54,7 @@ def train(
     outputs: OutputsFlag = None,
 ) -> None:
     """Train a model; after Ctrl-C the same command goes on with the last whole epoch."""
-    from jobs.pipeline.candidate import load_data, train_run
+    from jobs.pipeline.candidate import load_data, require_gpu, train_run
 
     settings = load_settings(data=data, recipe=recipe, epochs=epochs, batch_size=batch_size, require_gpu=gpu)
     request = request_of(settings, seed)
@@ -61,6 +63,7 @@ def train(
     if begun.trained:
         say(f"Run {begun.name} is trained already.")
     else:
+        require_gpu(settings)
         train_run(begun, load_data(request, sample_allowed=sample_allowed), settings)
     write_outputs(outputs, run=begun.name)
     answer(begun.name)

@@ -12,13 +12,14 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import httpx
 
 from export.store.versions import Store, open_store
 from jobs.console import answer, say
-from jobs.errors import FaultError
+from jobs.errors import Exit, FaultError
 from jobs.laptop.processes import die_with_parent, require_free_port
 from jobs.laptop.serve import Service, serve
 from jobs.settings import Settings
@@ -26,10 +27,13 @@ from model.contract import CLASSES
 from model.data.sources import example_images
 
 EXAMPLE = CLASSES[-1]
+_FIRST = "the first version on this machine"
+_JUDGED = (Exit.OK, Exit.REFUSED, Exit.MISTAKE)
+"""How `judge` ends where the version can be served: a mistake is data that is not here any more."""
 
 
 def run(settings: Settings) -> None:
-    """Serve the promoted version until Ctrl-C; train, publish and promote one first if there is none.
+    """Serve the promoted version until Ctrl-C; train, publish, judge and promote one first if there is none.
 
     Raises:
         MistakeError: A port is in use, or the data cannot be used.
@@ -47,18 +51,40 @@ def run(settings: Settings) -> None:
 
 
 def _first_version(settings: Settings, store: Store) -> None:
-    """Train and publish a version if none was published yet, and promote the newest."""
+    """Train and publish a version if none was published yet; judge and promote the newest."""
     if not store.numbers():
         _child(settings, "retrain", "--no-promote", "--sample-allowed", *_flag("--data", settings.data))
-    # Whoever clones this wants to see an answer, so the first version on a laptop is served without the
-    # gate's verdict, and the ledger says so; every later one has to pass it.
-    reason = "the first version on this machine, not judged"
-    version = store.numbers()[-1]
-    _child(settings, "promote", str(version), "--override-gate", reason)
+    newest = store.manifest(store.numbers()[-1])
+    version = str(newest.version)
+    # Whoever clones this wants to see an answer, and nothing else can be served yet: a first version on a
+    # laptop is served whatever the gate says of it. The ledger says so; every later one has to pass.
+    say(f"Judging version {version} …")
+    data = settings.data or ("sample" if newest.data.kind == "sample" else None)
+    code = _child(settings, "judge", version, *_flag("--data", data), shown=True, codes=_JUDGED)
+    if code == Exit.OK:
+        _child(settings, "promote", version, "--accept-weak-evidence", "--reason", _FIRST)
+        return
+    word = "could not be judged" if code == Exit.MISTAKE else "was refused"
+    say(
+        f"Version {version} {word}, and is served all the same, since there is nothing else to serve here; "
+        "`cnn-image retrain` trains another, which takes its place if it is no worse."
+    )
+    _child(settings, "promote", version, "--override-gate", f"{_FIRST}, which {word}")
 
 
-def _child(settings: Settings, *arguments: str) -> None:
+def _child(
+    settings: Settings, *arguments: str, shown: bool = False, codes: Collection[Exit] = (Exit.OK,)
+) -> int:
     """Run a command of `cnn-image` as a child; what it says goes to this terminal.
+
+    Args:
+        settings: The store it works on.
+        arguments: The command.
+        shown: Whether what it answers goes to this terminal too, beside what it says.
+        codes: The ends that are no failure.
+
+    Returns:
+        Its exit code, one of `codes`.
 
     Raises:
         SystemExit: It failed, has said why, and hands on its exit code.
@@ -67,7 +93,8 @@ def _child(settings: Settings, *arguments: str) -> None:
     command = [sys.executable, "-m", "jobs.cli", *arguments, *_flag("--store", settings.store)]
     # What it answers is for scripts; what it says while it works is for the person who waits here.
     # Nothing has threads yet here, which a preexec_fn could get stuck on.
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509
+    answers = sys.stderr if shown else subprocess.DEVNULL
+    child = subprocess.Popen(command, stdout=answers, preexec_fn=die_with_parent)  # noqa: PLW1509
     try:
         code = child.wait()
     except KeyboardInterrupt:  # the terminal has sent it to the child too, which may have been done by then
@@ -82,8 +109,9 @@ def _child(settings: Settings, *arguments: str) -> None:
         raise FaultError(
             f"`cnn-image {arguments[0]}` was killed by signal {-code}; the same command goes on."
         )
-    if code:
+    if code not in codes:
         raise SystemExit(code)
+    return code
 
 
 def _flag(name: str, value: str | None) -> list[str]:

@@ -70,6 +70,18 @@ def made_before(request: Request, dataset: "Dataset", store: Store) -> int | Non
     return None
 
 
+def require_gpu(settings: Settings) -> None:
+    """Look for the GPU before the data is fetched and read, which takes longer.
+
+    Raises:
+        TrainingError: There is none, and one is required.
+    """
+    if settings.require_gpu:
+        from model.training.device import prepare_device
+
+        prepare_device(require_gpu=True)
+
+
 def train_run(run: Run, dataset: "Dataset", settings: Settings) -> None:
     """Train a run, or go on where it was interrupted; save it and its report in its folder.
 

@@ -16,7 +16,14 @@ from jobs.errors import RefusedError, ReturnedError
 from jobs.gate.judge import judge
 from jobs.gate.verdict import last_verdict, require_passed
 from jobs.pipeline import mlflow_registry
-from jobs.pipeline.candidate import export_run, load_data, made_before, publish_candidate, train_run
+from jobs.pipeline.candidate import (
+    export_run,
+    load_data,
+    made_before,
+    publish_candidate,
+    require_gpu,
+    train_run,
+)
 from jobs.pipeline.training_runs import Request, Run, new_run, unfinished_run
 from jobs.pipeline.upkeep import prune
 from jobs.promotion.deployer import Deployer
@@ -115,6 +122,7 @@ def _trained(run: Run, settings: Settings, data: Callable[[], "Dataset"]) -> Run
     if run.trained:
         say(f"Run {run.name} is trained already; going on with it.")
         return run
+    require_gpu(settings)
     try:
         train_run(run, data(), settings)
     except StaleCheckpointError as error:  # other data by now, another release's recipe, another device

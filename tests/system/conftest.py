@@ -118,11 +118,19 @@ def start_run(tmp_path: Path) -> Iterator[StartRun]:
     """Starts `cnn-image run` in an empty folder, or in a copy of another run's; ends it after the test."""
     runs: list[Run] = []
 
-    def start(*, copy_of: Run | None = None, port: int | None = None, **environment: str) -> Run:
+    def start(
+        *,
+        copy_of: Run | None = None,
+        unserved: bool = False,
+        port: int | None = None,
+        **environment: str,
+    ) -> Run:
         home = tmp_path / f"home-{len(runs)}"
         home.mkdir()
         if copy_of is not None:
             shutil.copytree(copy_of.home / "var" / "store", home / "var" / "store")
+        if unserved:
+            shutil.rmtree(home / "var" / "store" / "ledger")
         run = Run(home, port or free_port(2), environment)
         runs.append(run)
         run.start()

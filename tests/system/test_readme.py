@@ -20,6 +20,30 @@ BLOCKS = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.
 MAIN = ["make run\n", "make test\n"]
 
 
+OUTPUT = re.search(r"^```\n(Data: .*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def shape(line: str) -> str:
+    """A line without what differs from run to run: numbers, folders, the verdict on a number."""
+    line = re.sub(r"\S*/var/store|@\S+/examples", "#", line)
+    line = re.sub(r"(?<![a-z])[-+]?\d[\w.,:-]*", "#", line)
+    return " ".join(re.sub(r"\bNO\b", "ok", line).split())
+
+
+def test_what_make_run_is_said_to_print_is_what_it_prints(served: Any) -> None:
+    assert OUTPUT is not None
+    printed = {shape(line) for line in served.output.splitlines()}
+    said, _, answer = OUTPUT[1].partition("$ curl")
+    # The sentence of the verdict: with two epochs it is another one.
+    lines = [line for line in said.splitlines() if line not in {"…", ""} and " passes as the " not in line]
+    assert len(lines) > 15
+    assert [line for line in lines if shape(line) not in printed] == []
+    assert re.search(
+        r"^Version \d (passes|is refused) as the first version \(accuracy", served.output, re.MULTILINE
+    )
+    assert shape("$ curl" + answer.splitlines()[0]) in printed
+
+
 def run(block: str, served: Any) -> str:
     """What a block prints, asked of the service that the tests started."""
     command = block.replace("localhost:8002", f"localhost:{served.port}").replace("curl ", "curl -sS --fail ")

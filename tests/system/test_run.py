@@ -3,6 +3,8 @@
 import json
 import re
 import socket
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,8 @@ from model.contract import CLASSES
 from model.data.sources import example_images
 
 pytestmark = pytest.mark.slow
+
+COMMAND = Path(sys.executable).with_name("cnn-image")
 
 
 def predict(url: str, image: Path) -> tuple[dict[str, Any], str]:
@@ -44,6 +48,37 @@ def test_trains_publishes_and_serves(served: Any) -> None:
     for body, _ in answers:
         assert body["class_name"] == CLASSES[body["class_id"]]
         assert body["confidence"] == max(body["probabilities"])
+
+
+def said_of(home: Path, command: str) -> Any:
+    """What `cnn-image COMMAND --json` answers about a run's store."""
+    answered = subprocess.run(
+        [COMMAND, command, "--json", "--store", home / "var" / "store"], capture_output=True, check=True
+    )
+    return json.loads(answered.stdout)
+
+
+def test_a_first_version_is_judged_and_served_though_it_is_refused(served: Any) -> None:
+    """Two epochs on the sample are too few for the gate; there is nothing else to serve."""
+    judged = next(each for each in said_of(served.home, "versions") if each["version"] == int(served.version))
+    assert judged["verdict"] == "refused"
+    assert f"Version {served.version} is refused as the first version (accuracy 0." in served.output
+    assert f"Version {served.version} was refused, and is served all the same" in served.output
+    (entry,) = said_of(served.home, "history")
+    assert entry["reason"] == "against the gate: the first version on this machine, which was refused"
+
+
+def test_what_was_published_and_never_served_is_judged_first(
+    served: Any, start_run: Callable[..., Any]
+) -> None:
+    floors = {"CNN_IMAGE_GATE_FLOOR": "0.1", "CNN_IMAGE_GATE_CLASS_FLOOR": "0"}
+    run = start_run(copy_of=served, unserved=True, **floors)
+    run.wait_serving()
+    assert run.version == served.version
+    assert not (run.home / "var" / "runs").exists()
+    (entry,) = said_of(run.home, "history")
+    passes = f"the first version on this machine: Version {run.version} passes as the first version (accuracy"
+    assert entry["reason"].startswith(passes)
 
 
 def test_a_second_run_serves_without_training(served: Any, start_run: Callable[..., Any]) -> None:

@@ -1,6 +1,7 @@
 """Jobs from the installed template: what is created, and how a Job's state is told."""
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from jobs.cluster import launch
 from jobs.cluster.client import ApiError
 from jobs.cluster.outcome import Outcome
+from jobs.commands import cluster_jobs
 from jobs.errors import FaultError, JobFailedError, MistakeError
 
 CRONJOB = {
@@ -53,6 +55,7 @@ class FakeKubernetes:
         self.lists: dict[str, list[Any]] = {"jobs": [], "pods": []}
         self.created: list[Any] = []
         self.refusal: ApiError | None = None
+        self.log: bytes | None = b""
 
     def get(self, kind: str, name: str) -> Any:
         if (kind, name) not in self.objects:
@@ -64,6 +67,11 @@ class FakeKubernetes:
 
     def list(self, kind: str, selector: str) -> list[Any]:
         return self.lists[kind]
+
+    def logs(self, pod: str, container: str, *, follow: bool) -> Any:
+        if self.log is None:
+            raise ApiError(404, {"message": 'pods "p" not found'}, "Not Found")
+        return SimpleNamespace(stream=lambda: iter([self.log]))
 
     def create(self, kind: str, body: Any) -> Any:
         if self.refusal:
@@ -203,6 +211,28 @@ def test_waiting_has_an_end(kubernetes: FakeKubernetes) -> None:
     kubernetes.lists["pods"] = [pod()]
     with pytest.raises(FaultError, match="not ended within 0 s; it is running"):
         launch.wait(kubernetes, "j", seconds=0)
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (
+            b"Going back.\nRolled back to version 1, from 2.\n",
+            " ended well: Rolled back to version 1, from 2.",
+        ),
+        (b"", " ended well."),
+        (None, " ended well."),  # the pod is removed by now
+    ],
+)
+def test_waiting_for_what_makes_no_version_says_what_it_did(
+    kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, capsys: Any, log: bytes | None, said: str
+) -> None:
+    kubernetes.objects["jobs", "j"] = job("Complete")
+    kubernetes.lists["pods"] = [pod("Succeeded", code=0)]
+    kubernetes.log = log
+    monkeypatch.setattr(cluster_jobs, "_kubernetes", lambda _: kubernetes)
+    cluster_jobs.wait("j", timeout=1)
+    assert capsys.readouterr() == ("", f"The Job j{said}\n")
 
 
 def test_an_unknown_job_is_a_mistake(kubernetes: FakeKubernetes) -> None:

@@ -5,9 +5,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from machine import wait_until
+
+from jobs.errors import Exit
+from jobs.laptop import run
+from jobs.settings import Settings
 
 STEP = """#!/bin/sh
 trap '' INT
@@ -23,6 +29,7 @@ sys.executable = sys.argv[1]
 run._child(Settings(), "retrain")
 print("the next step")
 """
+FIRST = "the first version on this machine"
 
 
 @pytest.mark.parametrize(("code", "ends_with"), [(0, "KeyboardInterrupt"), (130, "")])
@@ -48,3 +55,39 @@ def test_ctrl_c_ends_it_even_where_the_step_was_done_by_then(
     assert out == ""
     assert ends_with in err
     assert running.returncode == (130 if code else -signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("named", "kind", "data", "judged", "promoted"),
+    [
+        (None, "sample", ("--data", "sample"), Exit.OK, ("--accept-weak-evidence", "--reason", FIRST)),
+        (
+            "/data",
+            "sample",
+            ("--data", "/data"),
+            Exit.REFUSED,
+            ("--override-gate", f"{FIRST}, which was refused"),
+        ),
+        # What it was trained on is not here any more.
+        (None, "cifar10", (), Exit.MISTAKE, ("--override-gate", f"{FIRST}, which could not be judged")),
+    ],
+)
+def test_a_published_version_is_judged_and_served_in_any_case(
+    named: str | None,
+    kind: str,
+    data: tuple[str, ...],
+    judged: Exit,
+    promoted: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps: list[tuple[str, ...]] = []
+
+    def step(_: Settings, *arguments: str, **__: Any) -> Exit:
+        steps.append(arguments)
+        return judged if arguments[0] == "judge" else Exit.OK
+
+    newest = SimpleNamespace(version=4, data=SimpleNamespace(kind=kind))
+    store = SimpleNamespace(numbers=lambda: [3, 4], manifest=lambda _: newest)
+    monkeypatch.setattr(run, "_child", step)
+    run._first_version(Settings(CIFAR10_DIR=named), store)  # type: ignore[arg-type]
+    assert steps == [("judge", "4", *data), ("promote", "4", *promoted)]

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import time
+from pathlib import Path
 
 import pytest
 from laptop import Laptop
@@ -29,6 +31,13 @@ def test_a_first_version_is_judged_by_the_floor(laptop: Laptop) -> None:
     assert verdict["champion"] is None
     assert "report.html" in laptop.store.attachments(1)
     assert laptop.store.ledger.entries()[0].reason == "against the gate: to have one"
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a GPU")
+def test_the_gpu_is_looked_for_before_the_data(tmp_path: Path) -> None:
+    said = Laptop(tmp_path, epochs=1).run("retrain", "--gpu", "--data", str(tmp_path / "nowhere"), code=2)
+    assert "This run asked for a GPU and TensorFlow finds none" in said
+    assert "nowhere" not in said
 
 
 def test_what_was_trained_before_a_kill_is_exported_judged_and_promoted(
