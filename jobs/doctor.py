@@ -1,7 +1,5 @@
 """Look at each link between data and answers, and name the one that is broken with what mends it."""
 
-import logging
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from jobs.errors import Exit, FaultError, JobError, MistakeError, exit_code
 from jobs.gate.verdict import last_verdict
 from jobs.laptop.deployer import LaptopDeployer
 from jobs.laptop.serving_folder import ServingFolder
+from jobs.pipeline import mlflow_links, mlflow_registry
 from jobs.places import open_deployer
 from jobs.settings import Settings
 from model.data.cifar10 import DataError
@@ -60,7 +59,12 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _look("store, writing", lambda: _writable(store))
     unreadable = reading.state == "broken"
     yield _look("promoted version", lambda: _promoted(store), unreadable=unreadable)
-    yield _look("MLflow", lambda: _mlflow(settings))
+    tracking = _look("MLflow", lambda: _mlflow(settings))
+    yield tracking
+    if tracking.state == "broken":
+        yield Finding("MLflow's alias", "absent", "not looked at, since MLflow cannot be used")
+    else:
+        yield _look("MLflow's alias", lambda: _alias(settings, store), unreadable=unreadable)
     if settings.namespace:
         from jobs.cluster.doctor import cluster_links
 
@@ -119,25 +123,18 @@ def _promoted(store: Store) -> str:
 
 
 def _mlflow(settings: Settings) -> str:
-    if settings.mlflow_tracking_uri is None and not settings.local_tracking_db.exists():
+    if not mlflow_registry.in_use(settings):
         raise _AbsentError(
             f"the first training makes {settings.local_tracking_db}; or set MLFLOW_TRACKING_URI"
         )
-    for name, value in (("MLFLOW_HTTP_REQUEST_TIMEOUT", "5"), ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")):
-        os.environ.setdefault(name, value)
-    import mlflow
+    return mlflow_links.server(settings)
 
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    try:
-        experiments = mlflow.MlflowClient(settings.tracking_uri).search_experiments(max_results=5)
-    except Exception as error:  # MLflow raises its own, requests' and SQLAlchemy's errors
-        reason = str(error).strip().splitlines()[:1]
-        raise FaultError(
-            f"MLflow at {settings.tracking_uri} does not answer ({''.join(reason)[:200]}): start it, or set "
-            "MLFLOW_TRACKING_URI; trainings go on without it"
-        ) from error
-    return f"{settings.tracking_uri}: {len(experiments)} experiments"
+
+def _alias(settings: Settings, store: Store) -> str:
+    found = mlflow_links.alias(settings, store) if mlflow_registry.in_use(settings) else None
+    if found is None:
+        raise _AbsentError("compared with the ledger where there is an MLflow and a version is promoted")
+    return found
 
 
 def _triton(settings: Settings, store: Store) -> str:

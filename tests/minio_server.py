@@ -99,7 +99,7 @@ class Minio:
         certificates = self.folder / "certs"
         certificates.mkdir(exist_ok=True)
         if self.tls and not self.ca_bundle.exists():
-            _make_certificates(certificates, self.ca_bundle)
+            make_certificates(certificates, self.ca_bundle)
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -163,7 +163,7 @@ class Minio:
             return False
 
 
-def _make_certificates(folder: Path, ca_bundle: Path) -> None:
+def make_certificates(folder: Path, ca_bundle: Path) -> None:
     """A private authority and, signed by it, MinIO's `public.crt` and `private.key` for 127.0.0.1."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization

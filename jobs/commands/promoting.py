@@ -103,7 +103,7 @@ def promote(
         by=settings.who,
         reason=reason,
     )
-    mlflow_registry.follow(settings, version)
+    mlflow_registry.follow(settings, opened)
     write_outputs(outputs, entry=entry.number, version=version)
     answer(f"Version {version} is promoted, in place of {entry.previous or 'none'}.")
 
@@ -123,7 +123,7 @@ def rollback(
     opened = open_store(settings.store_url)
     deployer = open_deployer(settings, opened, force=force)
     entry = roll_back(opened, deployer, version, by=settings.who, reason=reason)
-    mlflow_registry.follow(settings, entry.version)
+    mlflow_registry.follow(settings, opened)
     answer(f"Rolled back to version {entry.version}, from {entry.previous}.")
 
 
@@ -137,11 +137,12 @@ def deploy(store: StoreFlag = None, force: ForceFlag = False) -> None:
     version = opened.ledger.served()
     if version is None:
         say(f"No version is promoted in {opened.url} yet; there is nothing to deploy.")
+        mlflow_registry.follow(settings, opened)
         return
     deployer = open_deployer(settings, opened, force=force)
     deployer.deploy(version)
     deployer.verify(version)
-    mlflow_registry.follow(settings, version)
+    mlflow_registry.follow(settings, opened)
     answer(f"Version {version} is served.")
 
 

@@ -100,6 +100,7 @@ def quantize(
     version: VersionArgument, data: DataFlag = None, store: StoreFlag = None, outputs: OutputsFlag = None
 ) -> None:
     """Publish a version's int8 twin, calibrated on its training images; judge it like any other version."""
+    from jobs.pipeline import mlflow_registry
     from jobs.pipeline.candidate import load_data
     from jobs.pipeline.quantization import publish_quantized
 
@@ -108,6 +109,7 @@ def quantize(
     trained_on_sample = opened.manifest(version).data.kind == "sample"
     dataset = load_data(request_of(settings, 0), sample_allowed=trained_on_sample)
     manifest = publish_quantized(opened, version, dataset, by=settings.who)
+    mlflow_registry.register(settings, opened, manifest.version)
     write_outputs(outputs, version=manifest.version)
     answer(str(manifest.version))
 

@@ -205,10 +205,11 @@ def publish_candidate(run: Run, settings: Settings, store: Store, data: Callable
         StoreError: The version, or its twin, was not published.
     """
     manifest = publish_run(run, store)
-    mlflow_registry.register(settings, store, manifest.version)
+    made = {manifest.version}
     if settings.prefers_int8:
         manifest = twin_or_itself(store, manifest.version, data(), by=settings.who)
-        mlflow_registry.register(settings, store, manifest.version)
+        made.add(manifest.version)
+    mlflow_registry.register(settings, store, *sorted(made))
     return manifest
 
 

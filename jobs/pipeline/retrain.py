@@ -112,7 +112,7 @@ def retrain(
             by=settings.who,
             reason=f"retrain: {verdict.sentence}",
         )
-        mlflow_registry.follow(settings, version)
+        mlflow_registry.follow(settings, store)
     return manifest
 
 

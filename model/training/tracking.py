@@ -18,10 +18,11 @@ from typing import Any, Final
 
 from model.training.observer import Observer, Plan, TrainedModel
 from model.training.runs import code_commit
+from model.training.tracking_server import connect, experiment_id, log_artifacts
+from model.training.tracking_trouble import ArtifactsError, explain, shown
 
 log = logging.getLogger(__name__)
 
-EXPERIMENT: Final = "cnn-image"
 RUN_ID_FILE: Final = "mlflow-run-id"
 RETRY_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 20.0
@@ -56,6 +57,7 @@ class Tracking(Observer):
         self._waiting: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._closing = self._warned = False
+        self._refused = 0
         self._thread: threading.Thread | None = None
         id_file = run_dir / RUN_ID_FILE
         self.run_id: str | None = id_file.read_text().strip() if id_file.is_file() else None
@@ -97,10 +99,7 @@ class Tracking(Observer):
 
     def record_files(self, folder: Path, name: str | None = None) -> None:
         """Record a file, or a folder's files, as artifacts under `name`."""
-        if folder.is_dir():
-            self._enqueue(lambda: self._client.log_artifacts(self.run_id, str(folder), name))
-        else:
-            self._enqueue(lambda: self._client.log_artifact(self.run_id, str(folder), name))
+        self._enqueue(lambda: log_artifacts(self._client, str(self.run_id), folder, name))
 
     def close(self, status: str = "FINISHED") -> None:
         """Deliver what waits, at most `CLOSE_SECONDS` long, and end the run with `status`."""
@@ -111,8 +110,9 @@ class Tracking(Observer):
             self._closing = True
             self._changed.notify_all()
         self._thread.join(CLOSE_SECONDS)
-        if self._waiting:
-            log.warning("MLflow at %s did not take %d records of this run.", self._uri, len(self._waiting))
+        lost = len(self._waiting) + self._refused
+        if lost:
+            log.warning("MLflow at %s did not take %d records of this run.", shown(self._uri), lost)
         self._thread = None
 
     # The thread that delivers.
@@ -141,8 +141,13 @@ class Tracking(Observer):
                 self._connect()
                 record()
             except Exception as error:  # whatever MLflow raises, training goes on
-                self._warn(error)
+                lasting = self._warn(error)
                 with self._changed:
+                    if lasting and isinstance(error, ArtifactsError):
+                        # A file that has no place must not keep the others: the run's end comes last.
+                        self._refused += 1
+                        self._waiting.popleft()
+                        continue
                     if self._closing:
                         return
                     self._changed.wait_for(lambda: self._closing, RETRY_SECONDS)
@@ -150,34 +155,24 @@ class Tracking(Observer):
                 with self._changed:
                     self._waiting.popleft()
 
-    def _warn(self, error: Exception) -> None:
+    def _warn(self, error: Exception) -> bool:
+        """Warn once; returns whether asking again would end the same."""
+        trouble = explain(error)
         if not self._warned:
             self._warned = True
-            reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-            log.warning(
-                "MLflow at %s does not take records (%s); training goes on without.", self._uri, reason
-            )
+            log.warning("%s. Training goes on without it.", trouble.sentence(self._uri))
+        return trouble.lasting
 
     def _connect(self) -> None:
-        if self._client is not None:
-            return
-        # MLflow's own patience is minutes; ours must fit into CLOSE_SECONDS.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        # Creating the local database logs each migration.
-        for name in ("alembic", "mlflow.store.db.utils"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-        from mlflow import MlflowClient
-
-        if self._uri.startswith("sqlite:///"):
-            Path(self._uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        self._client = MlflowClient(self._uri)
+        if self._client is None:
+            self._client = connect(self._uri)  # its patience must fit into CLOSE_SECONDS
 
     def _open(self, parameters: dict[str, Any], name: str) -> None:
         from mlflow.entities import Param
 
         if self.run_id is None:
-            run = self._client.create_run(self._experiment(), run_name=name, tags=self._tags)
+            experiment = experiment_id(self._client, self._uri, self._var)
+            run = self._client.create_run(experiment, run_name=name, tags=self._tags)
             self.run_id = run.info.run_id
             (self._run_dir / RUN_ID_FILE).write_text(self.run_id)
         else:
@@ -185,15 +180,6 @@ class Tracking(Observer):
         self._client.log_batch(
             self.run_id, params=[Param(key, str(value)) for key, value in parameters.items()]
         )
-
-    def _experiment(self) -> str:
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        if found is not None:
-            return str(found.experiment_id)
-        local = self._uri.startswith("sqlite:")
-        # Beside the local database; a server knows itself where its artifacts go.
-        location = (self._var.absolute() / "mlruns").as_uri() if local else None
-        return str(self._client.create_experiment(EXPERIMENT, artifact_location=location))
 
     def _log_metrics(self, metrics: dict[str, float], epoch: int, milliseconds: int) -> None:
         from mlflow.entities import Metric

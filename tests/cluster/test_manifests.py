@@ -27,6 +27,7 @@ FORMS = {
         "store.identity.jobs.example\\.com/role=write",
         "mlflow.trackingUri=https://mlflow.example.com",
         "mlflow.secret=mlflow",
+        "mlflow.caBundle.configMap=mlflow-ca",
         "training.data.url=s3://bucket/cifar-10-python.tar.gz",
         "training.gpus=0",
         "image.registry=registry.example.com/team",

@@ -18,6 +18,7 @@ from jobs.laptop.serving_folder import Failed, ServingFolder, Status
 from jobs.settings import Settings, load_settings
 
 READ_DATA = doctor._data
+ASK_MLFLOW, COMPARE_ALIAS = doctor._mlflow, doctor._alias
 
 
 @pytest.fixture
@@ -26,6 +27,7 @@ def settings(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> S
     for name in ("CIFAR10_DIR", "MLFLOW_TRACKING_URI", "CNN_IMAGE_NAMESPACE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(doctor, "_mlflow", lambda settings: "a store")  # its import takes seconds
+    monkeypatch.setattr(doctor, "_alias", lambda settings, store: "as the ledger")
     monkeypatch.setattr(doctor, "_data", lambda settings: "images")  # so does reading them
     monkeypatch.setattr(doctor.LaptopDeployer, "preflight", lambda self, version: None)
     (tmp_path / "var").mkdir()
@@ -81,6 +83,7 @@ def test_nothing_is_blamed_where_nothing_is_wrong(settings: Settings, service: S
         "store, writing",
         "promoted version",
         "MLflow",
+        "MLflow's alias",
         "Triton",
         "service",
         "decoder",
@@ -174,6 +177,27 @@ def test_a_mistake_counts_more_than_a_fault() -> None:
     assert worst([fault]) == Exit.FAULT
     assert worst([fault, mistake]) == Exit.MISTAKE
     assert worst([Finding("service", "absent", "")]) == Exit.OK
+
+
+def test_an_mlflow_that_is_not_there_is_no_fault(
+    settings: Settings, promoted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_mlflow", ASK_MLFLOW)
+    monkeypatch.setattr(doctor, "_alias", COMPARE_ALIAS)
+    states = {finding.link: finding.state for finding in examine(settings)}
+    assert (states["MLflow"], states["MLflow's alias"]) == ("absent", "absent")
+
+
+def test_the_alias_of_an_mlflow_that_cannot_be_used_is_not_looked_at(
+    settings: Settings, promoted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(settings: Settings) -> str:
+        raise MistakeError("MLflow at http://mlflow does not allow it (403): ask its owner")
+
+    monkeypatch.setattr(doctor, "_mlflow", refuse)
+    findings = {finding.link: finding for finding in examine(settings)}
+    assert findings["MLflow"].code == Exit.MISTAKE
+    assert findings["MLflow's alias"].state == "absent"
 
 
 @pytest.mark.slow

@@ -96,9 +96,13 @@ capabilities: {drop: [ALL]}
 {{- with include "cnn-image.trackingUri" . }}
 - {name: MLFLOW_TRACKING_URI, value: {{ . | quote }}}
 {{- end }}
-{{- with .Values.mlflow.secret }}
-- {name: MLFLOW_TRACKING_USERNAME, valueFrom: {secretKeyRef: {name: {{ . }}, key: MLFLOW_TRACKING_USERNAME}}}
-- {name: MLFLOW_TRACKING_PASSWORD, valueFrom: {secretKeyRef: {name: {{ . }}, key: MLFLOW_TRACKING_PASSWORD}}}
+{{- if .Values.mlflow.secret }}
+{{- range list "USERNAME" "PASSWORD" "TOKEN" }}{{/* a user or a token; without either MLflow refuses, and that stops nothing */}}
+- {name: MLFLOW_TRACKING_{{ . }}, valueFrom: {secretKeyRef: {name: {{ $.Values.mlflow.secret }}, key: MLFLOW_TRACKING_{{ . }}, optional: true}}}
+{{- end }}
+{{- end }}
+{{- with (.Values.mlflow.caBundle).configMap }}
+- {name: MLFLOW_TRACKING_SERVER_CERT_PATH, value: /etc/cnn-image/mlflow-ca/{{ $.Values.mlflow.caBundle.key }}}
 {{- end }}
 {{- end }}
 
@@ -171,6 +175,9 @@ spec:
     {{- with $root.Values.store.caBundle.configMap }}
     - {name: ca, configMap: {name: {{ . }}}}
     {{- end }}
+    {{- with ($root.Values.mlflow.caBundle).configMap }}
+    - {name: mlflow-ca, configMap: {name: {{ . }}}}
+    {{- end }}
 {{- end }}
 
 {{/* A container of the train image; `args` go to cnn-image, `command` replaces it. */}}
@@ -224,6 +231,9 @@ volumeMounts:
   {{- end }}
   {{- if $root.Values.store.caBundle.configMap }}
   - {name: ca, mountPath: /etc/cnn-image/ca, readOnly: true}
+  {{- end }}
+  {{- if ($root.Values.mlflow.caBundle).configMap }}
+  - {name: mlflow-ca, mountPath: /etc/cnn-image/mlflow-ca, readOnly: true}
   {{- end }}
 {{- end }}
 

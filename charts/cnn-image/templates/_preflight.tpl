@@ -71,6 +71,9 @@ spec:
         {{- with .Values.store.caBundle.configMap }}
         - {name: ca, configMap: {name: {{ . }}}}
         {{- end }}
+        {{- with (.Values.mlflow.caBundle).configMap }}
+        - {name: mlflow-ca, configMap: {name: {{ . }}}}
+        {{- end }}
 {{- end }}
 
 {{/* How Triton runs a version, in service and in the pre-flight alike. */}}

@@ -99,6 +99,7 @@ def settings(
     """Of a cluster in which all is well: the chart is installed, version 1 is promoted and runs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(doctor, "_mlflow", lambda settings: "a store")  # its import takes seconds
+    monkeypatch.setattr(doctor, "_alias", lambda settings, store: "as the ledger")
     monkeypatch.setattr(doctor, "_data", lambda settings: "images")  # so does reading them
     store.ledger.record("promote", publish(), by="me", reason="why", after=0)
     cluster.objects[CONFIGMAP] = {"metadata": {"labels": {"helm.sh/chart": "cnn-image-1.2.3"}}, "data": {}}

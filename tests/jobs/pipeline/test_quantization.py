@@ -17,15 +17,21 @@ from export.graph.parity import onnx_outputs
 from export.store.manifest import Lineage
 from export.store.versions import Store
 from jobs.gate.verdict import Verdict, last_verdict
+from jobs.pipeline.mlflow_registry import registered
 from jobs.pipeline.quantization import twin_or_itself
 from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
 from model.data.sources import load_sample
+from model.training.tracking_server import connect
 
 pytestmark = pytest.mark.slow
 
 
-def test_an_int8_twin_is_a_version_that_the_gate_judges(laptop: Laptop) -> None:
-    twin = int(laptop.run("quantize", "1").splitlines()[-1])
+def test_an_int8_twin_is_a_version_that_the_gate_judges(
+    laptop: Laptop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, said = laptop.start("quantize", "1").communicate(timeout=300)
+    assert "mlflow" not in said.lower()  # it has nothing to say where all is well
+    twin = int(answered)
     manifest, original = laptop.store.manifest(twin), laptop.store.manifest(1)
     assert (manifest.precision, manifest.quantized_from) == ("int8", 1)
     assert (manifest.data, manifest.recipe, manifest.mlflow_run) == (
@@ -36,6 +42,8 @@ def test_an_int8_twin_is_a_version_that_the_gate_judges(laptop: Laptop) -> None:
     name = "cnn-image/{}/model.onnx"
     assert manifest.files[name.format(twin)].size < 0.4 * original.files[name.format(1)].size
     assert json.loads(laptop.run("info", str(twin), "--json"))["quantized_from"] == 1
+    monkeypatch.chdir(laptop.home)
+    assert registered(connect("sqlite:///var/mlflow.db"), laptop.store, twin).run_id == manifest.mlflow_run
     verdict = judged(laptop, twin)
     assert verdict.judged_against == laptop.store.ledger.served()
     assert verdict.champion is not None

@@ -10,7 +10,10 @@ import pytest
 from laptop import Laptop
 
 from export.store.lease import Lease
+from jobs.errors import FaultError
+from jobs.pipeline import mlflow_links
 from jobs.pipeline.mlflow_registry import ALIAS
+from jobs.settings import load_settings
 from model.contract import MODEL_NAME
 
 pytestmark = pytest.mark.slow
@@ -58,8 +61,14 @@ def test_what_was_trained_before_a_kill_is_exported_judged_and_promoted(
     said = laptop.start("rollback", MLFLOW_TRACKING_URI=NOWHERE)
     answered, warned = said.communicate(timeout=100)
     assert f"Rolled back to version {before}" in answered
-    assert f"MLflow at {NOWHERE} failed" in warned  # it stops nothing
+    assert f"MLflow at {NOWHERE} does not answer" in warned  # it stops nothing
     assert laptop.store.ledger.served() == before
+    settings = load_settings(state=laptop.home / "var", store=laptop.store.url)
+    wrong = f"names version {version} and the ledger version {before}: run `cnn-image deploy`"
+    with pytest.raises(FaultError, match=wrong):
+        mlflow_links.alias(settings, laptop.store)
+    laptop.run("deploy")
+    assert client.get_model_version_by_alias(MODEL_NAME, ALIAS).tags["version"] == str(before)
     assert f"A rollback to version {version} would work" in laptop.run("drill")
 
 

@@ -35,14 +35,18 @@ class _Client:
 
     def __init__(self) -> None:
         self.away = False
+        self.refused: set[str] = set()
         self.calls: list[str] = []
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*_: object, **__: object) -> Any:
             if self.away:
                 raise ConnectionError("connection refused")
+            if name in self.refused:
+                raise ModuleNotFoundError("No module named 'google'")
             self.calls.append(name)
-            return type("Answer", (), {"experiment_id": "1", "info": type("Info", (), {"run_id": "abc"})})
+            info = {"run_id": "abc", "artifact_uri": "gs://bucket/1/abc/artifacts"}
+            return type("Answer", (), {"experiment_id": "1", "info": type("Info", (), info)})
 
         return call
 
@@ -105,6 +109,25 @@ def test_an_mlflow_that_stays_away_costs_one_warning_and_no_wait(
     assert "connection refused" in away
     assert "did not take 6 records" in undelivered
     assert record.run_id is None
+
+
+def test_files_that_have_no_place_keep_nothing_else(
+    client: _Client, easy: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their storage cannot be reached from here; the run ends all the same."""
+    client.refused = {"log_artifact", "log_artifacts"}
+    record = Tracking(tmp_path, "http://mlflow")
+    record.started(plan(easy, tmp_path))
+    record.record_files(tmp_path)
+    record.record_files(tmp_path / "report.html")
+    record.finished(trained())
+    record.close()
+    assert client.calls.count("log_batch") == 2
+    assert client.calls[-1] == "set_terminated"
+    said, lost = [each.getMessage() for each in caplog.records]
+    assert "stores files at gs://bucket/1/abc/artifacts" in said
+    assert "ask its owner to let the server pass files on" in said
+    assert "did not take 2 records" in lost
 
 
 def test_an_mlflow_that_never_answers_delays_the_end_no_longer_than_said(
@@ -182,7 +205,7 @@ def test_a_real_address_where_nobody_listens(
         record = Tracking(tmp_path, f"http://127.0.0.1:{taken.getsockname()[1]}")
         record.started(plan(easy, tmp_path))
         deadline = time.monotonic() + 120
-        while "does not take records" not in caplog.text:
+        while "does not answer (Connection refused)" not in caplog.text:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         record.close()
