@@ -10,7 +10,7 @@ from typing import Literal
 import httpx
 
 from export.errors import ExportError
-from export.store.versions import Store, open_store
+from export.store.versions import Store
 from jobs.errors import Exit, FaultError, JobError, MistakeError, exit_code
 from jobs.gate.verdict import last_verdict
 from jobs.laptop.deployer import LaptopDeployer
@@ -51,7 +51,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """
     yield _look("data", lambda: _data(settings))
     try:
-        store = open_store(settings.store_url)
+        store = settings.open_store()
     except ExportError as error:
         yield Finding("store", "broken", str(error), Exit.MISTAKE)
         return
