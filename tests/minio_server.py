@@ -150,7 +150,7 @@ class Minio:
         )
 
     def session(self, *statements: dict[str, object]) -> dict[str, str]:
-        """The environment of temporary credentials that may do what an IAM policy's statements say, no more."""
+        """The environment of temporary credentials that may do what an IAM policy's statements say."""
         import boto3
 
         made = boto3.client(

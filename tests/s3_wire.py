@@ -29,6 +29,7 @@ class Answer:
     status: int
     body: bytes = b""
     content_type: str = "application/xml"
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 def refusal(status: int, code: str, message: str, **more: str) -> Answer:
@@ -73,7 +74,7 @@ def wire(to_port: int | None = None, decide: Decide | None = None) -> Iterator[W
             found.requests.append(request)
             answer = found.decide(request) if found.decide else None
             if answer is not None:
-                self._send(answer.status, {"Content-Type": answer.content_type}, answer.body)
+                self._send(answer.status, {"Content-Type": answer.content_type} | answer.headers, answer.body)
                 return
             assert to_port is not None, f"nobody answers {self.command} {self.path}"
             # Its Host is signed, so it goes on as it came.
@@ -83,11 +84,26 @@ def wire(to_port: int | None = None, decide: Decide | None = None) -> Iterator[W
             self._send(said.status, dict(said.getheaders()), said.read())
             real.close()
 
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve
+        def do_GET(self) -> None:
+            self._serve()
+
+        def do_HEAD(self) -> None:
+            self._serve()
+
+        def do_PUT(self) -> None:
+            self._serve()
+
+        def do_POST(self) -> None:
+            self._serve()
+
+        def do_DELETE(self) -> None:
+            self._serve()
 
         def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
             self.send_response_only(status)
-            length = headers.get("Content-Length", str(len(body))) if self.command == "HEAD" else str(len(body))
+            length = (
+                headers.get("Content-Length", str(len(body))) if self.command == "HEAD" else str(len(body))
+            )
             for name, value in headers.items():
                 if name.lower() not in {"content-length", "transfer-encoding", "connection"}:
                     self.send_header(name, value)

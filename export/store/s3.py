@@ -103,6 +103,11 @@ class S3Blobs:
             )
 
     @property
+    def encryption(self) -> Encryption | None:
+        """What each write asks for."""
+        return self._encryption
+
+    @property
     def url(self) -> str:
         """`s3://bucket/prefix`."""
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")

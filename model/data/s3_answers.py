@@ -56,6 +56,10 @@ NO_ENCRYPTION: Final[Answer] = (
     "The S3 at {endpoint} cannot encrypt as CNN_IMAGE_STORE_ENCRYPTION says ({why}); ask its owner for a KMS"
     " there, or leave the setting out.",
 )
+REDIRECTED: Final[Answer] = (
+    "other",
+    "{endpoint} sends requests on to another address ({location}); write that one in AWS_ENDPOINT_URL.",
+)
 REFUSED: Final[Answer] = (
     "other",
     "The S3 at {endpoint} refused {operation} on {what!r} in {url} ({why}); show this to its owner.",

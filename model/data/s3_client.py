@@ -86,6 +86,9 @@ def connect() -> Any:
     # botocore asks before it sends a body, and waits for ever where the connection ends within "100 Continue"
     # (AWSConnection._consume_headers, 1.44); objects are small, so nothing is lost by sending them at once.
     client.meta.events.register_last("before-call.s3", _without_expect)
+    # Where a request is redirected, botocore asks for the bucket's region, and where that is redirected too
+    # it asks again, until Python's stack is full (S3RegionRedirectorv2, 1.44).
+    client.meta.events.register("before-call.s3.HeadBucket", _not_redirected)
     return client
 
 
@@ -133,6 +136,10 @@ def is_temporary(client: Any) -> bool:
 
 def _without_expect(params: dict[str, Any], **_: object) -> None:
     params["headers"].pop("Expect", None)
+
+
+def _not_redirected(params: dict[str, Any], **_: object) -> None:
+    params["context"].setdefault("s3_redirect", {})["redirected"] = True
 
 
 @again

@@ -100,6 +100,7 @@ def _explain_answer(error: ClientError, asked: Asked, what: str) -> Fault:
             operation=error.operation_name,
             right=_right(error.operation_name, message, asked),
             region=f"={region}" if region else "",
+            location=_location(error),
             skew=_skew(error),
         ),
     )
@@ -109,7 +110,9 @@ def _answer(error: ClientError, message: str, asked: Asked) -> Answer:
     """The sentence for a code, also where that depends on more than the code."""
     code = code_of(error)
     answer = answers.ANSWERS.get(code, answers.REFUSED)
-    if error.operation_name in answers.STS_OPERATIONS:
+    if _location(error):
+        answer = answers.REDIRECTED
+    elif error.operation_name in answers.STS_OPERATIONS:
         if answer is answers.FORBIDDEN:
             answer = answers.NO_ROLE
         elif answer[0] not in {"session", "unreachable"}:
@@ -134,7 +137,7 @@ def _answer(error: ClientError, message: str, asked: Asked) -> Answer:
 def _right(operation: str, message: str, asked: Asked) -> str:
     """The right to ask for."""
     right = answers.RIGHTS.get(operation, f"s3:{operation}")
-    if named := re.findall(r"kms:[A-Za-z]+", message):
+    if named := re.findall(r"kms:[A-Z][A-Za-z]+", message):
         right = " and ".join(sorted({*named, "kms:Decrypt"}))
     elif "customer master key" in message:
         right = "kms:Decrypt and kms:GenerateDataKey"
@@ -202,8 +205,19 @@ def _explain_tls(text: str, endpoint: str) -> Fault:
     )
 
 
+def _location(error: ClientError) -> str:
+    """Where an answer sends the client to, without the object's own path; empty where it does not."""
+    address = urlsplit(_headers(error).get("location", ""))
+    return f"{address.scheme}://{address.netloc}" if address.netloc else ""
+
+
+def _headers(error: ClientError) -> dict[str, str]:
+    headers: dict[str, str] = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return headers
+
+
 def _skew(error: ClientError) -> str:
-    date = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    date = _headers(error).get("date")
     if not date:
         return "too far from"
     seconds = (datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds()
