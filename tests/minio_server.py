@@ -170,10 +170,10 @@ class Minio:
             "AWS_SESSION_TOKEN": made["SessionToken"],
         }
 
-    def make_bucket(self) -> str:
-        """A new empty bucket's name."""
+    def make_bucket(self, **how: object) -> str:
+        """A new empty bucket's name; `how` goes to boto3's `create_bucket`."""
         name = f"bucket-{uuid.uuid4().hex[:12]}"
-        self.client().create_bucket(Bucket=name)
+        self.client().create_bucket(Bucket=name, **how)
         return name
 
     def _answers(self) -> bool:

@@ -120,12 +120,10 @@ class S3Blobs:
     def read(self, key: str) -> Blob:
         """See `export.store.blobs.Blobs.read`."""
         with self._explained(key):
-            try:
-                return self._read(self._key(key))[0]
-            except ClientError as error:
-                if code_of(error) not in {"NoSuchKey", "404"}:
-                    raise
-                raise AbsentError(f"There is no {key} in {self.url}.") from None
+            found = self._read_if_there(self._key(key))
+        if found is None:
+            raise AbsentError(f"There is no {key} in {self.url}.")
+        return found[0]
 
     def get(self, key: str) -> bytes:
         """See `export.store.blobs.Blobs.get`."""
@@ -189,6 +187,25 @@ class S3Blobs:
     def _key(self, key: str) -> str:
         return self._prefix + check_key(key)
 
+    def _read_if_there(self, full_key: str) -> tuple[Blob, str] | None:
+        """An object and its writer's mark; None where there is none."""
+        try:
+            return self._read(full_key)
+        except ClientError as error:
+            if code_of(error) in {"NoSuchKey", "404"}:
+                return None
+            # Amazon forbids an absent object to credentials whose s3:ListBucket is held to a prefix.
+            if code_of(error) == "AccessDenied" and self._is_absent(full_key):
+                return None
+            raise
+
+    def _is_absent(self, full_key: str) -> bool:
+        """Whether a listing says that there is no such object; False where there is no listing."""
+        try:
+            return full_key not in list_sizes(self._client, self._bucket, full_key)
+        except FAULTS:
+            return False
+
     @again
     def _read(self, full_key: str) -> tuple[Blob, str]:
         """An object and its writer's mark."""
@@ -216,16 +233,11 @@ class S3Blobs:
                 # A replaced object that is gone altogether is answered by NoSuchKey.
                 if code_of(error) not in {"PreconditionFailed", "412", "NoSuchKey"}:
                     raise
-            try:
-                # Read whole and not only its head: headers may be cut, a body of the right length may not.
-                there, writer = self._read(self._key(key))
-            except ClientError as error:
-                if code_of(error) not in {"NoSuchKey", "404"}:
-                    raise
-                raise refusal from None
-        if writer != mark:
+            # Read whole and not only its head: headers may be cut, a body of the right length may not.
+            found = self._read_if_there(self._key(key))
+        if found is None or found[1] != mark:
             raise refusal
-        return there.tag
+        return found[0].tag
 
     @again
     def _put(self, full_key: str, data: bytes, mark: str, condition: dict[str, str]) -> str:

@@ -7,6 +7,7 @@ import pytest
 from s3_wire import Answer, Request, Wire, refusal, wire
 
 from export.errors import (
+    AbsentError,
     AccessError,
     BucketError,
     CredentialsError,
@@ -30,13 +31,13 @@ REFUSALS = {
         refusal(
             403,
             "AccessDenied",
-            f'User: {ROLE} is not authorized to perform: s3:PutObject on "{OBJECT}" '
-            "because no identity-based policy allows the s3:PutObject action",
+            f'User: {ROLE} is not authorized to perform: s3:PutObject on "{OBJECT}" because '
+            "no identity-based policy allows the s3:PutObject action",
         ),
         AccessError,
-        r"may not do PutObject on 'key' in s3://models/cnn-image \(AccessDenied: User: .* because no identity-"
-        r"based policy allows the s3:PutObject action\); ask the bucket's owner .* allow it in their policy: "
-        "s3:PutObject on it; or, where the bucket demands encryption, set CNN_IMAGE_STORE_ENCRYPTION",
+        r"may not do PutObject on 'key' in s3://models/cnn-image \(AccessDenied: User: .* because no "
+        r"identity-based policy allows the s3:PutObject action\); ask the bucket's owner .* allow it in their policy: "
+        "policy: s3:PutObject on it; or, where the bucket demands encryption, set CNN_IMAGE_STORE_ENCRYPTION",
     ),
     "right to the key": (
         refusal(
@@ -370,3 +371,22 @@ def test_a_session_whose_date_has_passed_sends_nothing(amazon: Wire, monkeypatch
     with pytest.raises(SessionError, match="renew the session"):
         open_store("s3://models/cnn-image").blobs.get("key")
     assert amazon.requests == []
+
+
+def test_an_absent_object_is_absent_though_amazon_forbids_it(amazon: Wire, blobs: Blobs) -> None:
+    """As it does where s3:ListBucket is allowed for a prefix alone."""
+    listing = (
+        '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated>'
+        "<Contents><Key>cnn-image/there</Key><Size>1</Size></Contents></ListBucketResult>"
+    )
+
+    def decide(request: Request) -> Answer:
+        if "list-type=2" in request.path:
+            return Answer(200, listing.encode())
+        return refusal(403, "AccessDenied", "Access Denied")
+
+    amazon.decide = decide
+    with pytest.raises(AbsentError, match="There is no absent in"):
+        blobs.read("absent")
+    with pytest.raises(AccessError, match="may not do GetObject on 'there'"):
+        blobs.read("there")
