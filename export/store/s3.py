@@ -181,8 +181,8 @@ class S3Blobs:
         rule = answer.get("ObjectLockConfiguration", {}).get("Rule", {}).get("DefaultRetention")
         if not rule:
             return "nothing unless asked"
-        unit = "years" if "Years" in rule else "days"
-        return f"{rule['Mode']} for {rule[unit.capitalize()]} {unit}"
+        unit = "Years" if "Years" in rule else "Days"
+        return f"{rule['Mode']} for {rule[unit]} {unit.lower() if rule[unit] > 1 else unit.lower()[:-1]}"
 
     def _key(self, key: str) -> str:
         return self._prefix + check_key(key)

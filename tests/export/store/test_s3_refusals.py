@@ -36,8 +36,8 @@ REFUSALS = {
         ),
         AccessError,
         r"may not do PutObject on 'key' in s3://models/cnn-image \(AccessDenied: User: .* because no "
-        r"identity-based policy allows the s3:PutObject action\); ask the bucket's owner .* allow it in their policy: "
-        "policy: s3:PutObject on it; or, where the bucket demands encryption, set CNN_IMAGE_STORE_ENCRYPTION",
+        r"identity-based policy allows the s3:PutObject action\); ask the bucket's owner .* allow it in "
+        "their policy: s3:PutObject on it; or, where the bucket demands encryption, set CNN_IMAGE_STORE_ENC",
     ),
     "right to the key": (
         refusal(
