@@ -130,9 +130,8 @@ class Lease:
         """
         if self._state is None or self.lost.is_set() or time.monotonic() - self._renewed > self._seconds:
             self.lost.set()
-            if isinstance(
-                self._failure, SessionError
-            ):  # nobody was first: a renewed session is what it takes
+            # Nobody was first: a renewed session is what it takes.
+            if isinstance(self._failure, SessionError):
                 raise self._failure
             raise LeaseLostError(self._lost_sentence())
 
