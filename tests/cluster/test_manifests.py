@@ -202,6 +202,33 @@ def test_jobs_take_a_session_and_encrypt_and_the_download_takes_a_key_of_its_own
     assert env["CNN_IMAGE_STORE_KMS_KEY"] == "arn:aws:kms:eu-central-1:111122223333:key/1"
 
 
+@pytest.mark.parametrize(
+    ("values", "open_to"),
+    [
+        ((), {"cnn-image-jobs", "cnn-image-predictor"}),
+        (("store.predictorSecret=s3-read",), {"cnn-image-jobs"}),
+        (("store.secret=s3",), set()),
+    ],
+    ids=["no Secret", "a Secret for the download", "a Secret"],
+)
+def test_where_no_secret_is_named_a_policy_lets_pods_ask_for_their_identity(
+    values: tuple[str, ...], open_to: set[str]
+) -> None:
+    objects = render(
+        *("store.url=s3://models/cnn-image", "training.data.url=s3://models/c", "networkPolicy.enabled=true"),
+        *values,
+    )
+    found = {
+        each["metadata"]["name"]
+        for each in objects
+        if each["kind"] == "NetworkPolicy"
+        for rule in each["spec"]["egress"]
+        if {"ipBlock": {"cidr": "169.254.169.254/32"}} in rule.get("to", [])
+        and rule["ports"] == [{"protocol": "TCP", "port": 80}]
+    }
+    assert found == open_to
+
+
 def test_without_a_secret_the_download_learns_of_the_store_from_the_identity(namespace: Namespace) -> None:
     role = "eks\\.amazonaws\\.com/role-arn"
     objects = render(
