@@ -57,6 +57,10 @@ class CredentialsError(StoreError):
     """There are no credentials, or the store does not know them."""
 
 
+class SessionError(CredentialsError):
+    """The session of temporary credentials has ended; with a renewed one another try is worth it."""
+
+
 class AccessError(StoreError):
     """The credentials are known but may not do this."""
 

@@ -1,6 +1,5 @@
 """Look at each link between data and answers, and name the one that is broken with what mends it."""
 
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +7,7 @@ from typing import Literal
 import httpx
 
 from export.errors import ExportError
-from export.store.versions import Store, open_store
+from export.store.versions import Store
 from jobs.errors import Exit, FaultError, JobError, MistakeError, exit_code
 from jobs.gate.verdict import last_verdict
 from jobs.laptop.deployer import LaptopDeployer
@@ -16,6 +15,7 @@ from jobs.laptop.serving_folder import ServingFolder
 from jobs.pipeline import mlflow_links, mlflow_registry
 from jobs.places import open_deployer
 from jobs.settings import Settings
+from jobs.store_doctor import store_links
 from model.data.cifar10 import DataError
 
 State = Literal["ok", "absent", "broken"]
@@ -50,14 +50,15 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """
     yield _look("data", lambda: _data(settings))
     try:
-        store = open_store(settings.store_url)
-    except ExportError as error:
+        store = settings.open_store()
+    except (ExportError, JobError) as error:
         yield Finding("store", "broken", str(error), Exit.MISTAKE)
         return
-    reading = _look("store, reading", lambda: _readable(store))
-    yield reading
-    yield _look("store, writing", lambda: _writable(store))
-    unreadable = reading.state == "broken"
+    unreadable = False
+    for link, check in store_links(store).items():
+        finding = _look(link, check, unreadable=unreadable and link == "store, lock")
+        yield finding
+        unreadable = unreadable or (link == "store, reading" and finding.state == "broken")
     yield _look("promoted version", lambda: _promoted(store), unreadable=unreadable)
     tracking = _look("MLflow", lambda: _mlflow(settings))
     yield tracking
@@ -101,17 +102,6 @@ def _data(settings: Settings) -> str:
         )
     dataset = load_dataset(settings.data, allow_sample=False)
     return f"{dataset.source}: {len(dataset.train):,} training and {len(dataset.test):,} test images"
-
-
-def _readable(store: Store) -> str:
-    return f"{store.url}: {len(store.numbers())} versions, {len(store.ledger.entries())} ledger entries"
-
-
-def _writable(store: Store) -> str:
-    key = f"doctor/{uuid.uuid4().hex}"
-    store.blobs.put_if_absent(key, b"written by cnn-image doctor, which removes it again\n")
-    store.blobs.delete(key)
-    return f"{store.url}: an object was written and removed"
 
 
 def _promoted(store: Store) -> str:

@@ -15,6 +15,7 @@ from export.errors import (
     LostRaceError,
     NoAnswerError,
     ParityError,
+    SessionError,
     TlsError,
     UnreachableError,
 )
@@ -35,7 +36,7 @@ class Exit(IntEnum):
     RETURNED = 5
     """The new version failed in service, and the one before it serves again."""
     FAULT = 69
-    """Something this depends on is away (store, Triton, network): worth another try."""
+    """Something this depends on is away (store, session, Triton, network): worth another try."""
     INTERRUPTED = 130
     """Ctrl-C."""
     TERMINATED = 143
@@ -97,13 +98,15 @@ _EXIT_OF: Final[tuple[tuple[type[Exception], Exit], ...]] = (
     (TlsError, Exit.MISTAKE),  # a kind of unreachable that no waiting mends
     (UnreachableError, Exit.FAULT),
     (NoAnswerError, Exit.FAULT),
+    (SessionError, Exit.FAULT),  # the next pod takes the renewed Secret
     (ExportError, Exit.MISTAKE),
 )
 _MODEL_ERRORS: Final = (
-    ("model.data.cifar10", "DataError"),
-    ("model.training.recipe", "TrainingError"),
-    ("model.training.runs", "RunError"),
-    ("model.images.decode", "ImageError"),
+    ("model.data.cifar10", "DataAwayError", Exit.FAULT),
+    ("model.data.cifar10", "DataError", Exit.MISTAKE),
+    ("model.training.recipe", "TrainingError", Exit.MISTAKE),
+    ("model.training.runs", "RunError", Exit.MISTAKE),
+    ("model.images.decode", "ImageError", Exit.MISTAKE),
 )
 
 
@@ -115,8 +118,8 @@ def exit_code(error: Exception) -> Exit | None:
         if isinstance(error, kind):
             return code
     # The model room is imported only by commands that need it: if it is not here, it raised nothing.
-    for module, name in _MODEL_ERRORS:
+    for module, name, code in _MODEL_ERRORS:
         loaded = sys.modules.get(module)
         if loaded is not None and isinstance(error, getattr(loaded, name)):
-            return Exit.MISTAKE
+            return code
     return None

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from export.store.versions import Store, open_store
 from jobs.errors import MistakeError
 from model.contract import DEFAULT_HTTP_PORT
 
@@ -25,6 +26,10 @@ class Settings(BaseSettings):
 
     state: Path = Field(Path("var"), description="folder for all that is made here")
     store: str = Field("", description="a folder or s3://bucket/prefix; var/store unless set")
+    store_encryption: Literal["AES256", "aws:kms"] | None = Field(
+        None, description="what each write asks an S3 for (SSE-S3, SSE-KMS); else as the bucket does it"
+    )
+    store_kms_key: str = Field("", description="key of aws:kms, by id, ARN or alias; else the account's own")
 
     data: str | None = Field(None, validation_alias=AliasChoices("data", "CIFAR10_DIR"))
     recipe: Literal["quick", "best"] = "quick"
@@ -78,6 +83,23 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """The store's address."""
         return self.store or str(self.state / "store")
+
+    def open_store(self) -> Store:
+        """Open the store; nothing is asked of it yet.
+
+        Raises:
+            MistakeError: A key is named for an encryption that takes none.
+            StoreError: The address is none, or the environment's settings for S3 make no sense.
+        """
+        if self.store_kms_key and self.store_encryption != "aws:kms":
+            raise MistakeError(
+                "CNN_IMAGE_STORE_KMS_KEY goes with CNN_IMAGE_STORE_ENCRYPTION=aws:kms; set both."
+            )
+        if self.store_encryption is None:
+            return open_store(self.store_url)
+        from export.store.s3 import Encryption  # boto3 takes a while to import
+
+        return open_store(self.store_url, Encryption(self.store_encryption, self.store_kms_key))
 
     @property
     def prefers_int8(self) -> bool:

@@ -4,9 +4,11 @@ The program is the first of: CNN_IMAGE_MINIO, `minio` on the PATH, the test clus
 where there is none and Go is, it is built into `var/tools` once (four minutes on two cores).
 """
 
+import base64
 import datetime
 import fcntl
 import ipaddress
+import json
 import os
 import shutil
 import subprocess
@@ -26,6 +28,9 @@ TOOLS = Path(__file__).parent.parent / "var" / "tools"
 MODULE = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"
 ACCESS_KEY = "cnn-image-tests"
 SECRET_KEY = "cnn-image-tests-secret"
+KMS_KEY = "tests-key"
+
+_KMS_SECRET = base64.b64encode(bytes(32)).decode()
 
 StartMinio = Callable[..., "Minio"]
 
@@ -69,6 +74,7 @@ class Minio:
     folder: Path
     port: int
     tls: bool = False
+    kms: bool = True
     process: subprocess.Popen[bytes] | None = None
     _log: Path = field(init=False)
 
@@ -115,6 +121,7 @@ class Minio:
                     "MINIO_ROOT_PASSWORD": SECRET_KEY,
                     "MINIO_BROWSER": "off",
                     "MINIO_UPDATE": "off",
+                    **({"MINIO_KMS_SECRET_KEY": f"{KMS_KEY}:{_KMS_SECRET}"} if self.kms else {}),
                 },
                 stdout=log,
                 stderr=log,
@@ -142,10 +149,31 @@ class Minio:
             config=Config(s3={"addressing_style": "path"}),
         )
 
-    def make_bucket(self) -> str:
-        """A new empty bucket's name."""
+    def session(self, *statements: dict[str, object]) -> dict[str, str]:
+        """The environment of temporary credentials that may do what an IAM policy's statements say."""
+        import boto3
+
+        made = boto3.client(
+            "sts",
+            endpoint_url=self.url,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            region_name="us-east-1",
+        ).assume_role(
+            RoleArn="arn:minio:iam:::role/any",
+            RoleSessionName="tests",
+            Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}),
+        )["Credentials"]
+        return {
+            "AWS_ACCESS_KEY_ID": made["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": made["SessionToken"],
+        }
+
+    def make_bucket(self, **how: object) -> str:
+        """A new empty bucket's name; `how` goes to boto3's `create_bucket`."""
         name = f"bucket-{uuid.uuid4().hex[:12]}"
-        self.client().create_bucket(Bucket=name)
+        self.client().create_bucket(Bucket=name, **how)
         return name
 
     def _answers(self) -> bool:
@@ -230,8 +258,8 @@ def minios(folders: pytest.TempPathFactory) -> Iterator[StartMinio]:
     """Gives a function that starts a MinIO; all it started end with the block."""
     started: list[Minio] = []
 
-    def start(*, tls: bool = False) -> Minio:
-        minio = Minio(minio_program(), folders.mktemp("minio"), free_port(), tls)
+    def start(*, tls: bool = False, kms: bool = True) -> Minio:
+        minio = Minio(minio_program(), folders.mktemp("minio"), free_port(), tls, kms)
         started.append(minio)
         minio.start()
         return minio

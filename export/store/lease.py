@@ -16,7 +16,15 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from export.errors import AbsentError, ChangedError, ExistsError, LeaseHeldError, LeaseLostError, StoreError
+from export.errors import (
+    AbsentError,
+    ChangedError,
+    ExistsError,
+    LeaseHeldError,
+    LeaseLostError,
+    SessionError,
+    StoreError,
+)
 from export.store.blobs import Blob, Blobs
 
 _log = logging.getLogger(__name__)
@@ -73,6 +81,7 @@ class Lease:
         self._state: LeaseState | None = None
         self._tag = ""
         self._renewed = 0.0
+        self._failure: StoreError | None = None
         self._stop = threading.Event()
         self._renewer: threading.Thread | None = None
         self.lost = threading.Event()
@@ -92,6 +101,7 @@ class Lease:
         except ExistsError:
             tag = self._take_over(state)
         self._state, self._tag, self._renewed = state, tag, asked
+        self._failure = None
         self.lost.clear()
 
     def renew(self) -> None:
@@ -109,16 +119,20 @@ class Lease:
         except (ChangedError, AbsentError):
             self.lost.set()
             raise LeaseLostError(self._lost_sentence()) from None
-        self._state, self._renewed = state, asked
+        self._state, self._renewed, self._failure = state, asked, None
 
     def check(self) -> None:
         """Make sure that the lease is still held; to be called before a step that should not happen twice.
 
         Raises:
             LeaseLostError: It was lost, or was not renewed in time.
+            SessionError: It was not, because the session with the store had ended.
         """
         if self._state is None or self.lost.is_set() or time.monotonic() - self._renewed > self._seconds:
             self.lost.set()
+            # Nobody was first: a renewed session is what it takes.
+            if isinstance(self._failure, SessionError):
+                raise self._failure
             raise LeaseLostError(self._lost_sentence())
 
     def release(self) -> None:
@@ -158,6 +172,7 @@ class Lease:
                 _log.error("%s", error)
                 return
             except StoreError as error:  # the store may come back before the time is up
+                self._failure = error
                 _log.warning("the lease %r could not be renewed: %s", self._name, error)
                 if time.monotonic() - self._renewed > self._seconds:
                     self.lost.set()

@@ -1,15 +1,16 @@
 """A bucket of any S3 as a place for objects.
 
-Address, credentials and certificates are boto3's own: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and
-AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_CA_BUNDLE, profiles, a service account's token.
+Address, credentials and certificates are boto3's own; see `model.data.s3_client`.
 """
 
+import base64
 import contextlib
+import hashlib
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -21,27 +22,51 @@ from export.errors import (
     ClockSkewError,
     CredentialsError,
     ExistsError,
+    SessionError,
     StoreError,
     TlsError,
     UnreachableError,
 )
 from export.store.blobs import Blob, check_key
-from model.data.s3_client import again, connect, list_sizes, whole_answer
-from model.data.s3_errors import FAULTS, CutShortError, Kind, code_of, explain
+from model.data.s3_answers import Kind
+from model.data.s3_client import Identity, again, connect, identity, is_temporary, list_sizes, whole_answer
+from model.data.s3_errors import FAULTS, Asked, CutShortError, code_of
+from model.data.s3_explain import explain
 
 # Marks each write, so that a writer knows its own object again when the answer to its write was lost.
 _WRITER: Final = "writer"
-
 
 _KINDS: Final[dict[Kind, type[StoreError]]] = {
     "access": AccessError,
     "bucket": BucketError,
     "clock": ClockSkewError,
     "credentials": CredentialsError,
+    "session": SessionError,
     "tls": TlsError,
     "unreachable": UnreachableError,
     "other": StoreError,
 }
+
+
+class Encryption(NamedTuple):
+    """What each write asks the S3 for, as a bucket's policy may demand it.
+
+    Attributes:
+        algorithm: SSE-S3 (`AES256`) or SSE-KMS (`aws:kms`), as x-amz-server-side-encryption says it.
+        kms_key: The key's id, ARN or alias with `aws:kms`; empty for the account's own key for S3.
+    """
+
+    algorithm: Literal["AES256", "aws:kms"]
+    kms_key: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.algorithm} and the key {self.kms_key}" if self.kms_key else self.algorithm
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """For boto3's `put_object`."""
+        key = {"SSEKMSKeyId": self.kms_key} if self.kms_key else {}
+        return {"ServerSideEncryption": self.algorithm, **key}
 
 
 class S3Blobs:
@@ -53,18 +78,34 @@ class S3Blobs:
     the object was written, whole; what is built on this (claims, the manifest last) holds either way.
     """
 
-    def __init__(self, bucket: str, prefix: str = "") -> None:
+    def __init__(self, bucket: str, prefix: str = "", encryption: Encryption | None = None) -> None:
         """Prepare the client; nothing is sent yet.
+
+        Args:
+            bucket: Its name.
+            prefix: Of all keys.
+            encryption: Asked for with each write; None leaves it to the bucket.
 
         Raises:
             StoreError: The environment's settings for S3 make no sense.
         """
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._endpoint = ""
+        self._encryption = encryption
+        self._asked = Asked(self.url, "")
         with self._explained("its settings"):
             self._client = connect()
-        self._endpoint = str(self._client.meta.endpoint_url)
+            self._asked = Asked(
+                self.url,
+                str(self._client.meta.endpoint_url),
+                is_temporary(self._client),
+                str(encryption or ""),
+            )
+
+    @property
+    def encryption(self) -> Encryption | None:
+        """What each write asks for."""
+        return self._encryption
 
     @property
     def url(self) -> str:
@@ -79,12 +120,10 @@ class S3Blobs:
     def read(self, key: str) -> Blob:
         """See `export.store.blobs.Blobs.read`."""
         with self._explained(key):
-            try:
-                return self._read(self._key(key))[0]
-            except ClientError as error:
-                if code_of(error) not in {"NoSuchKey", "404"}:
-                    raise
-                raise AbsentError(f"There is no {key} in {self.url}.") from None
+            found = self._read_if_there(self._key(key))
+        if found is None:
+            raise AbsentError(f"There is no {key} in {self.url}.")
+        return found[0]
 
     def get(self, key: str) -> bytes:
         """See `export.store.blobs.Blobs.get`."""
@@ -103,11 +142,69 @@ class S3Blobs:
 
     def delete(self, key: str) -> None:
         """See `export.store.blobs.Blobs.delete`."""
-        with self._explained(key):
+        with self._explained(key), whole_answer():
             self._client.delete_object(Bucket=self._bucket, Key=self._key(key))
+
+    def identity(self) -> Identity:
+        """Who this program is to the S3.
+
+        Raises:
+            StoreError: There are no credentials, or what gives them out does not.
+        """
+        with self._explained("its credentials"):
+            return identity(self._client)
+
+    def encryption_of(self, key: str) -> str:
+        """How an object is encrypted where it lies: `AES256`, `aws:kms` and the key's id, or nothing."""
+        with self._explained(key), whole_answer():
+            head = self._client.head_object(Bucket=self._bucket, Key=self._key(key))
+        algorithm = str(head.get("ServerSideEncryption", ""))
+        named = head.get("SSEKMSKeyId")
+        return f"{algorithm} and the key {named}" if algorithm and named else algorithm
+
+    def retention(self) -> str | None:
+        """For how long the bucket's object lock keeps each object, such as `COMPLIANCE for 30 days`.
+
+        Returns:
+            None without a lock; `nothing unless asked` for one that keeps only what is put under it by name.
+
+        Raises:
+            AccessError: These credentials may not ask.
+        """
+        with self._explained("its object lock"), whole_answer():
+            try:
+                answer = self._client.get_object_lock_configuration(Bucket=self._bucket)
+            except ClientError as error:
+                if code_of(error) in {"ObjectLockConfigurationNotFoundError", "NotImplemented"}:
+                    return None
+                raise
+        rule = answer.get("ObjectLockConfiguration", {}).get("Rule", {}).get("DefaultRetention")
+        if not rule:
+            return "nothing unless asked"
+        unit = "Years" if "Years" in rule else "Days"
+        return f"{rule['Mode']} for {rule[unit]} {unit.lower() if rule[unit] > 1 else unit.lower()[:-1]}"
 
     def _key(self, key: str) -> str:
         return self._prefix + check_key(key)
+
+    def _read_if_there(self, full_key: str) -> tuple[Blob, str] | None:
+        """An object and its writer's mark; None where there is none."""
+        try:
+            return self._read(full_key)
+        except ClientError as error:
+            if code_of(error) in {"NoSuchKey", "404"}:
+                return None
+            # Amazon forbids an absent object to credentials whose s3:ListBucket is held to a prefix.
+            if code_of(error) == "AccessDenied" and self._is_absent(full_key):
+                return None
+            raise
+
+    def _is_absent(self, full_key: str) -> bool:
+        """Whether a listing says that there is no such object; False where there is no listing."""
+        try:
+            return full_key not in list_sizes(self._client, self._bucket, full_key)
+        except FAULTS:
+            return False
 
     @again
     def _read(self, full_key: str) -> tuple[Blob, str]:
@@ -136,22 +233,26 @@ class S3Blobs:
                 # A replaced object that is gone altogether is answered by NoSuchKey.
                 if code_of(error) not in {"PreconditionFailed", "412", "NoSuchKey"}:
                     raise
-            try:
-                # Read whole and not only its head: headers may be cut, a body of the right length may not.
-                there, writer = self._read(self._key(key))
-            except ClientError as error:
-                if code_of(error) not in {"NoSuchKey", "404"}:
-                    raise
-                raise refusal from None
-        if writer != mark:
+            # Read whole and not only its head: headers may be cut, a body of the right length may not.
+            found = self._read_if_there(self._key(key))
+        if found is None or found[1] != mark:
             raise refusal
-        return there.tag
+        return found[0].tag
 
     @again
     def _put(self, full_key: str, data: bytes, mark: str, condition: dict[str, str]) -> str:
+        # A bucket with object lock takes no write without a checksum; this is the one that every S3 knows.
+        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        encryption = self._encryption.parameters if self._encryption else {}
         with whole_answer():
             answer = self._client.put_object(
-                Bucket=self._bucket, Key=full_key, Body=data, Metadata={_WRITER: mark}, **condition
+                Bucket=self._bucket,
+                Key=full_key,
+                Body=data,
+                ContentMD5=md5,
+                Metadata={_WRITER: mark},
+                **encryption,
+                **condition,
             )
         if "ETag" not in answer:
             raise CutShortError
@@ -163,5 +264,5 @@ class S3Blobs:
         try:
             yield
         except (*FAULTS, OSError) as error:
-            fault = explain(error, self.url, self._endpoint, what)
+            fault = explain(error, self._asked, what)
             raise _KINDS[fault.kind](fault.sentence) from error

@@ -17,12 +17,16 @@ import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from export.errors import AbsentError, ExistsError, IntegrityError, StoreError
 from export.store.blobs import Blobs, FolderBlobs
 from export.store.ledger import Ledger
 from export.store.manifest import MANIFEST_NAME, FileDigest, Manifest
 from model.contract import VERSION_WIDTH
+
+if TYPE_CHECKING:
+    from export.store.s3 import Encryption
 
 _log = logging.getLogger(__name__)
 
@@ -231,24 +235,33 @@ class Store:
         return data
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, encryption: "Encryption | None" = None) -> Store:
     """Open the store at an address: a folder's path, or `s3://bucket/prefix`.
 
     Nothing is asked of the place yet; a folder is made when something is written.
 
+    Args:
+        url: The address.
+        encryption: What each write asks an S3 for.
+
     Raises:
-        StoreError: The address is neither, or the environment's settings for S3 make no sense.
+        StoreError: The address is neither, a folder is to be encrypted, or the environment's settings for S3
+            make no sense.
     """
     scheme, separator, rest = url.partition("://")
-    if not separator and url:
-        return Store(FolderBlobs(Path(url)))
-    if scheme == "file" and rest.startswith("/"):
-        return Store(FolderBlobs(Path(rest)))
     bucket, _, prefix = rest.partition("/")
     if scheme == "s3" and bucket:
         from export.store.s3 import S3Blobs  # boto3 takes a while to import, and a folder does without
 
-        return Store(S3Blobs(bucket, prefix))
+        return Store(S3Blobs(bucket, prefix, encryption))
+    if encryption is not None:
+        raise StoreError(
+            f"CNN_IMAGE_STORE_ENCRYPTION is for an s3:// address, and the store is {url}; unset it there."
+        )
+    if not separator and url:
+        return Store(FolderBlobs(Path(url)))
+    if scheme == "file" and rest.startswith("/"):
+        return Store(FolderBlobs(Path(rest)))
     raise StoreError(f"{url!r} is no store; give a folder's path or s3://BUCKET/PREFIX.")
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from export.errors import ExportError
 from export.graph.triton_probe import compare_triton, require_loaded
-from export.store.versions import open_store
 from jobs.cluster.preflight_job import VERSION_VARIABLE
 from jobs.errors import Exit, JobError, exit_code
 from jobs.known import known_images
@@ -30,7 +29,7 @@ def main() -> int:
     version = int(os.environ[VERSION_VARIABLE])
     try:
         if options.step == "fetch":
-            fetched = open_store(load_settings().store_url).fetch(version, options.folder)
+            fetched = load_settings().open_store().fetch(version, options.folder)
             (options.folder / _LINK).symlink_to(fetched.name)
         else:
             require_loaded(options.triton)

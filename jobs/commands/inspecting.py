@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from export.store.manifest import Manifest
-from export.store.versions import Store, open_store
+from export.store.versions import Store
 from jobs.commands.options import JsonFlag, StoreFlag, VersionArgument
 from jobs.console import answer, listing, say, table
 from jobs.errors import JobError
@@ -29,7 +29,7 @@ def versions(
 ) -> None:
     """List all versions: which one is promoted, and served right now, how good, how old, by whom."""
     settings = load_settings(store=store)
-    opened = open_store(settings.store_url)
+    opened = settings.open_store()
     champion, before = opened.ledger.served(), opened.ledger.previous()
     live = _live(settings, opened)
     listed = []
@@ -104,7 +104,7 @@ def _live(settings: Settings, store: Store) -> int | None:
 
 def history(store: StoreFlag = None, as_json: JsonFlag = False) -> None:
     """List who promoted what, when and why."""
-    opened = open_store(load_settings(store=store).store_url)
+    opened = load_settings(store=store).open_store()
     entries = opened.ledger.entries()
     if as_json:
         answer(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=1))
@@ -129,7 +129,7 @@ def history(store: StoreFlag = None, as_json: JsonFlag = False) -> None:
 
 def info(version: VersionArgument, store: StoreFlag = None, as_json: JsonFlag = False) -> None:
     """Show where a version comes from and what became of it."""
-    opened = open_store(load_settings(store=store).store_url)
+    opened = load_settings(store=store).open_store()
     manifest = opened.manifest(version)
     verdict = last_verdict(opened, version)
     promotions = [entry for entry in opened.ledger.entries() if entry.version == version]

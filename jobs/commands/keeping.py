@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from export.store.versions import open_store
 from jobs.commands.options import StoreFlag
 from jobs.console import answer, say
 from jobs.errors import MistakeError
@@ -21,7 +20,7 @@ def verify(
 ) -> None:
     """Check a version's files in the store; without a number, ask the live service for known images."""
     settings = load_settings(store=store)
-    opened = open_store(settings.store_url)
+    opened = settings.open_store()
     if version is not None:
         manifest = opened.verify(version)
         size = sum(file.size for file in manifest.files.values())
@@ -50,7 +49,7 @@ def prune(
     from jobs.pipeline.upkeep import prune as carry_out
 
     settings = load_settings(store=store)
-    opened = open_store(settings.store_url)
+    opened = settings.open_store()
     with retrain_lease(settings, opened):
         removed = carry_out(opened, settings.runs, keep)
     answer(f"Removed {', '.join(map(str, removed)) or 'nothing'}.")
@@ -62,7 +61,7 @@ def drill(store: StoreFlag = None) -> None:
     from jobs.places import open_deployer
 
     settings = load_settings(store=store)
-    opened = open_store(settings.store_url)
+    opened = settings.open_store()
     version = carry_out(opened, open_deployer(settings, opened))
     if version is None:
         say("Only one version has served yet, so there is nothing to roll back to.")
@@ -80,7 +79,7 @@ def hold(
     from jobs.pipeline.retrain import retrain_lease
 
     settings = load_settings(store=store)
-    opened = open_store(settings.store_url)
+    opened = settings.open_store()
     with retrain_lease(settings, opened) as lease:
         say(f"Holding the lease of {opened.url}; SIGTERM gives it back.")
         if ready is not None:

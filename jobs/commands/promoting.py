@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from export.store.versions import open_store
 from jobs.commands.options import (
     DataFlag,
     JsonFlag,
@@ -38,7 +37,7 @@ def judge(
     from model.data.sources import load_dataset
 
     settings = load_settings(data=data, store=store)
-    opened = open_store(settings.store_url)
+    opened = settings.open_store()
     opened.manifest(version)
     dataset = load_dataset(settings.data, allow_sample=False)
     verdict = carry_out(opened, version, dataset.test, settings)
@@ -59,7 +58,7 @@ def preflight(version: VersionArgument, store: StoreFlag = None) -> None:
     from jobs.places import open_deployer
 
     settings = load_settings(store=store)
-    opened = open_store(settings.store_url)
+    opened = settings.open_store()
     opened.manifest(version)
     open_deployer(settings, opened).preflight(version)
     answer(f"Version {version} loads and answers as it should.")
@@ -82,7 +81,7 @@ def promote(
     from jobs.promotion.promote import promote as carry_out
 
     settings = load_settings(store=store)
-    opened = open_store(settings.store_url)
+    opened = settings.open_store()
     manifest = opened.manifest(version)
     verdict = last_verdict(opened, version)
     if override is not None:
@@ -120,7 +119,7 @@ def rollback(
     from jobs.promotion.promote import roll_back
 
     settings = load_settings(store=store)
-    opened = open_store(settings.store_url)
+    opened = settings.open_store()
     deployer = open_deployer(settings, opened, force=force)
     entry = roll_back(opened, deployer, version, by=settings.who, reason=reason)
     mlflow_registry.follow(settings, opened)
@@ -133,7 +132,7 @@ def deploy(store: StoreFlag = None, force: ForceFlag = False) -> None:
     from jobs.places import open_deployer
 
     settings = load_settings(store=store)
-    opened = open_store(settings.store_url)
+    opened = settings.open_store()
     version = opened.ledger.served()
     if version is None:
         say(f"No version is promoted in {opened.url} yet; there is nothing to deploy.")

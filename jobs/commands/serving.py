@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from export.store.versions import open_store
 from jobs.commands.options import DataFlag, StoreFlag
 from jobs.console import say
 from jobs.settings import load_settings
@@ -33,7 +32,7 @@ def serve(port: PortFlag = None, store: StoreFlag = None) -> None:
     async def ready(service: Service) -> None:
         say(f"Version {service.version} is served on {settings.url}; Ctrl-C ends it.")
 
-    asyncio.run(carry_out(settings, open_store(settings.store_url), ready))
+    asyncio.run(carry_out(settings, settings.open_store(), ready))
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (run, serve)

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from export.store.versions import open_store
 from jobs.cluster.outcome import Outcome
 from jobs.commands.options import (
     DataFlag,
@@ -87,7 +86,7 @@ def publish(
     from jobs.pipeline.candidate import load_data, publish_candidate
 
     settings = load_settings(int8=int8, store=store)
-    opened = open_store(settings.store_url)
+    opened = settings.open_store()
     found = find_run(settings.runs, run)
     manifest = publish_candidate(
         found, settings, opened, lambda: load_data(found.request(), sample_allowed=True)
@@ -105,7 +104,7 @@ def quantize(
     from jobs.pipeline.quantization import publish_quantized
 
     settings = load_settings(data=data, store=store)
-    opened = open_store(settings.store_url)
+    opened = settings.open_store()
     trained_on_sample = opened.manifest(version).data.kind == "sample"
     dataset = load_data(request_of(settings, 0), sample_allowed=trained_on_sample)
     manifest = publish_quantized(opened, version, dataset, by=settings.who)
@@ -153,7 +152,7 @@ def retrain(
         int8=int8,
         store=store,
     )
-    opened = open_store(settings.store_url)
+    opened = settings.open_store()
     if unless_promoted and (served := opened.ledger.served()) is not None:
         say(f"Version {served} is promoted in {opened.url}; there is nothing to train.")
         if promote:
@@ -188,7 +187,7 @@ def data(
     settings = load_settings(data=source, store=store)
     request = request_of(settings, 0)
     dataset = load_data(request, sample_allowed=sample_allowed)
-    made = made_before(request, dataset, open_store(settings.store_url))
+    made = made_before(request, dataset, settings.open_store())
     if made is not None:
         say(f"Version {made} was made of it, by the same recipe, seed and code.")
     write_outputs(outputs, digest=dataset.digest, images=len(dataset.train), made=made)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from export.store.versions import Store, open_store
+from export.store.versions import Store
 from jobs.console import answer, say
 from jobs.errors import Exit, FaultError
 from jobs.laptop.processes import die_with_parent, require_free_port
@@ -41,7 +41,7 @@ def run(settings: Settings) -> None:
     """
     require_free_port(settings.host, settings.port, "HTTP", "PORT")
     require_free_port(settings.host, settings.transformer_grpc_port, "gRPC", "CNN_IMAGE_GRPC_PORT")
-    store = open_store(settings.store_url)
+    store = settings.open_store()
     served = store.ledger.served()
     if served is None:
         _first_version(settings, store)

@@ -6,7 +6,7 @@ what should be served, and `cnn-image deploy` brings the service there.
 
 from collections.abc import Callable, Sequence
 
-from export.errors import ExportError, UnreachableError
+from export.errors import ExportError, SessionError, UnreachableError
 from export.store.ledger import Entry, champions
 from export.store.versions import Store
 from jobs.console import say
@@ -158,14 +158,14 @@ def bring_or_return(store: Store, deployer: Deployer, entry: Entry) -> None:
         ReturnedError: It failed; the ledger says so, and the service is back at what it served before.
         FaultError: Going back failed too.
         LostError: Someone changed the service by hand since; the ledger stays, for `deploy --force`.
-        UnreachableError: The store is away; `promote` and `deploy` go on from there.
+        UnreachableError, SessionError: The store is away; `promote` and `deploy` go on from there.
     """
     version = entry.version
     if version is None:
         return
     try:
         _bring(deployer, version)
-    except (UnreachableError, LostError):
+    except (UnreachableError, SessionError, LostError):
         raise  # without the store, or against a hand, nothing can be undone; another try finishes it
     except (JobError, ExportError) as error:
         before = entry.previous

@@ -35,6 +35,10 @@ class DataError(ValueError):
     """The training data is missing, broken or not what was expected; the sentence names the file."""
 
 
+class DataAwayError(DataError):
+    """Where the training data is does not answer at present; it may on another try."""
+
+
 @dataclass(frozen=True)
 class Labelled:
     """Images and their class ids, before they are split.

@@ -1,21 +1,31 @@
 """A client for any S3, and what is done again where an answer of it breaks off.
 
 Address, credentials and certificates are boto3's own: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and
-AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_CA_BUNDLE, profiles, a service account's token.
+AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_CA_BUNDLE, profiles, a service account's token, a
+machine's role. A client is kept as long as its user lives: it asks for new credentials by itself, before each
+request that needs them, where what gave out the old ones gives out new ones.
 """
 
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import (
+    ClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
 from botocore.parsers import ResponseParserError
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from model.data.s3_errors import CutShortError, code_of
+from model.data.s3_errors import CutShortError, SessionEndedError, code_of
 
 # One call takes at most about a minute and a half, and half a minute where nobody answers the connection.
 _TIMEOUTS: Final = {"connect_timeout": 5, "read_timeout": 15}
@@ -31,11 +41,18 @@ def _goes_away(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def whole_answer() -> Iterator[None]:
-    """What botocore cannot read of an answer was cut: a CutShortError in place of a dozen others."""
+    """What botocore cannot read of an answer was cut: a CutShortError in place of a dozen others.
+
+    Credentials that have run out, and that nothing renews, become a SessionEndedError.
+    """
     try:
         yield
     except (ResponseParserError, ValueError) as error:
         raise CutShortError from error
+    except RuntimeError as error:  # botocore's RefreshableCredentials (1.44) has no class of its own for it
+        if "still expired" not in str(error):
+            raise
+        raise SessionEndedError from error
 
 
 # Decorates a function that reads or writes one whole answer.
@@ -69,11 +86,60 @@ def connect() -> Any:
     # botocore asks before it sends a body, and waits for ever where the connection ends within "100 Continue"
     # (AWSConnection._consume_headers, 1.44); objects are small, so nothing is lost by sending them at once.
     client.meta.events.register_last("before-call.s3", _without_expect)
+    # Where a request is redirected, botocore asks for the bucket's region, and where that is redirected too
+    # it asks again, until Python's stack is full (S3RegionRedirectorv2, 1.44).
+    client.meta.events.register("before-call.s3.HeadBucket", _not_redirected)
     return client
+
+
+class Identity(NamedTuple):
+    """What a client signs with.
+
+    Attributes:
+        source: Where it comes from, by botocore's name: `env`, `assume-role-with-web-identity`, `iam-role`, …
+        temporary: Whether it is a session, with a token.
+        renews: Whether new credentials are asked for by themselves before these end.
+        expires: When these end, where that is known.
+    """
+
+    source: str
+    temporary: bool
+    renews: bool
+    expires: datetime | None
+
+
+def identity(client: Any) -> Identity:
+    """Who a client is; what gives out its credentials may be asked for them.
+
+    Raises:
+        One of `model.data.s3_errors.FAULTS`: There are no credentials.
+    """
+    credentials = client._get_credentials()
+    if credentials is None:
+        raise NoCredentialsError
+    with whole_answer():
+        token = credentials.get_frozen_credentials().token
+    refreshable = isinstance(credentials, RefreshableCredentials)
+    return Identity(
+        source=credentials.method,
+        temporary=bool(token),
+        renews=refreshable and credentials.method != "env",  # a process does not see a new environment
+        expires=getattr(credentials, "_expiry_time", None),
+    )
+
+
+def is_temporary(client: Any) -> bool:
+    """Whether a client signs with a session's credentials; asks nobody."""
+    credentials = client._get_credentials()
+    return isinstance(credentials, RefreshableCredentials) or bool(getattr(credentials, "token", None))
 
 
 def _without_expect(params: dict[str, Any], **_: object) -> None:
     params["headers"].pop("Expect", None)
+
+
+def _not_redirected(params: dict[str, Any], **_: object) -> None:
+    params["context"].setdefault("s3_redirect", {})["redirected"] = True
 
 
 @again

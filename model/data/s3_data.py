@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from model.data.cifar10 import BATCH_FILES, BATCHES_FOLDER, DataError
-from model.data.s3_client import again, connect, list_sizes, whole_answer
-from model.data.s3_errors import FAULTS, CutShortError, explain
+from model.data.cifar10 import BATCH_FILES, BATCHES_FOLDER, DataAwayError, DataError
+from model.data.s3_client import again, connect, is_temporary, list_sizes, whole_answer
+from model.data.s3_errors import FAULTS, Asked, CutShortError
+from model.data.s3_explain import explain
 
 _BLOCK_BYTES: Final = 1 << 20
 
@@ -21,22 +22,25 @@ def fetch(address: str, folder: Path) -> Path:
         The archive, or the folder that holds the batches, whole.
 
     Raises:
-        DataError: The bucket cannot be reached or read, or holds neither.
+        DataAwayError: The bucket cannot be reached at present, or the session has ended.
+        DataError: The bucket cannot be read, or holds neither.
     """
     parts = urlsplit(address)
     bucket, key = parts.netloc, parts.path.lstrip("/")
     if not bucket:
         raise DataError(f"{address} names no bucket; write s3://BUCKET/PATH.")
-    endpoint, wanted = "", key
+    asked, wanted = Asked(address, ""), key
     try:
         s3 = connect()
-        endpoint = str(s3.meta.endpoint_url)
+        asked = Asked(address, str(s3.meta.endpoint_url), is_temporary(s3))
         sizes = list_sizes(s3, bucket, key)
         files = _archive_or_batches(sizes, key)
         for wanted in files:
             _download(s3, bucket, wanted, sizes[wanted], folder / Path(wanted).name)
     except FAULTS as error:
-        raise DataError(explain(error, address, endpoint, wanted).sentence) from error
+        fault = explain(error, asked, wanted)
+        away = fault.kind in {"unreachable", "session"}
+        raise (DataAwayError if away else DataError)(fault.sentence) from error
     except OSError as error:
         raise DataError(
             f"{address} cannot be kept in {folder} ({error.strerror}); make room there, or set TMPDIR."

@@ -23,6 +23,9 @@ FORMS = {
         "store.url=s3://bucket/models",
         "store.endpoint=https://s3.example.com:9443",
         "store.secret=s3",
+        "store.predictorSecret=s3-read",
+        "store.encryption.algorithm=aws:kms",
+        "store.encryption.kmsKey=arn:aws:kms:eu-central-1:111122223333:key/1",
         "store.caBundle.configMap=ca",
         "store.identity.jobs.example\\.com/role=write",
         "mlflow.trackingUri=https://mlflow.example.com",
@@ -184,6 +187,47 @@ def test_no_secret_is_written_out_where_one_is_named() -> None:
     kinds = {each["kind"] for each in render(*FORMS["own S3 and MLflow"])}
     assert "Secret" not in kinds
     assert "Deployment" not in kinds
+
+
+def test_jobs_take_a_session_and_encrypt_and_the_download_takes_a_key_of_its_own() -> None:
+    objects = render(*FORMS["own S3 and MLflow"])
+    accounts = {each["metadata"]["name"]: each for each in objects if each["kind"] == "ServiceAccount"}
+    assert accounts["cnn-image-predictor"]["secrets"] == [{"name": "s3-read"}]
+    (job,) = (each for each in objects if each["metadata"]["name"] == "cnn-image-train-1")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    env = {each["name"]: each.get("value") or each["valueFrom"] for each in container["env"]}
+    assert env["AWS_SESSION_TOKEN"] == {
+        "secretKeyRef": {"name": "s3", "key": "AWS_SESSION_TOKEN", "optional": True}
+    }
+    assert env["CNN_IMAGE_STORE_ENCRYPTION"] == "aws:kms"
+    assert env["CNN_IMAGE_STORE_KMS_KEY"] == "arn:aws:kms:eu-central-1:111122223333:key/1"
+
+
+@pytest.mark.parametrize(
+    ("values", "open_to"),
+    [
+        ((), {"cnn-image-jobs", "cnn-image-predictor"}),
+        (("store.predictorSecret=s3-read",), {"cnn-image-jobs"}),
+        (("store.secret=s3",), set()),
+    ],
+    ids=["no Secret", "a Secret for the download", "a Secret"],
+)
+def test_where_no_secret_is_named_a_policy_lets_pods_ask_for_their_identity(
+    values: tuple[str, ...], open_to: set[str]
+) -> None:
+    objects = render(
+        *("store.url=s3://models/cnn-image", "training.data.url=s3://models/c", "networkPolicy.enabled=true"),
+        *values,
+    )
+    found = {
+        each["metadata"]["name"]
+        for each in objects
+        if each["kind"] == "NetworkPolicy"
+        for rule in each["spec"]["egress"]
+        if {"ipBlock": {"cidr": "169.254.169.254/32"}} in rule.get("to", [])
+        and rule["ports"] == [{"protocol": "TCP", "port": 80}]
+    }
+    assert found == open_to
 
 
 def test_without_a_secret_the_download_learns_of_the_store_from_the_identity(namespace: Namespace) -> None:

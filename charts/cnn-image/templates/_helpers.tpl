@@ -89,6 +89,14 @@ capabilities: {drop: [ALL]}
 {{- with include "cnn-image.storeSecret" . }}
 - {name: AWS_ACCESS_KEY_ID, valueFrom: {secretKeyRef: {name: {{ . }}, key: AWS_ACCESS_KEY_ID}}}
 - {name: AWS_SECRET_ACCESS_KEY, valueFrom: {secretKeyRef: {name: {{ . }}, key: AWS_SECRET_ACCESS_KEY}}}
+- {name: AWS_SESSION_TOKEN, valueFrom: {secretKeyRef: {name: {{ . }}, key: AWS_SESSION_TOKEN, optional: true}}}
+{{- end }}
+{{- with (.Values.store.encryption).algorithm }}
+- {name: CNN_IMAGE_STORE_ENCRYPTION, value: {{ . | quote }}}
+{{- end }}
+{{- with (.Values.store.encryption).kmsKey }}
+{{- if ne $.Values.store.encryption.algorithm "aws:kms" }}{{ fail "store.encryption.kmsKey goes with store.encryption.algorithm=aws:kms: set both." }}{{ end }}
+- {name: CNN_IMAGE_STORE_KMS_KEY, value: {{ . | quote }}}
 {{- end }}
 {{- with .Values.store.caBundle.configMap }}
 - {name: AWS_CA_BUNDLE, value: /etc/cnn-image/ca/{{ $.Values.store.caBundle.key }}}

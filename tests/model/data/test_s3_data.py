@@ -15,6 +15,7 @@ from botocore.retries.standard import ExponentialBackoff
 from cut_proxy import CutProxy, every_cut
 from minio_server import Minio
 
+from jobs.errors import Exit, exit_code
 from model.data import s3_client, s3_data
 from model.data import sources as data
 from model.data.cifar10 import BATCH_FILES, DataError
@@ -98,6 +99,27 @@ def test_an_environment_that_is_wrong(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert sentence in refused(f"{address}/cifar")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variables", "code"),
+    [
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, Exit.FAULT),
+        # Under MinIO a session that has ended is a key that nobody knows.
+        ({"AWS_ACCESS_KEY_ID": "ended", "AWS_SESSION_TOKEN": "token"}, Exit.FAULT),
+        ({"AWS_ACCESS_KEY_ID": "nobody"}, Exit.MISTAKE),
+    ],
+    ids=["nobody there", "session ended", "access key"],
+)
+def test_what_another_try_may_mend_is_told_from_a_mistake(
+    address: str, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], code: Exit
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(DataError) as caught:
+        data.load_dataset(f"{address}/cifar", allow_sample=False)
+    assert exit_code(caught.value) == code
 
 
 @pytest.mark.slow
