@@ -14,6 +14,8 @@ CLUSTER_TESTS ?= tests/cluster
 SIDE_BY_SIDE ?= -n logical --maxprocesses 4
 UV := $(VENV)/bin/uv
 UV_INSTALL := $(UV) pip install --compile-bytecode --require-hashes
+# What is imported comes from the environments alone: other programs' modules stay out, also while these are made.
+unexport PYTHONPATH PYTHONHOME
 export VIRTUAL_ENV := $(abspath $(VENV))
 export CNN_IMAGE_TRITON_VENV := $(abspath $(TRITON_VENV))
 

@@ -64,7 +64,7 @@ def _child(settings: Settings, *arguments: str) -> None:
         SystemExit: It failed, has said why, and hands on its exit code.
         FaultError: It was killed, for want of memory perhaps.
     """
-    command = [sys.executable, "-m", "jobs.cli", *arguments, *_flag("--store", settings.store)]
+    command = [sys.executable, "-P", "-m", "jobs.cli", *arguments, *_flag("--store", settings.store)]
     # What it answers is for scripts; what it says while it works is for the person who waits here.
     # Nothing has threads yet here, which a preexec_fn could get stuck on.
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509

@@ -97,6 +97,7 @@ class Service:
     def _transformer_command(self) -> list[str]:
         return [
             sys.executable,
+            "-P",
             "-m",
             "image_transformer",
             f"--model_name={MODEL_NAME}",

@@ -37,6 +37,7 @@ def command(repository: Path, ports: TritonPorts, variant: str) -> list[str]:
     """The command line of an embedded Triton that loads nothing until it is asked."""
     return [
         sys.executable,
+        "-P",  # a folder `triton_server` where this was started is not ours
         "-m",
         "triton_server",
         f"--model-repository={repository}",
