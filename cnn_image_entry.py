@@ -1,4 +1,4 @@
-"""How every process of ours begins: with our own modules, wherever it is started and whatever PYTHONPATH says.
+"""How each process of ours begins: with our own modules, wherever it is started, whatever PYTHONPATH says.
 
 Our packages have everyday names (`model`, `export`, `jobs`), which people's own folders have too, and both
 PYTHONPATH and the working folder come before what is installed. So this module, whose name nobody else has,

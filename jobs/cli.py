@@ -22,6 +22,7 @@ from jobs.commands import (
 )
 from jobs.console import say
 from jobs.errors import Exit, exit_code
+from model.data.proxies import leave_this_machine_out
 
 
 class _Group(TyperGroup):
@@ -67,12 +68,15 @@ def main() -> None:
     logging.getLogger("model").setLevel(logging.INFO)
     # TensorFlow's own notes on processors and sessions help nobody here; its warnings still show.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    # Both tell their makers by themselves what is run here; so it is for whoever runs it to switch that on.
+    for name, value in (("MLFLOW_DISABLE_TELEMETRY", "true"), ("ORT_DISABLE_TELEMETRY", "1")):
+        os.environ.setdefault(name, value)
+    leave_this_machine_out()
     signal.signal(signal.SIGTERM, _terminated)
     app()
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
-    """End by an exception, so that everything that cleans up does, as on Ctrl-C."""
     raise SystemExit(Exit.TERMINATED)
 
 

@@ -18,6 +18,8 @@ from jobs.laptop.serving_folder import ServingFolder
 from jobs.places import open_deployer
 from jobs.settings import Settings
 from model.data.cifar10 import DataError
+from model.data.http_client import http_client
+from model.data.proxies import proxy_for
 
 State = Literal["ok", "absent", "broken"]
 
@@ -133,6 +135,12 @@ def _mlflow(settings: Settings) -> str:
         experiments = mlflow.MlflowClient(settings.tracking_uri).search_experiments(max_results=5)
     except Exception as error:  # MLflow raises its own, requests' and SQLAlchemy's errors
         reason = str(error).strip().splitlines()[:1]
+        proxy = proxy_for(settings.tracking_uri)
+        if proxy and ("ProxyError" in str(error) or (proxy.is_socks and "SOCKS" in str(error))):
+            raise MistakeError(
+                f"the proxy {proxy} on the way to MLflow at {settings.tracking_uri} cannot be used: correct "
+                f"or unset {proxy.variable}, or add its host to NO_PROXY; trainings go on without it"
+            ) from error
         raise FaultError(
             f"MLflow at {settings.tracking_uri} does not answer ({''.join(reason)[:200]}): start it, or set "
             "MLFLOW_TRACKING_URI; trainings go on without it"
@@ -153,7 +161,8 @@ def _service(settings: Settings, store: Store) -> str:
     if status is None:
         raise _AbsentError("none runs here; `cnn-image run` starts it")
     try:
-        answer = httpx.get(f"{status.url}/health", timeout=10)
+        with http_client(status.url, 10) as client:
+            answer = client.get("/health")
     except httpx.TransportError as error:
         raise FaultError(
             f"{status.url} does not answer ({error}): look at {settings.logs / 'transformer.log'}"

@@ -21,6 +21,7 @@ from export.errors import (
     ClockSkewError,
     CredentialsError,
     ExistsError,
+    ProxyError,
     StoreError,
     TlsError,
     UnreachableError,
@@ -40,6 +41,7 @@ _KINDS: Final[dict[Kind, type[StoreError]]] = {
     "credentials": CredentialsError,
     "tls": TlsError,
     "unreachable": UnreachableError,
+    "proxy": ProxyError,
     "other": StoreError,
 }
 

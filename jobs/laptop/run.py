@@ -23,6 +23,7 @@ from jobs.laptop.processes import die_with_parent, require_free_port
 from jobs.laptop.serve import Service, serve
 from jobs.settings import Settings
 from model.contract import CLASSES
+from model.data.http_client import local_client
 from model.data.sources import example_images
 
 EXAMPLE = CLASSES[-1]
@@ -93,7 +94,7 @@ def _flag(name: str, value: str | None) -> list[str]:
 async def _show(service: Service, settings: Settings) -> None:
     """Send an example through the service, and print the call as a person would make it."""
     image = example_images()[EXAMPLE]
-    async with httpx.AsyncClient(base_url=settings.url, timeout=30) as client:
+    async with local_client(settings.url, 30) as client:
         response = await client.post("/predict", files={"file": (image.name, image.read_bytes())})
     if response.status_code != httpx.codes.OK:
         raise FaultError(f"The example image was answered with {response.status_code}: {response.text[:300]}")

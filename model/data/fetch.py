@@ -76,7 +76,7 @@ def download(
         raise outcome
     if isinstance(outcome, Path):
         return outcome
-    raise DataError(f"{url} could not be downloaded: {outcome}.") from outcome
+    raise DataError(f"{url} could not be downloaded: {str(outcome).rstrip('.')}.") from outcome
 
 
 def _download(
@@ -87,13 +87,16 @@ def _download(
     progress: "queue.Queue[Path | Exception | None]",
     stop: threading.Event,
 ) -> None:
-    import httpx
+    from model.data.http_client import http_client
 
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     ends = time.monotonic() + total_seconds
     digest = hashlib.sha256()
     try:
-        with httpx.stream("GET", url, timeout=CONNECT_SECONDS, follow_redirects=True) as response:
+        with (
+            http_client(url, CONNECT_SECONDS) as client,
+            client.stream("GET", url, follow_redirects=True) as response,
+        ):
             response.raise_for_status()
             progress.put(None)
             target.parent.mkdir(parents=True, exist_ok=True)

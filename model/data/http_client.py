@@ -7,7 +7,9 @@ would end every client, also one that never speaks TLS.
 
 import os
 import ssl
+from typing import Any
 
+import httpcore
 import httpx
 
 from model.data.proxies import Proxy, ProxySettingError, proxy_for
@@ -25,8 +27,8 @@ def http_client(url: str, timeout: float) -> httpx.Client:
         timeout: Seconds for connecting and for each read and write.
 
     Raises:
-        UnusableWayError: What the environment says of the way there makes no sense. The same is raised later, by
-            a request, where a proxy does not answer or refuses.
+        UnusableWayError: What the environment says of the way there makes no sense. Requests raise it too,
+            where a proxy does not answer or refuses.
         httpx.InvalidURL: It is no address.
     """
     scheme = httpx.URL(url).scheme
@@ -35,7 +37,7 @@ def http_client(url: str, timeout: float) -> httpx.Client:
     except ProxySettingError as error:
         raise UnusableWayError(str(error)) from error
     tls = _certificates() if scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    transport = _ThroughProxy(proxy, tls) if proxy else httpx.HTTPTransport(verify=tls)
+    transport = _ThroughProxy(proxy, tls, timeout) if proxy else httpx.HTTPTransport(verify=tls)
     # The environment's proxies count for httpx' own transport alone; its .netrc still does here.
     return httpx.Client(base_url=url, timeout=timeout, transport=transport)
 
@@ -69,9 +71,11 @@ def _no_certificates(variable: str, reason: str) -> str:
 class _ThroughProxy(httpx.HTTPTransport):
     """Sends all requests through one proxy, and says so where that is at fault."""
 
-    def __init__(self, proxy: Proxy, tls: ssl.SSLContext) -> None:
+    def __init__(self, proxy: Proxy, tls: ssl.SSLContext, seconds: float) -> None:
         super().__init__(verify=tls, proxy=proxy.url)
         self._proxy = proxy
+        if proxy.is_socks:
+            self._pool._network_backend = _GreetedInTime(seconds)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         try:
@@ -97,3 +101,26 @@ class _ThroughProxy(httpx.HTTPTransport):
             f"The proxy {self._proxy} on the way to {host} cannot be used ({reason}): "
             f"correct or unset {self._proxy.variable}, or add {host} to NO_PROXY."
         )
+
+
+class _GreetedInTime(httpcore.SyncBackend):
+    """httpcore 1.0 waits without end for what a SOCKS proxy says before it lets a request through."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def connect_tcp(self, *arguments: Any, **named: Any) -> httpcore.NetworkStream:
+        """See `httpcore.NetworkBackend.connect_tcp`."""
+        stream = super().connect_tcp(*arguments, **named)
+        read = stream.read
+
+        def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
+            if timeout is not None:  # the service's answer, which httpx itself bounds
+                return read(max_bytes, timeout)
+            try:
+                return read(max_bytes, self._seconds)
+            except httpcore.ReadTimeout as error:
+                raise httpcore.ProxyError("it does not answer as SOCKS does") from error
+
+        stream.read = read_in_time  # type: ignore[method-assign]
+        return stream

@@ -1,8 +1,8 @@
 """Which proxy leads to an address: none to this machine, and to others the one that the environment names.
 
-Every client of ours asks here (httpx in `http_client`, boto3 in `s3_client`). Libraries that read the environment
-themselves, MLflow's and Kubernetes' among them, and all child processes learn it from NO_PROXY: see
-`leave_this_machine_out`.
+Every client of ours asks here (httpx in `http_client`, boto3 in `s3_client`). Libraries that read the
+environment themselves, MLflow's and Kubernetes' among them, and all child processes learn it from NO_PROXY:
+see `leave_this_machine_out`.
 """
 
 import contextlib
@@ -11,10 +11,11 @@ import os
 import socket
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment, proxy_bypass
 
 SCHEMES: Final = ("http", "https", "socks5", "socks5h")
-_THIS_MACHINE: Final = ("localhost", "127.0.0.1", "127.0.0.0/8", "::1")
+# The last is where a machine in Amazon's cloud and others asks for its own credentials: no proxy gets there.
+_THIS_MACHINE: Final = ("localhost", "127.0.0.1", "127.0.0.0/8", "::1", "169.254.169.254")
 
 
 class Proxy(NamedTuple):
@@ -40,7 +41,7 @@ class Proxy(NamedTuple):
 
 
 class ProxySettingError(ValueError):
-    """A variable names a proxy in a way that no client understands; the sentence says which and what to do."""
+    """A variable names a proxy in a way that no client knows; the sentence says which and what to do."""
 
 
 def proxy_for(url: str) -> Proxy | None:
@@ -70,8 +71,8 @@ def proxy_for(url: str) -> Proxy | None:
         known = False
     if not known:
         raise ProxySettingError(
-            f"{variable} names no proxy that can be used: write http://HOST:PORT or socks5://HOST:PORT there, "
-            f"unset it, or add {host} to NO_PROXY."
+            f"{variable} names no proxy that can be used: write http://HOST:PORT or socks5://HOST:PORT "
+            f"there, unset it, or add {host} to NO_PROXY."
         )
     return proxy
 
@@ -84,7 +85,7 @@ def is_this_machine(host: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    if address.is_loopback or address.is_unspecified:
+    if address.is_loopback or address.is_unspecified or address.is_link_local:
         return True
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -108,7 +109,7 @@ def leave_this_machine_out() -> None:
 
 def _listed(host: str, netloc: str, no_proxy: str) -> bool:
     """Whether NO_PROXY lists a host: by name, by domain, or by a range of addresses as clusters write it."""
-    if proxy_bypass_environment(netloc.rpartition("@")[2], {"no": no_proxy}):
+    if proxy_bypass(netloc.rpartition("@")[2], {"no": no_proxy}):
         return True
     with contextlib.suppress(ValueError):
         address = ipaddress.ip_address(host)

@@ -6,11 +6,14 @@ Here and not in `export`, because training data comes from an S3 too.
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
 
-Kind = Literal["access", "bucket", "clock", "credentials", "tls", "unreachable", "other"]
+from model.data.proxies import ProxySettingError, proxy_for
+
+Kind = Literal["access", "bucket", "clock", "credentials", "proxy", "tls", "unreachable", "other"]
 """What is at fault; `other` is what none of the names fits."""
 
 
@@ -83,6 +86,11 @@ _ANSWERS: Final[dict[str, tuple[Kind, str]]] = {
     "XMinioAdminBucketQuotaExceeded": _FULL,
     "QuotaExceeded": _FULL,
     "507": _FULL,
+    "407": (
+        "proxy",
+        "The S3 at {endpoint} was not reached: the proxy wants a user and a password ({code}); write them "
+        "into its address, as http://USER:PASSWORD@HOST:PORT.",
+    ),
     "NotImplemented": (
         "other",
         "The S3 at {endpoint} does not know conditional writes, which keep publishers apart; use another.",
@@ -99,6 +107,9 @@ _ANSWERS: Final[dict[str, tuple[Kind, str]]] = {
     "504": _BUSY,
 }
 
+_PROXY_AWAY: Final = (boto.EndpointConnectionError, boto.ConnectTimeoutError)
+"""What botocore makes of a SOCKS proxy that does not answer or refuses: it does not know it is there."""
+
 _NO_CREDENTIALS: Final = (
     boto.NoCredentialsError,
     boto.PartialCredentialsError,
@@ -109,8 +120,9 @@ _NO_CREDENTIALS: Final = (
 
 
 def code_of(error: ClientError) -> str:
-    """S3's error code; for an answer without a body (to HEAD) the HTTP status."""
-    return str(error.response.get("Error", {}).get("Code", ""))
+    """S3's error code; the HTTP status of an answer without one: to HEAD, or a proxy's page."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "")
+    return str(error.response.get("Error", {}).get("Code") or status)
 
 
 def explain(error: Exception, url: str, endpoint: str, what: str) -> Fault:
@@ -122,6 +134,19 @@ def explain(error: Exception, url: str, endpoint: str, what: str) -> Fault:
         endpoint: Where requests went.
         what: The object or prefix in question.
     """
+    if isinstance(error, ProxySettingError):
+        return Fault("proxy", str(error))
+    proxy = proxy_for(endpoint) if endpoint else None
+    if proxy and isinstance(error, _PROXY_AWAY if proxy.is_socks else boto.ProxyConnectionError):
+        reason = str(error.kwargs["error"]).rpartition(": ")[2].strip("')")
+        host = urlsplit(endpoint).hostname
+        return Fault(
+            "proxy",
+            f"The proxy {proxy} on the way to the S3 at {endpoint} cannot be used ({reason}); correct or "
+            f"unset {proxy.variable}, or add {host} to NO_PROXY.",
+        )
+    if proxy:  # whatever was answered, it may have been the proxy's answer
+        endpoint = f"{endpoint} (through the proxy {proxy})"
     if isinstance(error, ClientError):
         return _explain_answer(error, url, endpoint, what)
     return _explain_silence(error, url, endpoint)
