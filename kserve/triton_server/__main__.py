@@ -23,10 +23,9 @@ def main() -> None:
     if not settings.model_repository.is_dir():
         sys.exit(f"There is no folder {settings.model_repository}: name one with --model-repository.")
     try:
-        environment = find_environment(settings.venv)
+        run(settings, find_environment(settings.venv))
     except EnvironmentIncompleteError as error:
         sys.exit(str(error))
-    run(settings, environment)
 
 
 if __name__ == "__main__":
