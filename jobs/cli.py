@@ -21,7 +21,7 @@ from jobs.commands import (
     training,
 )
 from jobs.console import say
-from jobs.errors import Exit, exit_code
+from jobs.errors import Exit, Terminated, exit_code
 from model.data.proxies import leave_this_machine_out
 
 
@@ -34,6 +34,9 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             say("Stopped by Ctrl-C.")
             raise typer.Exit(Exit.INTERRUPTED) from None
+        except Terminated:
+            say("Stopped by SIGTERM; the same command goes on from what is done.")
+            raise
         except BrokenPipeError:  # `cnn-image versions | head`: the reader has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(Exit.OK) from None
@@ -77,7 +80,7 @@ def main() -> None:
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(Exit.TERMINATED)
+    raise Terminated
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import httpx
 
 from export.store.versions import Store, open_store
 from jobs.console import answer, say
-from jobs.errors import FaultError
+from jobs.errors import Exit, FaultError
 from jobs.laptop.processes import die_with_parent, require_free_port
 from jobs.laptop.serve import Service, serve
 from jobs.settings import Settings
@@ -75,9 +75,10 @@ def _child(settings: Settings, *arguments: str) -> None:
         code = child.wait()
         if code == 0:
             raise
-    except BaseException:
+    except BaseException as reason:
         child.terminate()
-        child.wait()
+        if child.wait() == Exit.TERMINATED:
+            raise SystemExit(Exit.TERMINATED) from reason  # the child has said so
         raise
     if code < 0:
         raise FaultError(
