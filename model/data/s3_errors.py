@@ -138,7 +138,7 @@ def explain(error: Exception, url: str, endpoint: str, what: str) -> Fault:
         return Fault("proxy", str(error))
     proxy = proxy_for(endpoint) if endpoint else None
     if proxy and isinstance(error, _PROXY_AWAY if proxy.is_socks else boto.ProxyConnectionError):
-        reason = str(error.kwargs["error"]).rpartition(": ")[2].strip("')")
+        reason = str(error.kwargs["error"]).rpartition(": ")[2].strip("\"')")
         host = urlsplit(endpoint).hostname
         return Fault(
             "proxy",
