@@ -14,6 +14,11 @@ CLUSTER_TESTS ?= tests/cluster
 SIDE_BY_SIDE ?= -n logical --maxprocesses 4
 UV := $(VENV)/bin/uv
 UV_INSTALL := $(UV) pip install --compile-bytecode --require-hashes
+# What is imported comes from the environments alone: other programs' modules stay out, also while these are made.
+unexport PYTHONPATH PYTHONHOME
+# MLflow and ONNX Runtime would tell their makers what is run here.
+export MLFLOW_DISABLE_TELEMETRY ?= true
+export ORT_DISABLE_TELEMETRY ?= 1
 export VIRTUAL_ENV := $(abspath $(VENV))
 export CNN_IMAGE_TRITON_VENV := $(abspath $(TRITON_VENV))
 
@@ -124,5 +129,5 @@ $(VENV)/.dev: $(VENV)/.run
 $(TRITON_VENV)/.installed: $(UV) kserve/triton_server/requirements.txt
 	@echo "Installing Triton into $(TRITON_VENV) ..."
 	@$(PYTHON) -m venv --without-pip $(TRITON_VENV)
-	@VIRTUAL_ENV=$(abspath $(TRITON_VENV)) $(UV_INSTALL) --no-deps -r kserve/triton_server/requirements.txt
+	@VIRTUAL_ENV="$$CNN_IMAGE_TRITON_VENV" $(UV_INSTALL) --no-deps -r kserve/triton_server/requirements.txt
 	@touch $@

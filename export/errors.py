@@ -53,6 +53,10 @@ class TlsError(UnreachableError):
     """The store's certificate is not trusted, or it does not speak TLS."""
 
 
+class ProxyError(StoreError):
+    """The proxy on the way to the store cannot be used."""
+
+
 class CredentialsError(StoreError):
     """There are no credentials, or the store does not know them."""
 

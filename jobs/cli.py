@@ -21,7 +21,8 @@ from jobs.commands import (
     training,
 )
 from jobs.console import say
-from jobs.errors import Exit, exit_code
+from jobs.errors import Exit, Terminated, exit_code
+from model.data.proxies import leave_this_machine_out
 
 
 class _Group(TyperGroup):
@@ -33,6 +34,9 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             say("Stopped by Ctrl-C.")
             raise typer.Exit(Exit.INTERRUPTED) from None
+        except Terminated:
+            say("Stopped by SIGTERM; the same command goes on from what is done.")
+            raise
         except BrokenPipeError:  # `cnn-image versions | head`: the reader has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(Exit.OK) from None
@@ -67,13 +71,16 @@ def main() -> None:
     logging.getLogger("model").setLevel(logging.INFO)
     # TensorFlow's own notes on processors and sessions help nobody here; its warnings still show.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    # Both tell their makers by themselves what is run here; so it is for whoever runs it to switch that on.
+    for name, value in (("MLFLOW_DISABLE_TELEMETRY", "true"), ("ORT_DISABLE_TELEMETRY", "1")):
+        os.environ.setdefault(name, value)
+    leave_this_machine_out()
     signal.signal(signal.SIGTERM, _terminated)
     app()
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
-    """End by an exception, so that everything that cleans up does, as on Ctrl-C."""
-    raise SystemExit(Exit.TERMINATED)
+    raise Terminated
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from jobs.places import open_deployer
 from jobs.settings import Settings
 from jobs.store_doctor import store_links
 from model.data.cifar10 import DataError
+from model.data.http_client import http_client
 
 State = Literal["ok", "absent", "broken"]
 
@@ -140,7 +141,8 @@ def _service(settings: Settings, store: Store) -> str:
     if status is None:
         raise _AbsentError("none runs here; `cnn-image run` starts it")
     try:
-        answer = httpx.get(f"{status.url}/health", timeout=10)
+        with http_client(status.url, 10) as client:
+            answer = client.get("/health")
     except httpx.TransportError as error:
         raise FaultError(
             f"{status.url} does not answer ({error}): look at {settings.logs / 'transformer.log'}"

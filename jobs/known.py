@@ -11,6 +11,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 from export.graph.parity import onnx_outputs
 from jobs.errors import FaultError, RefusedError
 from model.contract import CLASSES, MODEL_NAME
+from model.data.http_client import http_client
 from model.data.sources import example_images, load_sample
 from model.images.decode import decode_image
 
@@ -83,7 +84,7 @@ def verify_service(url: str, known: KnownImages, *, timeout: float = 30) -> None
         RefusedError: An answer is wrong, or from another version.
         FaultError: The service does not answer, or something else does in its place.
     """
-    with httpx.Client(base_url=url, timeout=timeout) as client:
+    with http_client(url, timeout) as client:
         for file, due in zip(known.files, known.probabilities, strict=False):
             # One dropped connection must not undo a promotion; a service that stays away must.
             for attempt in Retrying(

@@ -15,14 +15,17 @@ from serving import (
     tritons,
 )
 
+from model.data.proxies import leave_this_machine_out
+
 pytest_plugins = ["minio_server", "side_by_side"]
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what tests start, also where pytest itself runs as a shell's background job.
+    """Let Ctrl-C reach what tests start, and let them ask it without the proxy of the machine they run on.
 
-    Such a job ignores SIGINT, and its children inherit that.
+    A shell's background job ignores SIGINT, and its children inherit that.
     """
+    leave_this_machine_out()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -192,7 +192,10 @@ class Minio:
 
 
 def make_certificates(folder: Path, ca_bundle: Path) -> None:
-    """A private authority and, signed by it, MinIO's `public.crt` and `private.key` for 127.0.0.1."""
+    """A private authority and, signed by it, MinIO's `public.crt` and `private.key`.
+
+    They are for 127.0.0.1 and for store.example, as a proxy may know it.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -234,11 +237,12 @@ def make_certificates(folder: Path, ca_bundle: Path) -> None:
         .public_key(ca_key.public_key())
         .sign(ca_key, hashes.SHA256())
     )
+    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("store.example")]
     server = (
         certificate(
             "minio",
             "tests",
-            (x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False),
+            (x509.SubjectAlternativeName(names), False),
             (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(of_ca), False),
         )
         .public_key(key.public_key())

@@ -15,6 +15,7 @@ from export.errors import NoAnswerError, ParityError
 from export.graph.parity import compare
 from export.store.manifest import Parity
 from model.contract import INPUT_NAME, MODEL_NAME, OUTPUT_NAME
+from model.data.http_client import http_client
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 _BATCH = 64
@@ -54,7 +55,7 @@ def infer(
     """
     outputs: list[NDArray[np.float32]] = []
     versions: set[int] = set()
-    with httpx.Client(base_url=url, timeout=timeout) as client:
+    with http_client(url, timeout) as client:
         for start in range(0, len(images), _BATCH):
             batch = np.ascontiguousarray(images[start : start + _BATCH])
             answer = _infer_batch(client, batch, model, output)
@@ -76,7 +77,8 @@ def require_loaded(url: str) -> None:
         ParityError: It could not; the sentence ends with Triton's own reason.
     """
     try:
-        response = httpx.post(f"{url}/v2/repository/index", json={}, timeout=10).raise_for_status()
+        with http_client(url, 10) as client:
+            response = client.post("/v2/repository/index", json={}).raise_for_status()
     except httpx.HTTPError as error:
         raise NoAnswerError(
             f"Triton at {url} does not list its models ({error}); look at its log."

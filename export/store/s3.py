@@ -22,6 +22,7 @@ from export.errors import (
     ClockSkewError,
     CredentialsError,
     ExistsError,
+    ProxyError,
     SessionError,
     StoreError,
     TlsError,
@@ -44,6 +45,7 @@ _KINDS: Final[dict[Kind, type[StoreError]]] = {
     "session": SessionError,
     "tls": TlsError,
     "unreachable": UnreachableError,
+    "proxy": ProxyError,
     "other": StoreError,
 }
 

@@ -10,6 +10,7 @@ from jobs.cluster.inferenceservice import TEMPLATE, InferenceServiceDeployer
 from jobs.errors import FaultError, MistakeError
 from jobs.settings import Settings
 from model.contract import MODEL_NAME
+from model.data.http_client import UnusableWayError, http_client
 
 _RIGHTS = (
     ("create", "serving.kserve.io", "inferenceservices", ""),
@@ -91,7 +92,10 @@ def _inferenceservice(settings: Settings, store: Store, kubernetes: Kubernetes) 
 def _route(settings: Settings, namespace: str) -> str:
     url = settings.service_url or f"http://{MODEL_NAME}.{namespace}"
     try:
-        answer = httpx.get(f"{url}/health", timeout=10)
+        with http_client(url, 10) as client:
+            answer = client.get("/health")
+    except UnusableWayError as error:
+        raise MistakeError(str(error)) from error
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise FaultError(
             f"{url} does not answer ({error}): run this in the cluster, or set CNN_IMAGE_SERVICE_URL to an "

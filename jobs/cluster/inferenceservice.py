@@ -20,6 +20,7 @@ from jobs.errors import FaultError, LostError, MistakeError
 from jobs.known import known_images, verify_service
 from jobs.settings import Settings
 from model.contract import CLASSES, MODEL_NAME
+from model.data.http_client import http_client
 
 TEMPLATE = "cnn-image-inferenceservice"
 """The ConfigMap that the chart renders."""
@@ -72,7 +73,8 @@ class InferenceServiceDeployer:
         if self._read() is None:
             return None
         try:
-            answer = httpx.get(f"{self._url}/info", timeout=10)
+            with http_client(self._url, 10) as client:
+                answer = client.get("/info")
             answer.raise_for_status()
             return str(answer.json()["decoder_version"])
         except (httpx.HTTPError, ValueError, KeyError) as error:

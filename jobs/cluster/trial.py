@@ -14,6 +14,7 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_d
 
 from jobs.errors import Exit, MistakeError
 from jobs.settings import load_settings
+from model.data.http_client import http_client
 
 _WAIT_SECONDS = 300.0
 _AGAIN_SECONDS = 1.0
@@ -56,8 +57,9 @@ def await_tracking(uri: str, wait_seconds: float = _WAIT_SECONDS) -> bool:
     ends = time.monotonic() + wait_seconds
     while time.monotonic() < ends:
         try:
-            if httpx.get(f"{uri}/health", timeout=5).is_success:
-                return True
+            with http_client(uri, 5) as client:
+                if client.get("/health").is_success:
+                    return True
         except httpx.HTTPError:
             pass  # not up yet
         time.sleep(_AGAIN_SECONDS)

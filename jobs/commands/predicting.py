@@ -1,10 +1,12 @@
 """Asking a running service: `predict`."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +14,9 @@ from jobs.commands.options import JsonFlag
 from jobs.console import answer, say, table
 from jobs.errors import FaultError, MistakeError
 from jobs.settings import load_settings
+
+if TYPE_CHECKING:
+    import httpx
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 
@@ -24,27 +29,22 @@ def predict(
     as_json: JsonFlag = False,
 ) -> None:
     """Ask a service what is on images."""
-    import httpx
-
     settings = load_settings()
     address = url or settings.url
     answers: list[dict[str, Any]] = []
     refused = 0
-    with httpx.Client(base_url=address, timeout=60) as client:
+    with _client(address) as client:
         for name, data in _read(images):
             response = _post(client, name, data)
-            if response.status_code == httpx.codes.OK:
-                answers.append(
-                    {"image": name, "version": response.headers.get("X-Model-Version"), **response.json()}
-                )
+            body = _answered(response, address)
+            if response.status_code == HTTPStatus.OK:
+                answers.append({"image": name, "version": response.headers.get("X-Model-Version"), **body})
             elif response.status_code in {429, 502, 503, 504}:
-                raise FaultError(
-                    f"{address} cannot answer now ({response.status_code}): {_sentence(response)}"
-                )
+                raise FaultError(f"{address} cannot answer now ({response.status_code}): {_sentence(body)}")
             else:
                 refused += 1
-                say(f"{name}: {_sentence(response)}")
-                answers.append({"image": name, "error": _sentence(response)})
+                say(f"{name}: {_sentence(body)}")
+                answers.append({"image": name, "error": _sentence(body)})
     if as_json:
         answer(json.dumps(answers, indent=1))
     else:
@@ -83,28 +83,68 @@ def _read(arguments: list[str]) -> Iterator[tuple[str, bytes]]:
                 ) from None
 
 
-def _post(client: Any, name: str, data: bytes) -> Any:
+def _client(address: str) -> "httpx.Client":
     import httpx
+
+    from model.data.http_client import UnusableWayError, http_client
+
+    try:
+        return http_client(address, 60)
+    except UnusableWayError as error:
+        raise MistakeError(str(error)) from error
+    except httpx.InvalidURL as error:
+        raise _no_address(address, error) from None
+
+
+def _no_address(address: object, error: Exception) -> MistakeError:
+    return MistakeError(f"{address} is no address of a service ({error}); write http://HOST:PORT.")
+
+
+def _post(client: "httpx.Client", name: str, data: bytes) -> "httpx.Response":
+    import httpx
+
+    from model.data.http_client import UnusableWayError
 
     try:
         return client.post("/predict", files={"file": (Path(name).name, data)})
+    except UnusableWayError as error:
+        raise MistakeError(str(error)) from error
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise MistakeError(
-            f"{client.base_url} is no address of a service ({error}); write http://HOST:PORT."
-        ) from None
+        raise _no_address(client.base_url, error) from None
     except httpx.TransportError as error:
         raise FaultError(
             f"Nothing answers at {client.base_url} ({error}); start it with `cnn-image run`, or give --url."
         ) from None
 
 
-def _sentence(response: Any) -> str:
-    try:
+def _answered(response: "httpx.Response", address: str) -> dict[str, Any]:
+    """The service's own answer, which is a JSON object; what answers in its place sends something else.
+
+    Raises:
+        FaultError: It was not the service that answered.
+    """
+    from model.data.proxies import proxy_for
+
+    with contextlib.suppress(ValueError):
         body = response.json()
-    except ValueError:
-        return str(response.text.strip()[:300])
+        if isinstance(body, dict):
+            return body
+    kind = response.headers.get("Content-Type", "no Content-Type").partition(";")[0]
+    said = f"{response.status_code} {response.reason_phrase}, {kind}"
+    if proxy := proxy_for(address):
+        raise FaultError(
+            f"The proxy {proxy} answered in place of {address} ({said}): see whether it may and can go "
+            "there, or add that host to NO_PROXY."
+        )
+    raise FaultError(
+        f"Something else than the service answered at {address} ({said}): a proxy, a gateway or another "
+        "program; see whether the address is right and the service up."
+    )
+
+
+def _sentence(body: dict[str, Any]) -> str:
     for key in ("error", "message", "detail"):
-        if isinstance(body, dict) and isinstance(body.get(key), str):
+        if isinstance(body.get(key), str):
             return str(body[key])
     return json.dumps(body)[:300]
 

@@ -18,6 +18,7 @@ from jobs.laptop import triton
 from jobs.laptop.processes import Child, free_ports
 from jobs.laptop.serving_folder import ServingFolder
 from jobs.settings import Settings
+from model.data.http_client import http_client, local_client
 
 DEPLOY_SECONDS = 120.0
 PREFLIGHT_IMAGES = 507
@@ -48,7 +49,8 @@ class LaptopDeployer:
         if status is None:
             return None
         try:
-            answer = httpx.get(f"{status.url}/info", timeout=10)
+            with http_client(status.url, 10) as client:
+                answer = client.get("/info")
             answer.raise_for_status()
             return str(answer.json()["decoder_version"])
         except (httpx.HTTPError, ValueError, KeyError) as error:
@@ -98,7 +100,7 @@ class LaptopDeployer:
         variant = self._settings.variant or triton.default_variant()
 
         async def ready() -> None:
-            async with httpx.AsyncClient(base_url=ports.url) as client:
+            async with local_client(ports.url) as client:
                 await triton.wait_ready(client, "/v2/health/live", self._settings.start_seconds, "Triton")
             await triton.load_models(ports)
 

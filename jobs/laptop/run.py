@@ -24,6 +24,7 @@ from jobs.laptop.processes import die_with_parent, require_free_port
 from jobs.laptop.serve import Service, serve
 from jobs.settings import Settings
 from model.contract import CLASSES
+from model.data.http_client import local_client
 from model.data.sources import example_images
 
 EXAMPLE = CLASSES[-1]
@@ -90,7 +91,7 @@ def _child(
         SystemExit: It failed, has said why, and hands on its exit code.
         FaultError: It was killed, for want of memory perhaps.
     """
-    command = [sys.executable, "-m", "jobs.cli", *arguments, *_flag("--store", settings.store)]
+    command = [sys.executable, "-P", "-m", "jobs.cli", *arguments, *_flag("--store", settings.store)]
     # What it answers is for scripts; what it says while it works is for the person who waits here.
     # Nothing has threads yet here, which a preexec_fn could get stuck on.
     answers = sys.stderr if shown else subprocess.DEVNULL
@@ -101,9 +102,10 @@ def _child(
         code = child.wait()
         if code == 0:
             raise
-    except BaseException:
+    except BaseException as reason:
         child.terminate()
-        child.wait()
+        if child.wait() == Exit.TERMINATED:
+            raise SystemExit(Exit.TERMINATED) from reason  # the child has said so
         raise
     if code < 0:
         raise FaultError(
@@ -121,7 +123,7 @@ def _flag(name: str, value: str | None) -> list[str]:
 async def _show(service: Service, settings: Settings) -> None:
     """Send an example through the service, and print the call as a person would make it."""
     image = example_images()[EXAMPLE]
-    async with httpx.AsyncClient(base_url=settings.url, timeout=30) as client:
+    async with local_client(settings.url, 30) as client:
         response = await client.post("/predict", files={"file": (image.name, image.read_bytes())})
     if response.status_code != httpx.codes.OK:
         raise FaultError(f"The example image was answered with {response.status_code}: {response.text[:300]}")

@@ -23,6 +23,7 @@ from jobs.laptop.processes import Child, free_ports, require_free_port
 from jobs.laptop.serving_folder import Failed, ServingFolder, Status
 from jobs.settings import Settings
 from model.contract import MODEL_NAME
+from model.data.http_client import local_client
 
 FOLLOW_FOLDER_SECONDS = 0.5
 FOLLOW_S3_SECONDS = 5.0
@@ -43,7 +44,7 @@ class Service:
         self._store = store
         self._folder = ServingFolder(settings.serving)
         self._ports = triton.TritonPorts(*free_ports(3))
-        self._client = httpx.AsyncClient(base_url=self._ports.url)
+        self._client = local_client(self._ports.url)
         variant = settings.variant or triton.default_variant()
         self._status = Status(pid=os.getpid(), url=settings.url, triton_url=self._ports.url, variant=variant)
         self._loading = asyncio.Lock()
@@ -99,6 +100,7 @@ class Service:
     def _transformer_command(self) -> list[str]:
         return [
             sys.executable,
+            "-P",
             "-m",
             "image_transformer",
             f"--model_name={MODEL_NAME}",
@@ -114,7 +116,7 @@ class Service:
             await triton.load_models(self._ports)
 
     async def _transformer_ready(self) -> None:
-        async with httpx.AsyncClient(base_url=self._settings.url) as client:
+        async with local_client(self._settings.url) as client:
             await triton.wait_ready(client, "/health", self._settings.start_seconds, "The transformer")
 
     def _wanted_at_start(self) -> tuple[int, int]:
@@ -139,7 +141,7 @@ class Service:
     async def _watch(self, child: Child, url: str) -> None:
         """Kill a process that has stopped answering, so that it is started again."""
         silent = 0
-        async with httpx.AsyncClient(base_url=url, timeout=LIVENESS_SECONDS) as client:
+        async with local_client(url, LIVENESS_SECONDS) as client:
             while True:
                 await asyncio.sleep(LIVENESS_SECONDS)
                 try:

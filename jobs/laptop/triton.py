@@ -17,6 +17,7 @@ MODELS = (FILTERS_MODEL_NAME, MODEL_NAME)
 """The classifier is loaded last: a version that fails to load has then changed nothing users see."""
 _POLL_SECONDS = 0.1
 LOAD_SECONDS = 60.0
+_NO_PROXY = (("grpc.enable_http_proxy", 0),)
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ def command(repository: Path, ports: TritonPorts, variant: str) -> list[str]:
     """The command line of an embedded Triton that loads nothing until it is asked."""
     return [
         sys.executable,
+        "-P",  # a folder `triton_server` where this was started is not ours
         "-m",
         "triton_server",
         f"--model-repository={repository}",
@@ -82,7 +84,7 @@ async def load_models(ports: TritonPorts) -> None:
     """
     # Over gRPC: Triton's HTTP server keeps a thread busy until a load is done, and every inference whose
     # connection happens to belong to that thread waits as long.
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}", options=_NO_PROXY) as channel:
         load = channel.unary_unary("/inference.GRPCInferenceService/RepositoryModelLoad")
         for name in MODELS:
             try:

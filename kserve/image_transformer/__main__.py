@@ -2,13 +2,16 @@
 
 import sys
 
-from pydantic import ValidationError
-
-from image_transformer.settings import Settings
+from cnn_image_entry import own_modules_only
 
 
 def main() -> None:
     """Reads the settings and serves; a problem ends in one sentence on stderr."""
+    own_modules_only()
+    from pydantic import ValidationError
+
+    from image_transformer.settings import Settings
+
     try:
         settings = Settings()
     except ValidationError as error:

@@ -2,15 +2,18 @@
 
 import sys
 
-from pydantic import ValidationError
-
-from triton_server.environment import EnvironmentIncompleteError, find_environment
-from triton_server.launch import run
-from triton_server.settings import Settings
+from cnn_image_entry import own_modules_only
 
 
 def main() -> None:
     """Reads the settings and becomes Triton; a problem ends in one sentence on stderr."""
+    own_modules_only()
+    from pydantic import ValidationError
+
+    from triton_server.environment import EnvironmentIncompleteError, find_environment
+    from triton_server.launch import run
+    from triton_server.settings import Settings
+
     try:
         settings = Settings()
     except ValidationError as error:
@@ -20,10 +23,9 @@ def main() -> None:
     if not settings.model_repository.is_dir():
         sys.exit(f"There is no folder {settings.model_repository}: name one with --model-repository.")
     try:
-        environment = find_environment(settings.venv)
+        run(settings, find_environment(settings.venv))
     except EnvironmentIncompleteError as error:
         sys.exit(str(error))
-    run(settings, environment)
 
 
 if __name__ == "__main__":

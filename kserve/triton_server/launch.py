@@ -6,19 +6,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NoReturn
 
 from triton_server import leftovers
 from triton_server.environment import TritonEnvironment
+from triton_server.plain_paths import plain_paths
 from triton_server.settings import Settings
 
 _PR_SET_PDEATHSIG = 1
 
 
-def command(settings: Settings, environment: TritonEnvironment, pid: int) -> list[str]:
+def command(repository: Path, settings: Settings, environment: TritonEnvironment, pid: int) -> list[str]:
     """Returns `tritonserver`'s command line.
 
     Args:
+        repository: The folder of models, by a path that Triton can take.
         settings: What was asked for.
         environment: Where the server lies.
         pid: The process that will run it; its shared memory is named after it.
@@ -29,7 +32,7 @@ def command(settings: Settings, environment: TritonEnvironment, pid: int) -> lis
         http_address, grpc_address = f"ipv6:[{bare}]", f"[{bare}]"
     line = [
         str(environment.server),
-        f"--model-repository={settings.model_repository.absolute()}",
+        f"--model-repository={repository}",
         f"--backend-directory={environment.backends()}",
         f"--http-address={http_address}",
         f"--http-port={settings.http_port}",
@@ -58,6 +61,7 @@ def process_environment(environment: TritonEnvironment, base: Mapping[str, str])
     kept = {
         name: value for name, value in base.items() if name not in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
     }
+    kept.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would tell its maker of each session
     kept["PATH"] = os.pathsep.join(part for part in (str(environment.root / "bin"), base.get("PATH")) if part)
     kept["LD_LIBRARY_PATH"] = os.pathsep.join(
         part for part in (str(environment.python_libraries), base.get("LD_LIBRARY_PATH")) if part
@@ -73,9 +77,11 @@ def run(settings: Settings, environment: TritonEnvironment) -> NoReturn:
         raise OSError(ctypes.get_errno(), "cannot tie Triton to the process that starts it")
     if os.getppid() != parent:  # it ended before the tie was there
         raise SystemExit(1)
-    line = command(settings, environment, os.getpid())
+    pid = os.getpid()
+    repository, environment, links = plain_paths(settings.model_repository.absolute(), environment, pid)
+    line = command(repository, settings, environment, pid)
     # A session of its own: what ends the server's group must not end what clears up after it.
-    watcher = [sys.executable, "-I", "-S", leftovers.__file__, str(os.getpid())]
+    watcher = [sys.executable, "-I", "-S", leftovers.__file__, str(pid), *([str(links)] if links else [])]
     silent = subprocess.DEVNULL
     subprocess.Popen(watcher, start_new_session=True, stdin=silent, stdout=silent, stderr=silent)  # noqa: S603
     # The stub imports its backend by the name `model` and looks in the working folder first: ours has such a

@@ -1,14 +1,16 @@
-"""What a Triton that ended badly leaves: stubs of its Python backend, and their shared memory.
+"""What a Triton leaves: its folder of links; where it ended badly, its Python stubs and their shared memory.
 
 A stub notices by itself that its server is gone, but one that is just starting then hangs in its own exit,
-for good (Triton 2.51). So each server gets a watcher: `python leftovers.py PID` sleeps until that process
-ends, gives the stubs time to leave, and ends those that did not. Only the standard library: it stays small.
+for good (Triton 2.51). So each server gets a watcher: `python leftovers.py PID [LINKS]` sleeps until that
+process ends, gives the stubs time to leave, ends those that did not, and removes the links. Only the standard
+library: it stays small.
 """
 
 import contextlib
 import os
 import re
 import select
+import shutil
 import signal
 import sys
 import time
@@ -39,12 +41,12 @@ def sweep_shared_memory(folder: Path = SHARED_MEMORY) -> None:
     """Removes shared memory that embedded Tritons left which were killed outright."""
     for region in folder.glob(f"{_PREFIX}-*"):
         owner = re.match(rf"{_PREFIX}-(\d+)-", region.name)
-        if owner and not Path("/proc", owner[1]).exists():
+        if owner and region.is_file() and not Path("/proc", owner[1]).exists():
             region.unlink(missing_ok=True)
 
 
-def clear_after(server: int) -> None:
-    """Waits for the end of a server, then ends the stubs and removes the shared memory that it left."""
+def clear_after(server: int, links: Path | None = None) -> None:
+    """Waits for a server's end, then ends the stubs and removes the shared memory and links that it left."""
     with contextlib.suppress(ProcessLookupError):  # it has ended already
         select.select([os.pidfd_open(server)], [], [])
     ends = time.monotonic() + _GRACE_SECONDS
@@ -54,7 +56,9 @@ def clear_after(server: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(stub, signal.SIGKILL)
     sweep_shared_memory()
+    if links is not None:
+        shutil.rmtree(links, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    clear_after(int(sys.argv[1]))
+    clear_after(int(sys.argv[1]), *map(Path, sys.argv[2:]))

@@ -97,7 +97,7 @@ def download(
         raise outcome
     if isinstance(outcome, Path):
         return outcome
-    raise DataError(f"{url} could not be downloaded: {outcome}.") from outcome
+    raise DataError(f"{url} could not be downloaded: {str(outcome).rstrip('.')}.") from outcome
 
 
 def _download(
@@ -135,15 +135,18 @@ def _fetch(url: str, part: Path, ends: float, connected: Callable[[], None], sto
     """
     import httpx
 
+    from model.data.http_client import http_client
+
     have = 0
     while True:
         # Bytes as they are: some servers declare a .tar.gz to be a compressed transfer of a .tar.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         before = have
         try:
-            with httpx.stream(
-                "GET", url, headers=headers, timeout=CONNECT_SECONDS, follow_redirects=True
-            ) as response:
+            with (
+                http_client(url, CONNECT_SECONDS) as client,
+                client.stream("GET", url, headers=headers, follow_redirects=True) as response,
+            ):
                 response.raise_for_status()
                 if not have:
                     connected()

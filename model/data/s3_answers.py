@@ -5,7 +5,7 @@ The codes are Amazon's (Amazon S3 API Reference, "Error responses") and, with XM
 
 from typing import Final, Literal
 
-Kind = Literal["access", "bucket", "clock", "credentials", "session", "tls", "unreachable", "other"]
+Kind = Literal["access", "bucket", "clock", "credentials", "proxy", "session", "tls", "unreachable", "other"]
 """What is at fault; `other` is what none of the names fits."""
 
 Answer = tuple[Kind, str]
@@ -151,6 +151,11 @@ ANSWERS: Final[dict[str, Answer]] = {
     ),
     "ServerSideEncryptionConfigurationNotFoundError": NO_ENCRYPTION,
     "InvalidEncryptionAlgorithmError": NO_ENCRYPTION,
+    "407": (
+        "proxy",
+        "The S3 at {endpoint} was not reached: the proxy wants a user and a password ({code}); write them "
+        "into its address, as http://USER:PASSWORD@HOST:PORT.",
+    ),
     "NotImplemented": (
         "other",
         "The S3 at {endpoint} does not know conditional writes, which keep publishers apart ({why}); use"

@@ -3,7 +3,9 @@
 Address, credentials and certificates are boto3's own: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_CA_BUNDLE, profiles, a service account's token, a
 machine's role. A client is kept as long as its user lives: it asks for new credentials by itself, before each
-request that needs them, where what gave out the old ones gives out new ones.
+request that needs them, where what gave out the old ones gives out new ones. The proxy is the one that every
+client of ours takes; credentials that are asked for elsewhere (STS, SSO) go as botocore itself sends, through
+HTTP proxies alone.
 """
 
 import contextlib
@@ -11,6 +13,7 @@ import os
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -24,7 +27,9 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
+from urllib3.contrib.socks import SOCKSProxyManager
 
+from model.data.proxies import proxy_for
 from model.data.s3_errors import CutShortError, SessionEndedError, code_of
 
 # One call takes at most about a minute and a half, and half a minute where nobody answers the connection.
@@ -72,6 +77,7 @@ def connect() -> Any:
     """
     session = boto3.session.Session()
     config = Config(
+        proxies={},  # not the environment's: `_proxied` knows which addresses are this machine's
         **_TIMEOUTS,
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         # The newer checksum trailers are refused by some S3 that are not Amazon's; the store has sha256.
@@ -82,13 +88,32 @@ def connect() -> Any:
         # boto3 itself reads AWS_DEFAULT_REGION and the profile, Amazon's other clients AWS_REGION.
         region_name=session.region_name or os.environ.get("AWS_REGION") or "us-east-1",
     )
-    client = session.client("s3", config=config)
+    client = _proxied(session, session.client("s3", config=config), config)
     # botocore asks before it sends a body, and waits for ever where the connection ends within "100 Continue"
     # (AWSConnection._consume_headers, 1.44); objects are small, so nothing is lost by sending them at once.
     client.meta.events.register_last("before-call.s3", _without_expect)
     # Where a request is redirected, botocore asks for the bucket's region, and where that is redirected too
     # it asks again, until Python's stack is full (S3RegionRedirectorv2, 1.44).
     client.meta.events.register("before-call.s3.HeadBucket", _not_redirected)
+    return client
+
+
+def _proxied(session: boto3.session.Session, client: Any, config: Config) -> Any:
+    """The client, sending through the proxy that leads to its endpoint, if one does."""
+    endpoint = str(client.meta.endpoint_url)
+    proxy = proxy_for(endpoint)
+    if proxy is None:
+        return client
+    if not proxy.is_socks:
+        through = Config(proxies={urlsplit(endpoint).scheme: proxy.url})
+        return session.client("s3", config=config.merge(through))
+    # botocore knows proxies that speak HTTP alone. urllib3, on which it sends, knows SOCKS: its manager takes
+    # the place of the plain one in botocore's session. A private affair of botocore's: its version is locked,
+    # and a test sends through a SOCKS proxy.
+    http = client._endpoint.http_session
+    # socks5h: names are looked up by the proxy, as httpx has it; behind one there is often no other way.
+    address = proxy.url.replace("socks5://", "socks5h://", 1)
+    http._manager = SOCKSProxyManager(address, **http._get_pool_manager_kwargs())
     return client
 
 

@@ -56,5 +56,6 @@ FAULTS: Final = (boto.BotoCoreError, ClientError, ValueError)
 
 
 def code_of(error: ClientError) -> str:
-    """S3's error code; for an answer without a body (to HEAD) the HTTP status."""
-    return str(error.response.get("Error", {}).get("Code", ""))
+    """S3's error code; the HTTP status of an answer without one: to HEAD, or a proxy's page."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "")
+    return str(error.response.get("Error", {}).get("Code") or status)

@@ -4,18 +4,22 @@ import os
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
 
 from model.data import s3_answers as answers
+from model.data.proxies import Proxy, ProxySettingError, proxy_for
 from model.data.s3_answers import Answer
 from model.data.s3_errors import Asked, CutShortError, Fault, SessionEndedError, code_of
 
 _LONGEST_REASON: Final = 400
 _TOKEN_FILE: Final = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105  # a variable that names a file
+
+_PROXY_AWAY: Final = (boto.EndpointConnectionError, boto.ConnectTimeoutError)
+"""What botocore makes of a SOCKS proxy that does not answer or refuses: it does not know it is there."""
 
 _DOES_NOT_ANSWER: Final[Answer] = (
     "unreachable",
@@ -72,6 +76,13 @@ def explain(error: Exception, asked: Asked, what: str) -> Fault:
         asked: The S3 that was asked.
         what: The object or prefix in question.
     """
+    if isinstance(error, ProxySettingError):
+        return Fault("proxy", str(error))
+    if proxy := proxy_for(asked.endpoint) if asked.endpoint else None:
+        if isinstance(error, _PROXY_AWAY if proxy.is_socks else boto.ProxyConnectionError):
+            return _explain_proxy(error, proxy, asked.endpoint)
+        # Whatever was answered, it may have been the proxy's answer.
+        asked = asked._replace(endpoint=f"{asked.endpoint} (through the proxy {proxy})")
     if isinstance(error, ClientError):
         return _explain_answer(error, asked, what)
     text = _one_line(error)
@@ -80,6 +91,15 @@ def explain(error: Exception, asked: Asked, what: str) -> Fault:
     kind, sentence = _silence(error, asked)
     name = type(error).__name__.lstrip("_")
     return Fault(kind, sentence.format(endpoint=asked.endpoint, url=asked.url, why=text, name=name))
+
+
+def _explain_proxy(error: Any, proxy: Proxy, endpoint: str) -> Fault:
+    reason = str(error.kwargs["error"]).rpartition(": ")[2].strip("\"')")
+    return Fault(
+        "proxy",
+        f"The proxy {proxy} on the way to the S3 at {endpoint} cannot be used ({reason}); correct or "
+        f"unset {proxy.variable}, or add {urlsplit(endpoint).hostname} to NO_PROXY.",
+    )
 
 
 def _explain_answer(error: ClientError, asked: Asked, what: str) -> Fault:
@@ -164,7 +184,7 @@ def _silence(error: Exception, asked: Asked) -> Answer:
             "The token that AWS_WEB_IDENTITY_TOKEN_FILE names cannot be read ({why}); ask who runs the"
             " cluster to mount it into this pod.",
         )
-    elif answer is _DOES_NOT_ANSWER and urlsplit(address).netloc not in {"", urlsplit(asked.endpoint).netloc}:
+    elif answer is _DOES_NOT_ANSWER and urlsplit(address).netloc not in {"", _place(asked)}:
         answer = (
             "unreachable",
             "What gives out credentials for {url} does not answer ({why}); check the network and"
@@ -203,6 +223,11 @@ def _explain_tls(text: str, endpoint: str) -> Fault:
     return Fault(
         "tls", f"TLS with the S3 at {endpoint} failed ({text}); check AWS_ENDPOINT_URL and AWS_CA_BUNDLE."
     )
+
+
+def _place(asked: Asked) -> str:
+    """Host and port of the S3, without what was added for people."""
+    return urlsplit(asked.endpoint.partition(" ")[0]).netloc
 
 
 def _location(error: ClientError) -> str:

@@ -9,14 +9,11 @@ Every random choice follows from (seed, epoch) or from a state that the checkpoi
 killed and started again ends with the same weights as one that was not.
 """
 
-import contextlib
 import fcntl
 import hashlib
 import json
 import logging
-import signal
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
@@ -93,7 +90,8 @@ def train(
 
     A recipe with a teacher trains that first, unless its answers to the same images are there already.
 
-    Ctrl-C and SIGTERM end it between two steps with the checkpoint of the last whole epoch kept.
+    Ctrl-C ends it between two steps with the checkpoint of the last whole epoch kept, as does whatever else a
+    signal's handler raises: `cnn-image` has one for SIGTERM.
 
     Args:
         dataset: Its test split is not touched.
@@ -109,7 +107,7 @@ def train(
     Raises:
         TrainingError: No GPU where one is required.
         StaleCheckpointError: `run_dir` holds a checkpoint that is another run's or damaged.
-        KeyboardInterrupt: It was asked to stop.
+        KeyboardInterrupt: It was asked to stop by Ctrl-C.
     """
     device = prepare_device(require_gpu=require_gpu)
     recipe = recipe.fitted(len(dataset.train))
@@ -139,15 +137,14 @@ def train(
     for observer in observers:
         observer.started(plan)
     try:
-        with _sigterm_as_interrupt():
-            for epoch in range(first_epoch, recipe.epochs + 1):
-                metrics = trainer.train_epoch(epoch, observers)
-                for name, value in metrics.items():
-                    history.setdefault(name, []).append(value)
-                save_checkpoint(run_dir, Checkpoint(fingerprint, epoch, history, trainer.arrays()))
-                for observer in observers:
-                    observer.epoch_ended(epoch, metrics)
-            trained = trainer.finish(history, of_teacher)
+        for epoch in range(first_epoch, recipe.epochs + 1):
+            metrics = trainer.train_epoch(epoch, observers)
+            for name, value in metrics.items():
+                history.setdefault(name, []).append(value)
+            save_checkpoint(run_dir, Checkpoint(fingerprint, epoch, history, trainer.arrays()))
+            for observer in observers:
+                observer.epoch_ended(epoch, metrics)
+        trained = trainer.finish(history, of_teacher)
     except BaseException as reason:
         for observer in observers:
             observer.stopped(reason)
@@ -186,20 +183,3 @@ def _taught(dataset: Dataset, recipe: Recipe, folder: Path, observers: Sequence[
         save_checkpoint(folder, kept, ANSWERS)
         remove_checkpoint(folder)
     return kept
-
-
-@contextlib.contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM, which Kubernetes sends, end training as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from forward_proxy import GATEWAY_PAGE, ForwardProxy, http_answer
 from machine import free_port
 
 ROOT = Path(__file__).parent.parent.parent
@@ -34,6 +35,7 @@ class Run:
     port: int
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] = field(init=False)
+    command: Path = COMMAND
 
     @property
     def url(self) -> str:
@@ -48,19 +50,23 @@ class Run:
     def output(self) -> str:
         return (self.home / "output.txt").read_text(errors="replace")
 
-    def start(self) -> None:
-        variables = os.environ | {
+    @property
+    def variables(self) -> dict[str, str]:
+        """What is set for it, beside the variables of this process."""
+        return {
             "PORT": str(self.port),
             "CIFAR10_DIR": "sample",
             "EPOCHS": "2",
             "CNN_IMAGE_TRITON_VENV": str(ROOT / ".venv-triton"),
             **self.environment,
         }
+
+    def start(self) -> None:
         with (self.home / "output.txt").open("wb") as output:
             self.process = subprocess.Popen(
                 [COMMAND, "run"],
                 cwd=self.home,
-                env=variables,
+                env=os.environ | self.variables,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -141,10 +147,67 @@ def start_run(tmp_path: Path) -> Iterator[StartRun]:
         run.end()
 
 
+@dataclass
+class Surroundings:
+    """What people's machines have around `cnn-image`, and what must not matter to it.
+
+    Attributes:
+        home: A folder with signs in its name that a shell reads, and with modules whose names are ours.
+        proxy: Answers every request as a proxy does that gets nowhere.
+        executed: The file that those modules write to when somebody imports them.
+    """
+
+    home: Path
+    proxy: ForwardProxy
+    executed: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> "Surroundings":
+        home = folder / "My Projects; $HOME & 'more' ü"
+        home.mkdir()
+        made = cls(home, ForwardProxy(http_answer("502 Bad Gateway", GATEWAY_PAGE)), folder / "executed")
+        for name in (
+            "model",
+            "export",
+            "jobs/__init__",
+            "kserve/__init__",
+            "image_transformer",
+            "numpy",
+            "httpx",
+        ):
+            module = home / f"{name}.py"
+            module.parent.mkdir(exist_ok=True)
+            module.write_text(f"open({str(made.executed)!r}, 'a').write(__name__ + ' ')\nraise ImportError\n")
+        return made
+
+    @property
+    def environment(self) -> dict[str, str]:
+        gone = str(self.home / "gone.pem")
+        proxies = dict.fromkeys(("http_proxy", "HTTPS_PROXY", "grpc_proxy"), self.proxy.http)
+        certificates = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
+        return {
+            **proxies,
+            "ALL_PROXY": self.proxy.socks,
+            **dict.fromkeys(certificates, gone),
+            "SSL_CERT_DIR": str(self.home / "gone"),
+            "PYTHONPATH": str(self.home),
+        }
+
+
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """A service that `cnn-image run` trained from the sample; left running for all tests of the session."""
-    run = Run(tmp_path_factory.mktemp("served"), free_port(2))
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]:
+    surroundings = Surroundings.make(tmp_path_factory.mktemp("served"))
+    yield surroundings
+    surroundings.proxy.close()
+
+
+@pytest.fixture(scope="session")
+def served(surroundings: Surroundings) -> Iterator[Run]:
+    """A service that `cnn-image run` trained from the sample; left running for all tests of the session.
+
+    It came up among all that must not matter to it: see `test_surroundings`.
+    """
+    run = Run(surroundings.home, free_port(2), surroundings.environment)
     run.start()
     try:
         run.wait_serving()

@@ -65,7 +65,7 @@ def test_the_command_line_says_what_was_asked_for(venv: Path, monkeypatch: pytes
         *("--config-variant", "cpu-2", "--model-control-mode", "explicit", "--load-model", "cnn-image"),
         *("--load-model", "cnn-image-filters"),
     )
-    line = command(asked, find_environment(venv), 42)
+    line = command(asked.model_repository, asked, find_environment(venv), 42)
     assert line[0] == str(venv / "lib/python3.11/site-packages/pytriton/tritonserver/bin/tritonserver")
     for flag in (
         "--model-repository=/models",
@@ -114,6 +114,7 @@ def test_the_servers_own_python_comes_first_and_ours_stays_out(venv: Path, tmp_p
         "PATH": f"{venv}/bin:/usr/bin",
         "LD_LIBRARY_PATH": str(tmp_path / "python" / "lib"),
         "AWS_REGION": "x",
+        "ORT_DISABLE_TELEMETRY": "1",
     }
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,21 @@ def test_the_variant_is_taken(small_model: SmallModel, start_triton: StartTriton
         (group,) = client.get_model_config("cnn-image")["instance_group"]
     assert group["count"] == 2
     triton.stop()
+
+
+def test_folders_with_signs_that_a_shell_reads(
+    start_triton: StartTriton, small_model: SmallModel, tmp_path: Path
+) -> None:
+    """Models and environment: as they are, they would be a part of the stub's command line."""
+    odd = tmp_path / "My Projects; $HOME & 'more' \"ü"
+    small_model.write(odd / "models")
+    (odd / "venv").symlink_to(ROOT / ".venv-triton")
+    triton = start_triton(odd / "models", "--venv", str(odd / "venv"))
+    np.testing.assert_allclose(infer(triton, PIXELS)[0], small_model.probs(PIXELS), atol=1e-5)
+    (links,) = Path(tempfile.gettempdir()).glob(f"cnn-image-triton-{triton.process.pid}-*")
+    triton.stop()
+    wait_until(lambda: not links.exists(), "the end of the links")
+    assert (odd / "models" / "cnn-image" / "config.pbtxt").is_file()  # links go, not what they lead to
 
 
 def children(process: psutil.Process) -> list[psutil.Process]:

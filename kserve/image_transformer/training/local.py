@@ -21,7 +21,7 @@ import orjson
 from image_transformer.errors import ServiceError
 from image_transformer.training.routes import Training
 
-COMMAND: Final = (sys.executable, "-m", "jobs.cli", "retrain", "--sample-allowed")
+COMMAND: Final = (sys.executable, "-P", "-m", "jobs.cli", "retrain", "--sample-allowed")
 _NAME: Final = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 _LOST_RACE: Final = 4  # `cnn-image`'s exit code when another retrain runs
 _GRACE_SECONDS: Final = 15

@@ -194,8 +194,16 @@ def test_no_service_has_no_decoder_and_one_that_is_away_is_a_fault(kubernetes: F
 
 def test_the_live_decoder_is_asked_for(kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
     kubernetes.service = {"spec": {}}
-    answer = httpx.Response(200, json={"decoder_version": "3"}, request=httpx.Request("GET", "http://x/info"))
-    monkeypatch.setattr(httpx, "get", lambda url, timeout: answer)
+
+    def service(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/info"
+        return httpx.Response(200, json={"decoder_version": "3"})
+
+    monkeypatch.setattr(
+        inferenceservice,
+        "http_client",
+        lambda url, timeout: httpx.Client(base_url=url, transport=httpx.MockTransport(service)),
+    )
     assert deployer(kubernetes).decoder() == "3"
 
 
