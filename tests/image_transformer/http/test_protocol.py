@@ -6,44 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
-
-from image_transformer.http.protocol import GuardedProtocol, guarded
-
-
-class Wire:
-    """A transport that keeps what is written."""
-
-    def __init__(self) -> None:
-        self.writes: list[bytes] = []
-        self.closed_after: int | None = None
-
-    def write(self, data: bytes) -> None:
-        if self.is_closing():  # as uvloop has it
-            raise RuntimeError("the handler is closed")
-        self.writes.append(data)
-
-    def close(self) -> None:
-        self.closed_after = len(self.writes)
-
-    def is_closing(self) -> bool:
-        return self.closed_after is not None
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return {"sockname": ("127.0.0.1", 80), "peername": ("127.0.0.1", 1)}.get(name, default)
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-
-HEAD = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]}
-
-
-async def whole(scope: Any, receive: Any, send: Any) -> None:
-    await send(HEAD)
-    await send({"type": "http.response.body", "body": b"body"})
+from wire import HEAD, Server, Wire, whole
 
 
 async def in_parts(scope: Any, receive: Any, send: Any) -> None:
@@ -56,33 +19,6 @@ async def in_parts(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"dy"})
 
 
-class Server:
-    """What all connections have in common."""
-
-    def __init__(self, app: Any, max_requests: int = 2, listener: socket.socket | None = None) -> None:
-        self.saturated = False
-        self.config = uvicorn.Config(app, proxy_headers=False, log_config=None)
-        self.config.load()
-        self.state = ServerState()
-        self.turned_away = 0
-        self._protocol = guarded(
-            listener or socket.socket(), max_requests, lambda: self.saturated, self._count, lambda: None
-        )
-
-    def _count(self) -> None:
-        self.turned_away += 1
-
-    def connect(self) -> tuple[GuardedProtocol, Wire]:
-        protocol = self._protocol(self.config, self.state, {}, asyncio.get_running_loop())
-        wire = Wire()
-        protocol.connection_made(wire)  # type: ignore[arg-type]
-        return protocol, wire
-
-    async def settle(self) -> None:
-        await asyncio.gather(*self.state.tasks)
-        await asyncio.sleep(0)
-
-
 async def exchange(app: Any, request: bytes) -> Wire:
     server = Server(app)
     protocol, wire = server.connect()
@@ -92,26 +28,26 @@ async def exchange(app: Any, request: bytes) -> Wire:
 
 
 async def test_head_and_body_are_one_write() -> None:
-    wire = await exchange(whole, b"GET / HTTP/1.1\r\n\r\n")
+    wire = await exchange(whole, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
     [written] = wire.writes
     assert written.startswith(b"HTTP/1.1 200 OK\r\n")
     assert written.endswith(b"\r\n\r\nbody")
 
 
 async def test_a_stream_goes_out_as_it_comes() -> None:
-    wire = await exchange(in_parts, b"GET / HTTP/1.1\r\n\r\n")
+    wire = await exchange(in_parts, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
     assert wire.writes[0].endswith(b"\r\n\r\n")
     assert wire.writes[1:] == [b"bo", b"dy"]
 
 
 @pytest.mark.parametrize("app", [whole, in_parts])
 async def test_all_is_written_before_the_connection_closes(app: Any) -> None:
-    wire = await exchange(app, b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")
+    wire = await exchange(app, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
     assert b"".join(wire.writes).endswith(b"\r\n\r\nbody")
     assert wire.closed_after == len(wire.writes)
 
 
-POST = b"POST /predict HTTP/1.1\r\nx-request-id: mine\r\ncontent-length: 4\r\n\r\n"
+POST = b"POST /predict HTTP/1.1\r\nhost: x\r\nx-request-id: mine\r\ncontent-length: 4\r\n\r\n"
 AWAY = (
     b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\ncontent-length: 107\r\n"
     b"x-request-id: mine\r\nretry-after: 1\r\n\r\n"
@@ -145,7 +81,7 @@ async def test_beyond_the_limit_a_request_is_turned_away_from_its_head_alone() -
 
     # Its body is not wanted, and the connection is as good as new.
     protocol.data_received(b"body")
-    protocol.data_received(b"GET /health HTTP/1.1\r\n\r\n")
+    protocol.data_received(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert wire.writes[1].startswith(b"HTTP/1.1 200 OK\r\n"), "health is told under any load"
@@ -164,7 +100,7 @@ async def test_while_the_queue_takes_no_more_a_request_is_turned_away_from_its_h
     server.saturated = True
     protocol, wire = server.connect()
     protocol.data_received(POST + b"body")
-    protocol.data_received(b"GET /health HTTP/1.1\r\n\r\n")
+    protocol.data_received(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
     await server.settle()
     await asyncio.sleep(0)
     written = b"".join(wire.writes)
@@ -193,7 +129,7 @@ async def test_the_first_answer_goes_out_before_the_refusal_of_the_second() -> N
     assert written.endswith(b"\r\n\r\nbody" + AWAY)
 
 
-CHUNKED = b"POST /predict HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"
+CHUNKED = b"POST /predict HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000], ids=lambda size: f"in pieces of {size}")
@@ -214,12 +150,12 @@ async def test_every_request_is_refused_once_however_it_comes(sent: bytes, refus
     for start in range(0, len(sent), size):
         protocol.data_received(sent[start : start + size])
     assert b"".join(wire.writes).count(b"HTTP/1.1 429 ") == server.turned_away == refused
-    protocol.data_received(b"GET /health HTTP/1.1\r\n\r\n")
+    protocol.data_received(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
     await server.settle()
     assert wire.writes[-1].startswith(b"HTTP/1.1 200 OK\r\n"), "what follows is read from its beginning"
 
 
-SMUGGLED = b"POST /smuggled HTTP/1.1\r\ncontent-length: 0\r\n\r\n"
+SMUGGLED = b"POST /smuggled HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
 
 
 async def test_a_body_that_comes_by_itself_is_no_request_whatever_it_looks_like() -> None:
@@ -267,7 +203,7 @@ async def test_a_refusal_names_the_request_that_came(head: bytes, known_as: byte
     protocol, wire = server.connect()
     body = b"\r\nx-request-id: body\r\n"
     protocol.data_received(
-        b"POST /predict HTTP/1.1\r\n" + head + b"content-length: %d\r\n\r\n" % len(body) + body
+        b"POST /predict HTTP/1.1\r\nhost: x\r\n" + head + b"content-length: %d\r\n\r\n" % len(body) + body
     )
     [written] = wire.writes
     identity = written.partition(b"\r\nx-request-id: ")[2].partition(b"\r\n")[0]
@@ -302,9 +238,9 @@ async def test_a_body_that_nobody_wants_may_not_take_for_ever() -> None:
     protocol, _ = server.connect()
     protocol.data_received(POST + b"b")
     now = asyncio.get_running_loop().time()
-    assert protocol.is_late(now + 60)
+    assert protocol.due < now + 60
     protocol.data_received(b"ody")
-    assert not protocol.is_late(now + 1)
+    assert protocol.due > now + 1
 
 
 @pytest.mark.parametrize("parts", [(POST + b"body",), (POST, b"body")], ids=["whole", "in parts"])
@@ -314,10 +250,10 @@ async def test_who_was_turned_away_and_stays_idle_is_disconnected(parts: tuple[b
     for part in parts:
         protocol.data_received(part)
     now = asyncio.get_running_loop().time()
-    assert not protocol.is_late(now + server.config.timeout_keep_alive - 1)
-    assert protocol.is_late(now + server.config.timeout_keep_alive + 1)
-    protocol.data_received(b"GET /health HTTP/1.1\r\n\r\n")
-    assert not protocol.is_late(now + 60), "from here on uvicorn's own timer counts"
+    assert protocol.due > now + server.config.timeout_keep_alive - 1
+    assert protocol.due < now + server.config.timeout_keep_alive + 1
+    protocol.data_received(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert protocol.due > now + 60, "the answer is awaited"
     await server.settle()
 
 
@@ -334,7 +270,7 @@ async def test_connections_that_wait_are_taken_together(listener: socket.socket)
     clients = [await asyncio.open_connection(*listener.getsockname()) for _ in range(20)]
     server.connect()
     for reader, writer in clients:
-        writer.write(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         assert (await reader.read()).endswith(b"\r\n\r\nbody")
         writer.close()
 
@@ -355,7 +291,7 @@ async def test_to_a_client_that_hung_up_nothing_is_written(before: int) -> None:
 
     server = Server(app)
     protocol, wire = server.connect()
-    protocol.data_received(b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n")
+    protocol.data_received(b"GET / HTTP/1.1\r\nhost: x\r\n\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n")
     for _ in range(before):
         await asyncio.sleep(0)
     wire.close()

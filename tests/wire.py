@@ -1,0 +1,71 @@
+"""One connection of the transformer's HTTP server without a socket, and what its writes are."""
+
+import asyncio
+import socket
+from typing import Any
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from image_transformer.http.protocol import GuardedProtocol, guarded
+
+
+class Wire:
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+        self.closed_after: int | None = None
+
+    def write(self, data: bytes) -> None:
+        if self.is_closing():  # as uvloop has it
+            raise RuntimeError("the handler is closed")
+        self.writes.append(data)
+
+    def close(self) -> None:
+        self.closed_after = len(self.writes)
+
+    def is_closing(self) -> bool:
+        return self.closed_after is not None
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return {"sockname": ("127.0.0.1", 80), "peername": ("127.0.0.1", 1)}.get(name, default)
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+HEAD = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]}
+
+
+async def whole(scope: Any, receive: Any, send: Any) -> None:
+    await send(HEAD)
+    await send({"type": "http.response.body", "body": b"body"})
+
+
+class Server:
+    """What all connections have in common."""
+
+    def __init__(self, app: Any, max_requests: int = 2, listener: socket.socket | None = None) -> None:
+        self.saturated = False
+        self.config = uvicorn.Config(app, proxy_headers=False, log_config=None)
+        self.config.load()
+        self.state = ServerState()
+        self.turned_away = 0
+        self._protocol = guarded(
+            listener or socket.socket(), max_requests, lambda: self.saturated, self._count, lambda: None
+        )
+
+    def _count(self) -> None:
+        self.turned_away += 1
+
+    def connect(self) -> tuple[GuardedProtocol, Wire]:
+        protocol = self._protocol(self.config, self.state, {}, asyncio.get_running_loop())
+        wire = Wire()
+        protocol.connection_made(wire)  # type: ignore[arg-type]
+        return protocol, wire
+
+    async def settle(self) -> None:
+        await asyncio.gather(*self.state.tasks)
+        await asyncio.sleep(0)
