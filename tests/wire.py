@@ -25,11 +25,16 @@ class Wire:
     def close(self) -> None:
         self.closed_after = len(self.writes)
 
+    def write_eof(self) -> None:
+        self.close()
+
     def is_closing(self) -> bool:
         return self.closed_after is not None
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return {"sockname": ("127.0.0.1", 80), "peername": ("127.0.0.1", 1)}.get(name, default)
+
+    def abort(self) -> None: ...
 
     def pause_reading(self) -> None: ...
 
@@ -53,15 +58,18 @@ class Server:
         self.config.load()
         self.state = ServerState()
         self.turned_away = 0
-        self._protocol = guarded(
+        self._class = guarded(
             listener or socket.socket(), max_requests, lambda: self.saturated, self._count, lambda: None
         )
 
     def _count(self) -> None:
         self.turned_away += 1
 
+    def protocol(self) -> GuardedProtocol:
+        return self._class(self.config, self.state, {}, asyncio.get_running_loop())
+
     def connect(self) -> tuple[GuardedProtocol, Wire]:
-        protocol = self._protocol(self.config, self.state, {}, asyncio.get_running_loop())
+        protocol = self.protocol()
         wire = Wire()
         protocol.connection_made(wire)  # type: ignore[arg-type]
         return protocol, wire

@@ -51,7 +51,7 @@ async def close_slow(connections: set[Any]) -> None:
     while True:
         await asyncio.sleep(1)
         for connection in to_close(tuple(connections), loop.time()):
-            connection.transport.close()
+            connection.transport.abort()
 
 
 class Acceptor:

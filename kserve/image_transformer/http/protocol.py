@@ -91,7 +91,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses, and gives up on what cannot be read or does not end."""
-        if self._last_words is not None:
+        if self._last_words is not None or self._joining.closing:
             return
         if self._phase is _Phase.BETWEEN and self._full() and framing.is_plain(data):
             self._turn_away_whole(data)
@@ -114,6 +114,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self._phase = _Phase.HEAD
+        self._joining.unread = True
         self._passes_upgrade = self._hesitates = False
         self.idle_since = math.inf
         self.due = math.inf if self._answers() else self.loop.time() + _HEAD_SECONDS
@@ -159,14 +160,20 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._passes_upgrade:
             return
         self._phase = _Phase.BETWEEN
+        self._joining.unread = False
         self._beside_body = 0
         if self._hesitates:
             self._be_sure_of_body()
-        if self._discards_body or self.cycle.response_complete:
+        # A trailer can say so too, and the parser reads no further then.
+        leaves = bool(self.headers) and not self.parser.should_keep_alive()
+        if not self._discards_body and not self.cycle.response_complete:
+            self.cycle.keep_alive = self.cycle.keep_alive and not leaves
+            super().on_message_complete()
+        elif leaves:
+            self.transport.close()
+        else:
             self._discards_body = False
             self._wait_for_next()
-        else:
-            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """It is answered: the next one's turn."""
