@@ -1,6 +1,6 @@
 """A table of requests on whose beginning or end two programs may disagree (RFC 9112, sections 2 to 7, 11).
 
-Every body is itself a small request, to `/inner/of/a/body`: whoever takes it for one gives it away by answering it.
+Every body is itself a small request, to `/inner/of/a/body`: whoever takes it for one answers it.
 """
 
 from dataclasses import dataclass
@@ -239,7 +239,7 @@ CASES = [
         for line in [b"%s /predict HTTP/1.1" % method.encode()]
         for case in (
             taken(f"{method} with a body", post(LENGTH, first=line), (method, "/predict", INNER)),
-            taken(f"{method} with chunks", post(CODED, body=CHUNKED, first=line), (method, "/predict", INNER)),
+            taken(f"{method} in chunks", post(CODED, body=CHUNKED, first=line), (method, "/predict", INNER)),
         )
     ),
     refused("HEAD without a host", b"HEAD /predict HTTP/1.1\r\n\r\n"),

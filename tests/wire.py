@@ -1,13 +1,17 @@
-"""One connection of the transformer's HTTP server without a socket, and what its writes are."""
+"""The transformer's HTTP server with an application of the test's: a connection without a socket, or with one."""
 
 import asyncio
 import socket
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import uvicorn
 from uvicorn.server import ServerState
 
 from image_transformer.http.protocol import GuardedProtocol, guarded
+
+App = TypeVar("App")
 
 
 class Wire:
@@ -77,3 +81,34 @@ class Server:
     async def settle(self) -> None:
         await asyncio.gather(*self.state.tasks)
         await asyncio.sleep(0)
+
+
+class Echo:
+    """An application that answers each request by its path when its body is there, and remembers it."""
+
+    def __init__(self) -> None:
+        self.understood: list[tuple[str, str, bytes]] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message["body"]
+            if not message["more_body"]:
+                break
+        self.understood.append((scope["method"], scope["path"], body))
+        said = scope["path"].encode()
+        length = (b"content-length", b"%d" % len(said))
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": said})
+
+
+@asynccontextmanager
+async def listening(app: App) -> AsyncIterator[tuple[App, int]]:
+    """Serves an application on a port of this machine."""
+    server = Server(app, max_requests=100)
+    served = await asyncio.get_running_loop().create_server(server.protocol, "127.0.0.1", 0)
+    yield app, served.sockets[0].getsockname()[1]
+    served.close()

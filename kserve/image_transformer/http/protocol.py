@@ -20,6 +20,7 @@ _HEAD_BYTES: Final = 65_536
 _CHUNK_BYTES: Final = 16  # a chunk's size and line ends
 _HEAD_SECONDS: Final = 10.0
 _UNWANTED_SECONDS: Final = 30.0
+_UNHEARD_BYTES: Final = 32_000_000
 _GIVEN_ID: Final = re.compile(rb"\r\nx-request-id:[ \t]*([^\r]*)", re.IGNORECASE)
 _NO_HTTP: Final = "This is not an HTTP request that can be read; send HTTP/1.1."
 _OVERLOADED: Final = ServiceError("overloaded", "Too many requests are under way; try again in a second.")
@@ -66,6 +67,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.due = self.idle_since = math.inf
         self._phase = _Phase.BETWEEN
         self._beside_body = 0
+        self._unheard = 0
         self._passes_upgrade = False
         self._discards_body = False
         self._hesitates = False
@@ -92,6 +94,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parses, and gives up on what cannot be read or does not end."""
         if self._last_words is not None or self._joining.closing:
+            self._unheard += len(data)
+            if self._unheard > _UNHEARD_BYTES:
+                self.transport.abort()
             return
         if self._phase is _Phase.BETWEEN and self._full() and framing.is_plain(data):
             self._turn_away_whole(data)

@@ -2,36 +2,13 @@
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
-from framings import CASES, Case, Understood
-from wire import Server
+from framings import CASES, Case
+from wire import Echo, listening
 
 PATIENCE = 30
 NEXT = b"GET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-
-
-class Echo:
-    """An application that answers each request when its body is there, and remembers it."""
-
-    def __init__(self) -> None:
-        self.understood: list[Understood] = []
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        body = b""
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message["body"]
-            if not message["more_body"]:
-                break
-        self.understood.append((scope["method"], scope["path"], body))
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
-        await send({"type": "http.response.body", "body": b"body"})
 
 
 def answers(heard: bytes, methods: list[str]) -> list[int]:
@@ -80,20 +57,10 @@ async def converse(port: int, said: bytes, size: int) -> bytes:
     return bytes(heard)
 
 
-@pytest.fixture
-async def echo() -> AsyncIterator[tuple[Echo, int]]:
-    echo = Echo()
-    server = Server(echo, max_requests=100, listener=socket.socket())
-    listening = await asyncio.get_running_loop().create_server(server.protocol, "127.0.0.1", 0)
-    yield echo, listening.sockets[0].getsockname()[1]
-    listening.close()
-
-
 @pytest.mark.parametrize("size", [10_000, 7, 1], ids=lambda size: f"in pieces of {size}")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_a_request_is_answered_once_or_refused(echo: tuple[Echo, int], case: Case, size: int) -> None:
-    app, port = echo
-    async with asyncio.timeout(PATIENCE):
+async def test_a_request_is_answered_once_or_refused(case: Case, size: int) -> None:
+    async with listening(Echo()) as (app, port), asyncio.timeout(PATIENCE):
         heard = await converse(port, case.sent + NEXT, size)
     expected = [*case.understood, *([("GET", "/next", b"")] if case.stays else [])]
     assert app.understood == expected
