@@ -8,6 +8,7 @@ from dataclasses import dataclass
 Understood = tuple[str, str, bytes]
 
 INNER = b"GET /inner/of/a/body HTTP/1.1\r\nHost: x\r\n\r\n"
+NEXT = b"GET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 SIZE = b"%x" % len(INNER)
 CHUNKED = SIZE + b"\r\n" + INNER + b"\r\n0\r\n\r\n"
 TAKEN: Understood = ("POST", "/predict", INNER)
@@ -28,6 +29,7 @@ class Case:
         understood: Method, path and body of each request that is taken, in turn.
         statuses: Of the answers.
         stays: Whether what is sent after it is taken for a request.
+        proxied: Whether it goes through a proxy too; where one may see no body, the rest is its next request.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Case:
     understood: tuple[Understood, ...] = (TAKEN,)
     statuses: tuple[int, ...] = (200,)
     stays: bool = True
+    proxied: bool = True
 
 
 def post(*lines: bytes, body: bytes = INNER, first: bytes = b"POST /predict HTTP/1.1") -> bytes:
@@ -48,9 +51,9 @@ def taken(name: str, sent: bytes, *understood: Understood, stays: bool = True) -
     return Case(name, sent, requests, (200,) * len(requests), stays)
 
 
-def refused(name: str, sent: bytes, *before: Understood) -> Case:
+def refused(name: str, sent: bytes, *before: Understood, proxied: bool = True) -> Case:
     """Is refused after the requests before it, and the connection closed."""
-    return Case(name, sent, before, (200,) * len(before) + (400,), stays=False)
+    return Case(name, sent, before, (200,) * len(before) + (400,), stays=False, proxied=proxied)
 
 
 OLD = b"POST /predict HTTP/1.0"
@@ -110,14 +113,14 @@ CASES = [
     refused("identity, then chunked", post(b"Transfer-Encoding: identity", CODED, body=CHUNKED)),
     refused("coding, space before colon", post(b"Transfer-Encoding : chunked", body=CHUNKED)),
     refused("coding, folded", post(b"Transfer-Encoding:\r\n chunked", body=CHUNKED)),
-    refused("coding, indented", post(b" Transfer-Encoding: chunked", body=CHUNKED)),
+    refused("coding, indented", post(b" Transfer-Encoding: chunked", body=CHUNKED), proxied=False),
     refused("coding, HTTP/1.0", post(CODED, body=CHUNKED, first=OLD)),
     taken("Transfer_Encoding", post(b"Transfer_Encoding: chunked", LENGTH)),
     *(
         refused(f"length {value!r}", post(b"Content-Length: " + value))
         for value in (
             b"+42", b"-42", b"42, 42", b"42,5", b"0x2a", b"42.0", b"4 2", b"4_2", b"4e1", b"", b"four",
-            b"42;", b"\xb4\xb2", b"9" * 30, b"18446744073709551616",
+            b"42;", b"\xb4\xb2", b"9" * 30,
         )
     ),
     taken("length with leading zeros", post(b"Content-Length: 000%d" % len(INNER))),
@@ -172,7 +175,7 @@ CASES = [
     refused("trailer with a coding", _chunks(CHUNKED[:-2] + CODED + b"\r\n\r\n")),
     refused("trailer without a colon", _chunks(CHUNKED[:-2] + b"none\r\n\r\n")),
     # Lines
-    refused("line feeds alone", post(LENGTH).replace(b"\r\n", b"\n")),
+    refused("line feeds alone", post(LENGTH, body=b"").replace(b"\r\n", b"\n") + INNER),
     refused("line feed behind the first line", post(LENGTH).replace(b"\r\n", b"\n", 1)),
     refused("line feed behind a header", post(b"X: y\nZ: z", LENGTH)),
     refused("line feed before the body", post(LENGTH, body=b"").replace(b"\r\n\r\n", b"\r\n\n") + INNER),
@@ -197,7 +200,7 @@ CASES = [
     taken("two spaces before the target", post(LENGTH, first=b"POST  /predict HTTP/1.1")),
     taken("two spaces behind it", post(LENGTH, first=b"POST /predict  HTTP/1.1")),
     refused("authority", _get(b"GET x:80 HTTP/1.1")),
-    refused("CONNECT", post(LENGTH, first=b"CONNECT x:80 HTTP/1.1")),
+    refused("CONNECT", post(LENGTH, first=b"CONNECT x:80 HTTP/1.1"), proxied=False),
     refused("CONNECT to a path", post(LENGTH, first=b"CONNECT /predict HTTP/1.1")),
     refused("HTTP/0.9", b"GET /predict\r\n\r\n"),
     refused("HTTP/0.9 with headers", _get(b"GET /predict")),

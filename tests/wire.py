@@ -1,4 +1,4 @@
-"""The transformer's HTTP server with an application of the test's: a connection without a socket, or with one."""
+"""The transformer's HTTP server with an application of the test's, with sockets and without."""
 
 import asyncio
 import socket

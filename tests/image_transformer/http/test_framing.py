@@ -4,11 +4,10 @@ import asyncio
 import contextlib
 
 import pytest
-from framings import CASES, Case
+from framings import CASES, NEXT, Case
 from wire import Echo, listening
 
 PATIENCE = 30
-NEXT = b"GET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 def answers(heard: bytes, methods: list[str]) -> list[int]:
