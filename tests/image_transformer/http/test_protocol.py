@@ -1,12 +1,13 @@
 """What goes over the wire, write by write; limits on a request's head are tried in test_server.py."""
 
 import asyncio
+import math
 import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from wire import HEAD, Server, Wire, whole
+from wire import HEAD, Echo, Server, Wire, listening, whole
 
 
 async def in_parts(scope: Any, receive: Any, send: Any) -> None:
@@ -300,3 +301,141 @@ async def test_to_a_client_that_hung_up_nothing_is_written(before: int) -> None:
     await server.settle()
     assert not caught
     assert wire.writes == []
+
+
+UPGRADE = b"connection: upgrade\r\nupgrade: h2c\r\n"
+
+
+async def test_an_upgrade_is_turned_away_once_with_its_body() -> None:
+    server = Server(whole, max_requests=0)
+    protocol, wire = server.connect()
+    upgrade = POST[:-2] + UPGRADE + b"\r\n"
+    protocol.data_received(upgrade.replace(b"4", b"%d" % len(SMUGGLED)) + SMUGGLED + upgrade + b"body")
+    assert wire.writes == [AWAY, AWAY]
+    assert server.turned_away == 2
+
+
+@pytest.mark.parametrize("more", [b"connection: close\r\n", b"expect: 100-continue\r\n"])
+async def test_what_follows_one_that_is_let_go_is_not_even_begun(more: bytes) -> None:
+    seen: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["path"])
+        await whole(scope, receive, send)
+
+    server = Server(app, max_requests=0)
+    protocol, wire = server.connect()
+    protocol.data_received(POST[:-2] + more + b"\r\nbody" + b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+    await server.settle()
+    assert not seen
+    assert b"".join(wire.writes).count(b"HTTP/1.1 ") == 1
+
+
+async def no_body_wanted(scope: Any, receive: Any, send: Any) -> None:
+    await send({**HEAD, "status": 404})
+    await send({"type": "http.response.body", "body": b"none"})
+
+
+async def test_what_was_answered_ahead_of_its_body_is_not_answered_again() -> None:
+    server = Server(no_body_wanted)
+    protocol, wire = server.connect()
+    protocol.data_received(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n4\r\n")
+    await server.settle()
+    protocol.data_received(b"body, and more")
+    assert [written[:12] for written in wire.writes] == [b"HTTP/1.1 404"]
+    assert wire.closed_after == 1
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_who_asks_first_and_is_refused_is_let_go_unless_the_body_comes(*, begun: bool) -> None:
+    """Nobody can tell whether a body that was not asked for still comes (RFC 9110, section 10.1.1)."""
+    server = Server(no_body_wanted)
+    protocol, wire = server.connect()
+    protocol.data_received(POST[:-2] + b"expect: 100-continue\r\n\r\n" + (b"b" if begun else b""))
+    await server.settle()
+    assert (b"connection: close" in wire.writes[0]) is not begun
+    assert wire.closed_after == (None if begun else 1)
+    if begun:
+        protocol.data_received(b"ody" + POST + b"body")
+        await server.settle()
+        assert len(wire.writes) == 2
+
+
+async def test_only_who_understands_it_is_told_to_go_on() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await whole(scope, receive, send)
+
+    for version, told in ((b"1.1", True), (b"1.0", False)):
+        server = Server(app)
+        protocol, wire = server.connect()
+        protocol.data_received(POST.replace(b"1.1", version)[:-2] + b"expect: 100-continue\r\n\r\n")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (wire.writes == [b"HTTP/1.1 100 Continue\r\n\r\n"]) is told
+        protocol.data_received(b"body")
+        await server.settle()
+        assert wire.writes[-1].startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [b"x: " + b"y" * 100, b"1;" + b"y" * 100 + b"\r\nB\r\n", b"0\r\nx: " + b"y" * 100],
+    ids=["head", "extensions", "trailer"],
+)
+async def test_what_is_no_body_is_bounded(endless: bytes) -> None:
+    server = Server(whole)
+    protocol, wire = server.connect()
+    head = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n"
+    protocol.data_received(head + (b"\r\n" if endless[:1] != b"x" else b""))
+    protocol.data_received(endless)
+    for _ in range(1000):
+        protocol.data_received(endless if endless[:1] == b"1" else b"y" * 100)
+    assert [written[:12] for written in wire.writes] == [b"HTTP/1.1 431"]
+    assert wire.closed_after == 1
+    await server.settle()
+    assert len(wire.writes) == 1, "what was under way has nobody to answer"
+
+
+async def test_small_chunks_are_taken_however_many() -> None:
+    app = Echo()
+    server = Server(app)
+    protocol, _ = server.connect()
+    protocol.data_received(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+    for _ in range(2_000):
+        protocol.data_received(b"8\r\nchunkful\r\n" * 10)
+    protocol.data_received(b"0\r\n\r\n")
+    await server.settle()
+    assert app.understood == [("POST", "/", b"chunkful" * 20_000)]
+
+
+async def test_a_refusal_reaches_a_client_that_is_still_sending() -> None:
+    """A connection that is closed with something unread takes the answer with it."""
+    async with listening(whole) as (_, port):
+
+        def send() -> bytes:
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+                client.sendall(b"POST / HTTP/1.1\r\ncontent-length: 8000000\r\n\r\n")
+                for _ in range(80):
+                    client.sendall(bytes(100_000))
+                heard = b""
+                while some := client.recv(65_536):
+                    heard += some
+                return heard
+
+        assert (await asyncio.to_thread(send)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_an_idle_connection_is_closed_when_its_time_is_over() -> None:
+    server = Server(whole)
+    protocol, _ = server.connect()
+    loop = asyncio.get_running_loop()
+    assert protocol.due < loop.time() + 60, "who says nothing at first is not waited for"
+    protocol.data_received(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert protocol.due == math.inf
+    await server.settle()
+    assert protocol.due - protocol.idle_since == server.config.timeout_keep_alive
+    protocol.data_received(b"\r\n\r\n")
+    assert protocol.due - protocol.idle_since == server.config.timeout_keep_alive, "nothing was asked"
+    protocol.data_received(b"GET / HT")
+    assert (protocol.due < loop.time() + 60, protocol.idle_since) == (True, math.inf)
