@@ -15,6 +15,8 @@ from serving import (
     tritons,
 )
 
+PROGRAMS = ("wrk", "vegeta", "nginx", "haproxy", "curl", "javac", "go", "node")
+
 pytest_plugins = ["minio_server", "side_by_side"]
 
 
@@ -34,7 +36,7 @@ def pytest_report_header() -> list[str]:
     minio = installed_minio() or (
         "missing, built by go once (four minutes on two cores)" if shutil.which("go") else "missing"
     )
-    others = (f"{name}: {shutil.which(name) or 'missing'}" for name in ("wrk", "vegeta"))
+    others = (f"{name}: {shutil.which(name) or 'missing'}" for name in PROGRAMS)
     return [f"minio: {minio}", *others]
 
 
