@@ -261,8 +261,9 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self.cycle.response_started:
             self.cycle.keep_alive = False
         else:
-            self.cycle.disconnected = True
             self._say(error)
+            self.cycle.disconnected = True  # who waits for the rest of its body hears it now
+            self.cycle.message_event.set()
 
     def _say(self, error: ServiceError) -> None:
         to_head = self.parser.get_method() == b"HEAD"

@@ -325,10 +325,39 @@ async def test_what_follows_one_that_is_let_go_is_not_even_begun(more: bytes) ->
 
     server = Server(app, max_requests=0)
     protocol, wire = server.connect()
+    protocol.data_received(b"GET /first HTTP/1.1\r\nhost: x\r\n\r\n")
+    await server.settle()
     protocol.data_received(POST[:-2] + more + b"\r\nbody" + b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
     await server.settle()
-    assert not seen
-    assert b"".join(wire.writes).count(b"HTTP/1.1 ") == 1
+    assert seen == ["/first"]
+    assert b"".join(wire.writes).count(b"HTTP/1.1 ") == 2
+
+
+async def test_a_trailer_is_no_header() -> None:
+    headers: list[tuple[bytes, bytes]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        headers.extend(scope["headers"])
+        await whole(scope, receive, send)
+
+    server = Server(app)
+    protocol, _ = server.connect()
+    protocol.data_received(CHUNKED[:-2] + b"Authorization: Bearer other\r\n\r\n")
+    await server.settle()
+    assert headers == [(b"host", b"x"), (b"transfer-encoding", b"chunked")]
+
+
+async def test_who_waits_for_a_body_that_cannot_be_read_waits_no_longer() -> None:
+    app = Echo()
+    server = Server(app)
+    protocol, wire = server.connect()
+    protocol.data_received(CHUNKED[:-10])
+    await asyncio.sleep(0)
+    protocol.data_received(b"no chunk")
+    await server.settle()
+    assert app.understood == []
+    assert [written[:12] for written in wire.writes] == [b"HTTP/1.1 400"]
 
 
 async def no_body_wanted(scope: Any, receive: Any, send: Any) -> None:
