@@ -19,6 +19,8 @@ from wire import Echo, listening
 pytestmark = pytest.mark.slow
 
 PATIENCE = 30
+# What a proxy makes of a request that is refused without it; never of what is a body to everybody.
+ELSE = [("GET", "/next", b""), ("GET", "/predict", b""), ("POST", "/predict", INNER)]
 
 # As ingress controllers set it up: connections are kept, upgrades passed on, bodies sent as they come.
 NGINX = """
@@ -119,8 +121,8 @@ async def test_nobody_gets_the_answer_to_anothers_request(name: str, tmp_path: P
                     statuses = await say(port, case.sent + NEXT)
                     requests = case.sent.replace(INNER, b"").count(b"/predict")
                     assert len(statuses) <= max(requests, len(case.statuses)) + 1, case.name
-                    for _, path, body in app.understood:
-                        assert path in {"/predict", "/next", "*"}, case.name
-                        assert body in {b"", INNER}, case.name
+                    assert len(app.understood) <= max(requests, len(case.statuses)) + 1, case.name
+                    for understood in app.understood:
+                        assert understood in (*case.understood, *ELSE), case.name
                     for path in (f"/other/{number}/0", f"/other/{number}/1"):
                         assert (await others.get(path)).text == path, case.name
