@@ -274,8 +274,11 @@ def test_what_is_no_http_or_has_no_end(transformer: RunningTransformer) -> None:
 def test_bodies_that_are_not_what_they_announce(
     start_transformer: StartTransformer, small_triton: RunningTriton
 ) -> None:
-    limited = start_transformer(small_triton.address, body_seconds=1, max_body_bytes=100_000)
+    limits = {"body_seconds": 1, "max_body_bytes": 100_000, "keep_alive_seconds": 1}
+    limited = start_transformer(small_triton.address, **limits)
     port = limited.http_port
+    kept = send(port, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert everything(kept).startswith(b"HTTP/1.1 200"), "and closed once it was idle for its time"
     half = everything(send(port, HEAD + b"Content-Length: 1000\r\n\r\n" + b"x" * 500))
     assert half.startswith(b"HTTP/1.1 408")
     endless = send(port, HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
