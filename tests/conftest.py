@@ -17,6 +17,8 @@ from serving import (
 
 from model.data.proxies import leave_this_machine_out
 
+PROGRAMS = ("wrk", "vegeta", "nginx", "haproxy", "curl", "javac", "go", "node")
+
 pytest_plugins = ["minio_server", "side_by_side"]
 
 
@@ -37,7 +39,7 @@ def pytest_report_header() -> list[str]:
     minio = installed_minio() or (
         "missing, built by go once (four minutes on two cores)" if shutil.which("go") else "missing"
     )
-    others = (f"{name}: {shutil.which(name) or 'missing'}" for name in ("wrk", "vegeta"))
+    others = (f"{name}: {shutil.which(name) or 'missing'}" for name in PROGRAMS)
     return [f"minio: {minio}", *others]
 
 

@@ -26,6 +26,7 @@ class CutProxy:
         port: Where it listens.
         turns: Bytes of each turn since it was armed.
         cuts: Cuts since it was armed.
+        connections: All that were made.
     """
 
     def __init__(self, server_port: int) -> None:
@@ -38,6 +39,7 @@ class CutProxy:
         self._speaker = ""
         self.turns: list[int] = []
         self.cuts = 0
+        self.connections = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def arm(self, cut: Cut | None, *, for_good: bool = False) -> None:
@@ -56,6 +58,7 @@ class CutProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            self.connections += 1
             threading.Thread(target=self._forward, args=(client,), daemon=True).start()
 
     def _forward(self, client: socket.socket) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -32,6 +33,16 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def program(name: str, how: str) -> str:
+    """A program's path; where it is not installed the test is skipped, or fails if nothing may be skipped."""
+    if found := shutil.which(name):
+        return found
+    reason = f"{name} is not installed: {how}"
+    if os.environ.get("CNN_IMAGE_REQUIRE_ALL") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def wait_until(happened: Callable[[], bool], what: str, seconds: float = 120) -> None:

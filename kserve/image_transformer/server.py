@@ -21,8 +21,9 @@ from prometheus_client import REGISTRY
 
 from image_transformer.grpc.server import GrpcServer
 from image_transformer.grpc.service import ImageServicer, MessageInterceptor
+from image_transformer.http.connections import LIMIT, close_slow
 from image_transformer.http.kserve_app import use_our_errors
-from image_transformer.http.protocol import CONNECTIONS, close_slow, guarded
+from image_transformer.http.protocol import guarded
 from image_transformer.http.routes import Routes
 from image_transformer.inference.answer import Inference
 from image_transformer.kserve_model import ImageDataPlane, ImageModel
@@ -39,7 +40,7 @@ from kserve import model_server
 # A compressed message could grow to any size before its length is looked at.
 _UNCOMPRESSED: Final = 1 << 0
 _BODY_THREADS: Final = 2
-_FILES: Final = 2 * CONNECTIONS  # beyond the limit they are accepted, to be told
+_FILES: Final = 2 * LIMIT  # beyond the limit they are accepted, to be told
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +148,7 @@ class ImageServer(model_server.ModelServer):
         )
         rest.config.ws = "none"
         rest.config.server_header = False
+        rest.config.timeout_keep_alive = self._settings.keep_alive_seconds
         rest.config.proxy_headers = False  # nobody asks for the client's address
         return _HttpServer(rest.config)
 

@@ -75,6 +75,9 @@ class Settings(BaseSettings):
         1, description="the oldest image may have waited for Triton while more are taken"
     )
     body_seconds: PositiveFloat = Field(20, description="until a request has to be there")
+    keep_alive_seconds: PositiveInt = Field(
+        650, description="an idle HTTP connection stays open; longer than a load balancer keeps it"
+    )
     triton_seconds: PositiveFloat = Field(3, description="until Triton has to answer a call")
     health_seconds: PositiveFloat = Field(1, description="between looks at Triton")
     grace_seconds: float = Field(

@@ -149,6 +149,33 @@ def test_what_the_service_tells_of_itself(transformer: RunningTransformer) -> No
     assert "cnn_image_decoder_mismatch 0.0" in metrics
 
 
+def test_head_is_answered_as_get_without_the_body(transformer: RunningTransformer) -> None:
+    model = "/v2/models/cnn-image"
+    paths = ["/", "/metrics", "/health", "/info", "/v2", "/v2/health/live", "/v2/health/ready"]
+    paths += [model, f"{model}/ready", f"{model}/versions/7", f"{model}/versions/7/ready", "/v2/models"]
+    paths += ["/v1/models", "/v1/models/cnn-image"]
+    wrong = ["/predict", f"{model}/infer", "/v2/models/other", "/nothing", "/train/20260101-000000-abcdef"]
+    # With an id of our own: the others grow, and every error's body has one.
+    with httpx.Client(base_url=transformer.url, headers={"x-request-id": "mine"}) as client:
+        for path in [*paths, *wrong]:
+            got, asked = client.get(path), client.head(path)
+            assert asked.status_code == got.status_code, path
+            assert (got.status_code == 200) is (path in paths), path
+            assert asked.content == b""
+            one, other = (
+                {name: text for name, text in answer.headers.items() if name != "date"}
+                for answer in (got, asked)
+            )
+            if path == "/metrics":  # it counts the requests
+                assert int(other.pop("content-length")) > 1000 < int(one.pop("content-length"))
+            assert one == other, path
+        # What follows on the connection is not the body that was left out.
+        assert client.get("/health").json()["status"] == "healthy"
+        refused = client.head("/v2/repository/index")
+        assert refused.status_code == 404
+        assert client.post("/health").headers["allow"] == "GET, HEAD"
+
+
 def test_the_fast_routes_and_kserves_own_answer_alike(
     start_transformer: StartTransformer,
     transformer: RunningTransformer,
@@ -244,8 +271,11 @@ def test_what_is_no_http_or_has_no_end(transformer: RunningTransformer) -> None:
 def test_bodies_that_are_not_what_they_announce(
     start_transformer: StartTransformer, small_triton: RunningTriton
 ) -> None:
-    limited = start_transformer(small_triton.address, body_seconds=1, max_body_bytes=100_000)
+    limits = {"body_seconds": 1, "max_body_bytes": 100_000, "keep_alive_seconds": 1}
+    limited = start_transformer(small_triton.address, **limits)
     port = limited.http_port
+    kept = send(port, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert everything(kept).startswith(b"HTTP/1.1 200"), "and closed once it was idle for its time"
     half = everything(send(port, HEAD + b"Content-Length: 1000\r\n\r\n" + b"x" * 500))
     assert half.startswith(b"HTTP/1.1 408")
     endless = send(port, HEAD + b"Transfer-Encoding: chunked\r\n\r\n")

@@ -1,6 +1,7 @@
-"""uvicorn's HTTP protocol with what it leaves open: limits on heads and on load, and errors in our words."""
+"""uvicorn's HTTP protocol with what it leaves open: sure framing, limits on heads and load, our errors."""
 
 import asyncio
+import math
 import re
 import socket
 from collections.abc import Callable
@@ -10,112 +11,46 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from image_transformer.errors import ServiceError
+from image_transformer.http import connections, framing
 from image_transformer.http.request import request_id
+from image_transformer.http.transport import Joining
 
+# Which part of a request comes next. No enum: looking its members up takes longer than all the rest.
+_BETWEEN, _HEAD, _BODY = range(3)
+_NEVER: Final = math.inf
 _HEAD_BYTES: Final = 65_536
+_CHUNK_BYTES: Final = 16  # a chunk's size and line ends
 _HEAD_SECONDS: Final = 10.0
-CONNECTIONS: Final = 4096
-"""So many are open at most."""
-
-_ACCEPTED_TOGETHER: Final = 256
-_BLANK_LINE: Final = b"\r\n\r\n"
+_UNWANTED_SECONDS: Final = 30.0
+_UNHEARD_BYTES: Final = 32_000_000
 _GIVEN_ID: Final = re.compile(rb"\r\nx-request-id:[ \t]*([^\r]*)", re.IGNORECASE)
+_NO_HTTP: Final = "This is not an HTTP request that can be read; send HTTP/1.1."
 _OVERLOADED: Final = ServiceError("overloaded", "Too many requests are under way; try again in a second.")
 
 
-class _Joining:
-    """A transport that sends a response's head and body together.
-
-    uvicorn writes them one after the other, and each write is a packet, a wake-up of the client and a few
-    hundredths of what a request costs here. A head that no body follows at once, as in a stream, goes alone.
-    What is written to a closed connection goes nowhere, as asyncio has it; uvloop raises, and uvicorn writes
-    where a client hung up that had sent more than one request (it tells the last of them alone).
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._held = b""
-
-    def write(self, data: bytes) -> None:
-        if self._held or self._transport.is_closing():
-            self.write_whole(data)
-        elif data:
-            self._held = data
-            self._loop.call_soon(self._flush)
-
-    def write_whole(self, data: bytes) -> None:
-        """Writes a response that nothing follows."""
-        if not self._transport.is_closing():
-            self._transport.write(self._held + data)
-        self._held = b""
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._held:
-            self.write_whole(b"")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-
-class _Count:
-    """Counts the requests in some bytes.
-
-    Attributes:
-        begun, ended: How many.
-        stays: Whether the last one leaves the connection open.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        self.begun = self.ended = 0
-        self.stays = False
-        self._parser = httptools.HttpRequestParser(self)
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self.stays = False
-        finally:
-            del self._parser  # which has this
-
-    def on_message_begin(self) -> None:
-        self.begun += 1
-
-    def on_message_complete(self) -> None:
-        self.ended += 1
-        self.stays = self._parser.should_keep_alive()
-
-
-def _one_request(data: bytes) -> bool:
-    """Tells whether this is one request, from its beginning to its end, that leaves the connection open."""
-    count = _Count(data)
-    return count.stays and count.begun == count.ended == 1
+class _StopError(Exception):
+    """Keeps the parser from what follows a request that is refused."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One client's connection.
+    """One client's connection: each request is answered once and in its turn, or refused and all is closed.
 
-    uvicorn's parser takes a head of any length, and waits for its end for ever: both are limited here. A
-    timer for each connection would cost more than the limit is worth: `close_slow` looks at all of them.
+    uvicorn's parser takes a head of any length, and waits for its end for ever: both are limited here.
 
     What there is no room for is answered here, from the head alone: turning a request away must cost little
     of what answering it would, or the ones that are answered suffer from those that are not. A request that
     came whole, as small ones do, is not even given to uvicorn, whose callbacks are most of the cost.
 
     Attributes:
-        listener: Where more connections may wait to be accepted.
-        connecting: Those that were just accepted.
+        acceptor: Takes more connections that wait.
         max_requests: So many may be under way; see `guarded`.
         saturated: Whether the queue takes no more.
         turned_away: Told of each request beyond.
         between: Called for each request, whatever becomes of it.
+        due, idle_since: See `connections.Connection`.
     """
 
-    listener: socket.socket
-    connecting: set[asyncio.Task[Any]]
+    acceptor: connections.Acceptor
     max_requests: int
     saturated: Callable[[], bool]
     turned_away: Callable[[], None]
@@ -123,19 +58,25 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._head_bytes = 0
-        self._head_since: float | None = None
-        self._idle_since: float | None = None
-        self._between_requests = True
+        self.due = self.idle_since = _NEVER
+        self._phase = _BETWEEN
+        self._beside_body = 0
+        self._unheard = 0
+        self._passes_upgrade = False
         self._discards_body = False
+        self._hesitates = False
+        self._objection: str | None = None
+        self._last_words: ServiceError | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the connection, unless there are too many."""
-        self._joining = _Joining(cast(asyncio.Transport, transport), self.loop)
+        self._joining = Joining(cast(asyncio.Transport, transport), self.loop)
         super().connection_made(cast(asyncio.Transport, self._joining))
-        self._head_since = self.loop.time()
-        self._accept_others()
-        if len(self.connections) > CONNECTIONS:
+        self.due = self.loop.time() + _HEAD_SECONDS
+        self.acceptor.accept(
+            self.loop, lambda: type(self)(self.config, self.server_state, self.app_state, self.loop)
+        )
+        if len(self.connections) > connections.LIMIT:
             self._refuse(ServiceError("overloaded", "Too many connections are open; try again in a second."))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -145,98 +86,160 @@ class GuardedProtocol(HttpToolsProtocol):
         self.parser = self.cycle = cast(Any, None)
 
     def data_received(self, data: bytes) -> None:
-        """Parses, and gives up on a head that does not end."""
-        self._idle_since = None
-        if self._between_requests and self._full() and data.startswith(b"POST ") and _one_request(data):
+        """Parses, and gives up on what cannot be read or does not end."""
+        if self._last_words is not None or self._joining.closing:
+            self._unheard += len(data)
+            if self._unheard > _UNHEARD_BYTES:
+                self.transport.abort()
+            return
+        if self._phase is _BETWEEN and self._full() and framing.is_plain(data):
             self._turn_away_whole(data)
             return
-        if self._head_since is not None and not self._discards_body:
-            self._head_bytes += len(data)
-        super().data_received(data)
-        if self._head_since is not None and self._head_bytes > _HEAD_BYTES:
+        self._beside_body += len(data)
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self._refuse(ServiceError("invalid_http", self._objection or _NO_HTTP))
+            return
+        if self._beside_body > _HEAD_BYTES and self._phase is not _BETWEEN:
             self._refuse(
-                ServiceError("head_too_long", f"The request's head is over {_HEAD_BYTES} bytes; send less.")
+                ServiceError(
+                    "head_too_long",
+                    f"The request's head, or what its chunks add, is over {_HEAD_BYTES} bytes; send less.",
+                )
             )
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self._between_requests = False
-        self._head_since = self.loop.time()
+        self._phase = _HEAD
+        self._joining.unread = True
+        self._passes_upgrade = self._hesitates = False
+        self.idle_since = _NEVER
+        self.due = _NEVER if self._answers() else self.loop.time() + _HEAD_SECONDS
 
     def on_headers_complete(self) -> None:
         """Its head is there; questions about health and the like are answered under any load."""
-        self._head_since = None
-        self._head_bytes = 0
+        method = self.parser.get_method()
+        if self.parser.should_upgrade() and method != b"CONNECT":
+            self._passes_upgrade = True
+            return
+        version = self.parser.get_http_version()
+        if objection := framing.objection(method, version, self.headers):
+            self._objection = objection
+            raise _StopError
+        self._phase = _BODY
+        self.due = _NEVER
         self.between()
-        if self._full() and self.parser.get_method() == b"POST":
+        if method == b"POST" and self._full():
             self._turn_away_from_head()
-        else:
-            super().on_headers_complete()
+            return
+        if self.expect_100_continue and version == "1.0":
+            self.expect_100_continue = False  # RFC 9110, section 10.1.1
+        super().on_headers_complete()
+        self.headers = []  # for trailers, which nobody asks for
+        if self.expect_100_continue and self.cycle.keep_alive:
+            # After an answer ahead of the body nobody can tell whether that still comes.
+            self._hesitates, self.cycle.keep_alive = True, False
+
+    def on_chunk_header(self) -> None:
+        """A chunk begins."""
+        self._beside_body -= _CHUNK_BYTES
 
     def on_body(self, body: bytes) -> None:
         """Some of its body."""
+        self._beside_body -= len(body)
+        if self._hesitates:
+            self._be_sure_of_body()
         if not self._discards_body:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """All of it is there."""
-        self._between_requests = True
-        if not self._discards_body:
+        if self._passes_upgrade:
+            return
+        self._phase = _BETWEEN
+        self._joining.unread = False
+        self._beside_body = 0
+        if self._hesitates:
+            self._be_sure_of_body()
+        # A trailer can say so too, and the parser reads no further then.
+        leaves = bool(self.headers) and not self.parser.should_keep_alive()
+        if not self._discards_body and not self.cycle.response_complete:
+            self.cycle.keep_alive = self.cycle.keep_alive and not leaves
             super().on_message_complete()
+        elif leaves:
+            self.transport.close()
+        else:
+            self._discards_body = False
+            self._wait_for_next()
+
+    def on_response_complete(self) -> None:
+        """It is answered: the next one's turn."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
             return
-        self._discards_body = False
-        self._head_since = None
-        self._idle_since = self.loop.time()
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._last_words is not None:
+            self._say(self._last_words)
+        elif self._phase is _BETWEEN:
+            self._wait_for_next()
+        else:
+            waits = _HEAD_SECONDS if self._phase is _HEAD else _UNWANTED_SECONDS
+            self.due = self.loop.time() + waits
 
-    def send_400_response(self, msg: str) -> None:
-        """Answers what is no HTTP."""
-        self._refuse(
-            ServiceError("invalid_http", "This is not an HTTP request that can be read; send HTTP/1.1.")
-        )
+    def _parse(self, data: bytes) -> None:
+        """Feeds the parser; an upgrade that a request asks for is passed over.
 
-    def is_late(self, now: float) -> bool:
-        """Tells whether a head, a body that nobody wants or a next request has been awaited for too long.
-
-        For the next request after one that was answered uvicorn has a timer of its own.
+        httptools takes what follows such a head for another protocol, whether somebody upgrades or not: its
+        body would be lost, and read as a request. So the head is read once more, without what asks for it.
         """
-        if self._head_since is not None:
-            return now - self._head_since > _HEAD_SECONDS
-        return self._idle_since is not None and now - self._idle_since > self.timeout_keep_alive
+        rest: bytes | memoryview = data
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = memoryview(rest)[upgrade.args[0] :]
+            else:
+                return
+            parser, self.parser = self.parser, httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self.parser.feed_data(
+                framing.head(parser.get_method(), self.url, parser.get_http_version(), self.headers)
+            )
 
-    def _accept_others(self) -> None:
-        # libuv accepts one connection in a turn of the loop, and under load a turn takes long: the last of a
-        # few thousand clients waited for a quarter of a minute. What fails here, libuv meets and sees to.
-        try:
-            for _ in range(_ACCEPTED_TOGETHER):
-                accepted, _address = self.listener.accept()
-                self.connecting.add(task := self.loop.create_task(self._connect(accepted)))
-                task.add_done_callback(self.connecting.discard)
-        except OSError:
-            return
-
-    async def _connect(self, accepted: socket.socket) -> None:
-        another = type(self)(self.config, self.server_state, self.app_state, self.loop)
-        await self.loop.connect_accepted_socket(lambda: another, accepted)
+    def _answers(self) -> bool:
+        """Tells whether a request waits for its answer."""
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _full(self) -> bool:
-        idle = self.cycle is None or self.cycle.response_complete
-        return idle and (len(self.tasks) >= self.max_requests or self.saturated())
+        return not self._answers() and (len(self.tasks) >= self.max_requests or self.saturated())
+
+    def _be_sure_of_body(self) -> None:
+        self._hesitates = False
+        if not self.cycle.response_started:
+            self.cycle.keep_alive = True
+
+    def _wait_for_next(self) -> None:
+        self.idle_since = self.loop.time()
+        self.due = self.idle_since + self.timeout_keep_alive
 
     def _turn_away_whole(self, data: bytes) -> None:
         self.between()
-        self._unset_keepalive_if_required()
-        given = _GIVEN_ID.search(data, 0, data.index(_BLANK_LINE))
-        self._turn_away(given and given[1].rstrip(), stays=True)
-        self._head_since = None
-        self._idle_since = self.loop.time()
+        given = _GIVEN_ID.search(data, 0, data.index(framing.HEAD_END))
+        if self._turn_away(given and given[1].rstrip(), stays=True):
+            self._wait_for_next()
 
     def _turn_away_from_head(self) -> None:
         given = next((value for name, value in self.headers if name == b"x-request-id"), None)
         # Who waits for a "100 Continue" may send the body or not: that connection is of no more use.
         stays = self.parser.should_keep_alive() and not self.expect_100_continue
-        self._discards_body = self._turn_away(given, stays=stays)
-        self._head_since = self.loop.time() if self._discards_body else None
+        if not self._turn_away(given, stays=stays):
+            raise _StopError
+        self._discards_body = True
+        self.due = self.loop.time() + _UNWANTED_SECONDS
 
     def _turn_away(self, given: bytes | None, *, stays: bool) -> bool:
         """Answers, and tells whether the connection stays open: never while the service ends."""
@@ -246,11 +249,29 @@ class GuardedProtocol(HttpToolsProtocol):
         return stays
 
     def _refuse(self, error: ServiceError) -> None:
-        self._head_since = None
-        if not self.transport.is_closing():
-            self._answer(error, request_id(None), close=True)
+        """Answers what is not read any further, unless it is answered, and closes once all before it is."""
+        self._last_words = error
+        if self._phase is not _BODY:
+            if not self._answers():
+                self._say(error)
+        elif not self._answers():
+            self.transport.close()
+        elif self.pipeline:
+            self.pipeline.popleft()  # it is the last of them
+        elif self.cycle.response_started:
+            self.cycle.keep_alive = False
+        else:
+            self._say(error)
+            self.cycle.disconnected = True  # who waits for the rest of its body hears it now
+            self.cycle.message_event.set()
 
-    def _answer(self, error: ServiceError, identity: str, *, close: bool) -> None:
+    def _say(self, error: ServiceError) -> None:
+        to_head = self.parser.get_method() == b"HEAD"
+        self._answer(error, request_id(None), close=True, head_alone=to_head)
+
+    def _answer(self, error: ServiceError, identity: str, *, close: bool, head_alone: bool = False) -> None:
+        if self.transport.is_closing():
+            return
         body = error.body(identity)
         wait = error.failure.retry_after
         self._joining.write_whole(
@@ -259,7 +280,7 @@ class GuardedProtocol(HttpToolsProtocol):
             + b"x-request-id: %s\r\n" % identity.encode()
             + (b"" if wait is None else b"retry-after: %d\r\n" % wait)
             + (b"connection: close\r\n\r\n" if close else b"\r\n")
-            + body
+            + (b"" if head_alone else body)
         )
         if close:
             self.transport.close()
@@ -285,21 +306,10 @@ def guarded(
         "Guarded",
         (GuardedProtocol,),
         {
-            "listener": listener,
-            "connecting": set(),
+            "acceptor": connections.Acceptor(listener),
             "max_requests": max_requests,
             "saturated": staticmethod(saturated),
             "turned_away": staticmethod(turned_away),
             "between": staticmethod(between),
         },
     )
-
-
-async def close_slow(connections: set[Any]) -> None:
-    """Closes connections from which what is due does not come, until cancelled."""
-    loop = asyncio.get_running_loop()
-    while True:
-        await asyncio.sleep(1)
-        for connection in list(connections):
-            if isinstance(connection, GuardedProtocol) and connection.is_late(loop.time()):
-                connection.transport.close()
