@@ -44,7 +44,7 @@ def test_an_address_of_ipv6_is_written_as_each_of_tritons_servers_reads_it(
     venv: Path, monkeypatch: pytest.MonkeyPatch, address: str, http: str, grpc: str
 ) -> None:
     asked = settings(monkeypatch, "--model-repository", "/models", "--address", address)
-    line = command(asked, find_environment(venv), 42)
+    line = command(asked.model_repository, asked, find_environment(venv), 42)
     for flag in (f"--http-address={http}", f"--metrics-address={http}", f"--grpc-address={grpc}"):
         assert flag in line
 

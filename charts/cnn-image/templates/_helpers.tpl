@@ -105,8 +105,8 @@ capabilities: {drop: [ALL]}
 - {name: MLFLOW_TRACKING_URI, value: {{ . | quote }}}
 {{- end }}
 {{- if .Values.mlflow.secret }}
-{{- range list "USERNAME" "PASSWORD" "TOKEN" }}{{/* a user or a token; without either MLflow refuses, and that stops nothing */}}
-- {name: MLFLOW_TRACKING_{{ . }}, valueFrom: {secretKeyRef: {name: {{ $.Values.mlflow.secret }}, key: MLFLOW_TRACKING_{{ . }}, optional: true}}}
+{{- range list "MLFLOW_TRACKING_USERNAME" "MLFLOW_TRACKING_PASSWORD" "MLFLOW_TRACKING_TOKEN" }}{{/* a user or a token; without either MLflow refuses, and that stops nothing */}}
+- {name: {{ . }}, valueFrom: {secretKeyRef: {name: {{ $.Values.mlflow.secret }}, key: {{ . }}, optional: true}}}
 {{- end }}
 {{- end }}
 {{- with (.Values.mlflow.caBundle).configMap }}
