@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import simplejpeg
 
-Format = Literal["jpeg", "png", "webp", "gif", "bmp"]
+Format = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "heic", "avif"]
 
 _OTHER_IMAGES: Final = (
     (b"II*\x00", "TIFF"),
