@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from serving import RunningTriton, StartTransformer
 
-from model.images.decode import MAX_PIXELS
+from model.images.limits import LIMITS
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 def test_four_of_the_largest_at_once(
     start_transformer: StartTransformer, small_triton: RunningTriton, kind: str, mode: str, options: Any
 ) -> None:
-    side = int(MAX_PIXELS**0.5)
+    side = int(LIMITS["webp"].pixels ** 0.5)
     noise = np.random.default_rng(0).integers(0, 256, (50, 50, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).resize((side, side)).convert(mode).save(buffer, kind, **options)

@@ -77,7 +77,7 @@ _TAKEN: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TiffHeader(Header):
     """A header that knows the file's first directory.
 

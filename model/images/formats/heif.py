@@ -12,10 +12,10 @@ from typing import Final, Literal
 
 from PIL import Image
 
-from model.images import av1
+from model.images.formats import av1
 from model.images.errors import ImageError
 from model.images.header import Header
-from model.images.isobmff import Cursor, Walk, box, full_box
+from model.images.formats.isobmff import Cursor, Walk, box, full_box
 
 Kind = Literal["heic", "avif"]
 
@@ -68,7 +68,7 @@ class _Item:
         return width, height
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HeifHeader(Header):
     """A header that knows the file's items.
 
@@ -81,17 +81,6 @@ class HeifHeader(Header):
     crop: tuple[int, int, int, int] | None = None
     items: tuple[tuple[bytes, tuple[_Property, ...], bytes], ...] = ()
     references: tuple[tuple[bytes, int, tuple[int, ...]], ...] = ()
-
-
-def kind_of(data: bytes) -> Kind | None:
-    """Tells HEIC from AVIF by the brands in the file's first box; None where it is neither."""
-    if data[4:8] != b"ftyp":
-        return None
-    end = min(int.from_bytes(data[:4]), 256, len(data))
-    brands = {data[8:12], *(data[place : place + 4] for place in range(16, end - 3, 4))}
-    if brands & {b"avif", b"avis"}:
-        return "avif"
-    return "heic" if brands & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"} else None
 
 
 def read_header(data: bytes) -> HeifHeader:
