@@ -30,6 +30,7 @@ _OTHER_IMAGES: Final = (
     (b"\xff\x0a", "JPEG XL"),
     (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
 )
+_TIFFS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Of a file's first box; those of HEIF in general stand on files of either codec.
 _AVIF_BRANDS: Final = {b"avif", b"avis"}
 _HEIF_BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -86,12 +87,12 @@ def image_format(data: bytes) -> Format | None:
     # Two letters alone are weak evidence: a BMP also says how long its next header is.
     if data.startswith(b"BM") and (len(data) < 18 or data[14:18] in _BMP_HEADERS):
         return "bmp"
-    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        return "tiff"
-    return _by_brands(data) if data[4:8] == b"ftyp" else None
+    return "tiff" if data.startswith(_TIFFS) else _by_brands(data)
 
 
 def _by_brands(data: bytes) -> Format | None:
+    if data[4:8] != b"ftyp":
+        return None
     end = min(int.from_bytes(data[:4]), len(data), _MOST_BRAND_BYTES)
     brands = {data[8:12], *(data[place : place + 4] for place in range(16, end - 3, 4))}
     if brands & _AVIF_BRANDS:

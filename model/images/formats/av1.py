@@ -1,4 +1,4 @@
-"""How large the frames of an AV1 bitstream may be, by its sequence headers (AV1 specification, 5.3 and 5.5)."""
+"""How large the frames of an AV1 bitstream may be, by its sequence headers (specification, 5.3 and 5.5)."""
 
 from collections.abc import Callable
 from typing import Final

@@ -1,10 +1,10 @@
-"""Boxes of the ISO base media file format (ISO/IEC 14496-12), which HEIC and AVIF are made of: read and written."""
+"""Boxes of the ISO base media file format (ISO/IEC 14496-12), which HEIC and AVIF are made of."""
 
 import struct
 from collections.abc import Iterator
 from typing import Final
 
-from model.images.errors import ImageError
+from model.images.limits import too_many_parts
 
 _MOST_PARTS: Final = 10_000
 
@@ -12,8 +12,8 @@ _MOST_PARTS: Final = 10_000
 class Walk:
     """Counts what is looked at in one file, so that a flood of tiny parts costs milliseconds and no more."""
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
+    def __init__(self, data: bytes, name: str) -> None:
+        self.data, self._name = data, name
         self._left = _MOST_PARTS
 
     def count(self, parts: int = 1) -> None:
@@ -24,7 +24,7 @@ class Walk:
         """
         self._left -= parts
         if self._left < 0:
-            raise ImageError("unsupported_format", "The image has too many parts; save it again with usual settings.")
+            raise too_many_parts(self._name)
 
     def boxes(self, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
         """Yields each box's type and where its content starts and ends; stops at one that is cut short."""
@@ -43,7 +43,7 @@ class Walk:
 
     def child(self, kind: bytes, start: int, end: int) -> tuple[int, int] | None:
         """Finds the first box of a type; None where there is none."""
-        return next((place for found, *place in self.boxes(start, end) if found == kind), None)  # type: ignore[return-value]
+        return next(((first, last) for found, first, last in self.boxes(start, end) if found == kind), None)
 
 
 class Cursor:
