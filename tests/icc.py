@@ -96,12 +96,12 @@ def grey_profile(exponent: float) -> bytes:
 
 
 def cmyk_profile(to_srgb: Callable[[Matrix], Matrix]) -> bytes:
-    """Writes a profile of four inks: a table of what each of the sixteen full ones looks like.
+    """Writes a profile of four inks: a table of what they look like in steps of a fifth.
 
     Args:
         to_srgb: Takes inks `[N, 4]` to colours of sRGB `[N, 3]`, all 0 to 1.
     """
-    inks = np.stack(np.meshgrid(*[[0.0, 1.0]] * 4, indexing="ij"), axis=-1).reshape(-1, 4)
+    inks = np.stack(np.meshgrid(*[np.linspace(0, 1, 6)] * 4, indexing="ij"), axis=-1).reshape(-1, 4)
     ratio = linear("srgb", to_srgb(inks)) @ to_xyz("srgb").T / _xyz(D50)
     root = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio * (29 / 6) ** 2 / 3 + 4 / 29)
     x, y, z = root.T
@@ -109,6 +109,6 @@ def cmyk_profile(to_srgb: Callable[[Matrix], Matrix]) -> bytes:
     ramp = bytes(range(256))
     table = np.rint(lab).clip(0, 255).astype(np.uint8).tobytes()
     unit = _fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
-    lut = b"mft1" + struct.pack(">4x4B", 4, 3, 2, 0) + unit + ramp * 4 + table + ramp * 3
+    lut = b"mft1" + struct.pack(">4x4B", 4, 3, 6, 0) + unit + ramp * 4 + table + ramp * 3
     tags = {b"wtpt": b"XYZ \0\0\0\0" + _fixed(*_xyz(D50)), b"A2B0": lut}
     return _profile(b"CMYK", b"prtr", b"Lab ", tags)

@@ -22,7 +22,7 @@ MASKS: dict[str, tuple[int, tuple[int, int, int, int]]] = {
 
 
 def quantized(samples: NDArray[np.uint8], masks: Sequence[int]) -> NDArray[np.uint8]:
-    """Returns what a picture `[H, W, 4]` looks like with the depths that masks have; without one it is 255."""
+    """Returns what a picture `[H, W, 4]` looks like at the depths of its masks; without one it is 255."""
     shown = np.full_like(samples, 255)
     for channel, mask in enumerate(masks):
         if mask:
@@ -102,7 +102,7 @@ def with_profile(jpeg: bytes, profile: bytes, pieces: int = 1, *, backwards: boo
 
 
 def motion_photograph(jpeg: bytes, size: int) -> bytes:
-    """Puts behind a picture what a telephone's video looks like, with markers in it as such bytes have them."""
+    """Puts behind a picture what a telephone's video looks like, with markers in it as it has them."""
     video = bytearray(b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + random.Random(1).randbytes(size))
     for position in range(100, size - 100, 300):
         video[position : position + 2] = b"\xff\xda"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from goldens import GOLDEN, MAKE, PINNED, encoded
+from goldens import MAKE, PINNED, encoded
 from icc import curved, from_srgb, rgb_profile
 from numpy.typing import NDArray
 from PIL import Image
@@ -17,28 +17,31 @@ def meant() -> NDArray[np.int64]:
 
 
 @pytest.mark.parametrize(
-    ("name", "most"),
+    ("name", "mean"),
     [
-        ("display-p3.png", 3),
-        ("display-p3.webp", 3),
-        ("display-p3-16-bit.png", 3),
-        ("adobe-rgb.png", 5),
-        ("prophoto.png", 14),
+        ("display-p3.png", 1),
+        ("display-p3.webp", 1),
+        ("display-p3-16-bit.png", 1),
+        ("display-p3.jpg", 1.5),
+        ("display-p3-in-pieces.jpg", 1.5),
+        ("adobe-rgb.png", 1),
+        ("prophoto.png", 2),
     ],
 )
-def test_colours_of_another_space_are_those_that_were_meant(name: str, most: int) -> None:
-    """The bound is what eight bits of a wide space, and averaging in it, cost at the scene's edges."""
+def test_colours_of_another_space_are_those_that_were_meant(name: str, mean: float) -> None:
+    """But at the scene's sharpest edges, where averaging in another space is not the same."""
     difference = np.abs(PINNED[name] - meant())
-    assert difference.max() <= most
-    assert difference.mean() < 1
+    assert difference.mean() < mean
+    assert np.percentile(difference, 90) <= 4
+    space = name.partition(".")[0].removesuffix("-16-bit").removesuffix("-in-pieces")
+    ignored = decode_image(encoded(Image.fromarray(from_srgb(space, MAKE.scene())), "PNG"))
+    assert np.abs(ignored - meant()).mean() > 10, "without its profile it looks another"
 
 
-@pytest.mark.parametrize("name", ["display-p3.jpg", "display-p3-in-pieces.jpg", "display-p3-palette.png"])
-def test_a_profile_in_a_jpeg_or_for_a_palette(name: str) -> None:
-    assert np.abs(PINNED[name] - meant()).mean() < 4
-    stored = from_srgb("display-p3", MAKE.scene())
-    ignored = decode_image(encoded(Image.fromarray(stored), "PNG"))
-    assert np.abs(ignored - meant()).mean() > 5, "without its profile it would look another"
+def test_a_palettes_colours_are_corrected_too() -> None:
+    palette = Image.fromarray(from_srgb("display-p3", MAKE.scene())).quantize(64)
+    plain = encoded(palette.convert("RGB"), "PNG", icc_profile=rgb_profile("display-p3"))
+    np.testing.assert_array_equal(PINNED["display-p3-palette.png"], decode_image(plain))
 
 
 def test_a_large_jpeg_is_corrected_after_it_was_scaled() -> None:
@@ -47,7 +50,9 @@ def test_a_large_jpeg_is_corrected_after_it_was_scaled() -> None:
 
 
 def test_alpha_is_over_white_in_srgb() -> None:
-    assert np.abs(PINNED["display-p3-clear.png"].astype(int) - PINNED["rgba-1.png"]).max() <= 4
+    difference = np.abs(PINNED["display-p3-clear.png"].astype(int) - PINNED["rgba-1.png"])
+    assert difference.mean() < 1
+    assert np.percentile(difference, 95) <= 4
 
 
 @pytest.mark.parametrize("name", ["grey-gamma.png", "grey-gamma.jpg"])
@@ -62,9 +67,8 @@ def test_inks_look_as_the_press_says() -> None:
     inks = np.asarray(Image.fromarray(MAKE.scene()).convert("CMYK")) / 255
     paper = np.rint(MAKE.multiplied(inks) * 255).astype(np.uint8)
     due = decode_image(encoded(Image.fromarray(paper), "PNG")).astype(int)
-    ignored = decode_image(encoded(Image.fromarray(MAKE.scene()).convert("CMYK"), "JPEG", quality=95))
-    # The profile's table has its corners alone, and between them it is straight in Lab.
-    assert np.abs(PINNED["press.jpg"] - due).mean() < 0.6 * np.abs(ignored - due).mean()
+    assert np.abs(PINNED["press.jpg"] - due).mean() < 3
+    assert np.abs(meant() - due).mean() > 15, "without its profile it looks another"
 
 
 @pytest.mark.parametrize("name", ["srgb.png", "broken-profile.png", "grey-profile-in-colour.png"])
@@ -87,7 +91,7 @@ def test_a_profile_cut_short_or_damaged_anywhere_is_no_reason_to_refuse_a_pictur
             assert decode_image(encoded(image, "PNG", icc_profile=broken)).shape == (32, 32, 3)
 
 
-def test_few_profiles_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_profiles_are_remembered() -> None:
     profile = rgb_profile("display-p3")
     for number in range(40):
         colour.to_srgb(profile + bytes((number,)), "RGB")
@@ -107,5 +111,3 @@ def test_a_small_picture_with_a_profile_nobody_knows_goes_to_a_thread() -> None:
     assert not is_cheap(data, header)
     decode_image(data, header)
     assert is_cheap(data, header)
-    known = (GOLDEN / "grey-profile-in-colour.png").read_bytes()
-    assert is_cheap(known, read_header(known)) or read_header(known).profile is not None
