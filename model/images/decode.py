@@ -13,14 +13,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.contract import IMAGE_SIZE
+from model.images import colour
 from model.images.errors import ImageError
 from model.images.fit import PREMULTIPLIED, shrink, turn
 from model.images.formats import bmp, gif, heif, jpeg, png, tiff, webp
 from model.images.header import NAMES, Format, Header, image_format, other_image_format
 from model.images.limits import LIMITS, Limit
 
-DECODER_VERSION: Final = "1"
+DECODER_VERSION: Final = "2"
 """Rises whenever any image may decode to other pixels; stands in the manifest and in `/info`."""
+
+# What a picture's colours are in, where they are neither RGB nor a palette's.
+_MODES: Final = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}
 
 _CHEAP_BYTES: Final = 16_384
 _CHEAP_PIXELS: Final = 65_536
@@ -122,7 +126,11 @@ def decode_image(
 
 def is_cheap(data: bytes, header: Header) -> bool:
     """Tells whether decoding takes well under a millisecond, so that no thread is worth its change-over."""
-    return len(data) <= _CHEAP_BYTES and header.width * header.height <= _CHEAP_PIXELS
+    return (
+        len(data) <= _CHEAP_BYTES
+        and header.width * header.height <= _CHEAP_PIXELS
+        and (header.profile is None or colour.is_known(header.profile))
+    )
 
 
 def _listed(limits: Mapping[Format, Limit]) -> str:
@@ -148,12 +156,30 @@ def _decode(data: bytes, header: Header) -> NDArray[np.uint8]:
         image.load()
     if image.mode.startswith("I;16"):
         image = _from_16_bit(image)
-    if image.mode in {"LA", "PA", "RGBA"} or "transparency" in image.info:
-        squeezed = np.array(shrink(image, PREMULTIPLIED)).astype(np.int16)
-        pixels = np.minimum(squeezed[..., :3] + 255 - squeezed[..., 3:], 255).astype(np.uint8)
-    else:
+    clear = image.mode in {"LA", "PA", "RGBA"} or "transparency" in image.info
+    # Colours are averaged as they are stored, and brought to sRGB when there are few left of them.
+    mode = _MODES.get(image.mode, "RGB")
+    correct = colour.to_srgb(header.profile, mode) if header.profile is not None else None
+    if clear:
+        pixels = _over_white(shrink(image, PREMULTIPLIED), mode, correct)
+    elif correct is None:
         pixels = np.array(shrink(image, "RGB"))
+    else:
+        pixels = np.array(correct(shrink(image, mode)))
     return turn(pixels, header.orientation)
+
+
+def _over_white(image: Image.Image, mode: str, correct: colour.ToSrgb | None) -> NDArray[np.uint8]:
+    """Lays a small picture with premultiplied alpha over white."""
+    if correct is not None:
+        plain = image.convert("RGBA")
+        alpha = plain.getchannel("A")
+        # Grey has the same three channels.
+        coloured = correct(plain.getchannel("R") if mode == "L" else plain.convert("RGB"))
+        coloured.putalpha(alpha)
+        image = coloured.convert(PREMULTIPLIED)
+    squeezed = np.array(image).astype(np.int16)
+    return np.minimum(squeezed[..., :3] + 255 - squeezed[..., 3:], 255).astype(np.uint8)
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:

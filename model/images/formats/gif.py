@@ -48,5 +48,12 @@ def read_header(data: bytes) -> Header:
 
 
 def open_image(data: bytes, header: Header) -> Image.Image:
-    """Opens it at its first frame."""
-    return GifImagePlugin.GifImageFile(io.BytesIO(data))
+    """Opens it at its first frame; what the frame leaves of the screen is white, as what is clear becomes."""
+    image = GifImagePlugin.GifImageFile(io.BytesIO(data))
+    box = image.tile[0].extents
+    # Around a frame with a transparent colour Pillow fills that one in, around any other entry 0.
+    if box in {None, (0, 0, header.width, header.height)} or "transparency" in image.info:
+        return image
+    screen = Image.new("RGB", image.size, "white")
+    screen.paste(image.crop(box).convert("RGB"), box[:2])
+    return screen

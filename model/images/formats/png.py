@@ -38,12 +38,11 @@ def read_header(data: bytes) -> Header:
     header.memory = header.width * header.height * 8
     chunks: dict[bytes, slice] = {}
     header.kept = _walk(data, chunks)
+    told: bytes | None = None
     if exif := chunks.get(b"eXIf"):
         told = data[exif]
     elif text := chunks.get(_EXIF_AS_TEXT):
         told = _hexadecimal(data[text])
-    else:
-        told = None
     xmp = chunks.get(_XMP)
     if told is not None or xmp is not None:
         header.orientation = orientation(told, _international(data[xmp]) if xmp else None)

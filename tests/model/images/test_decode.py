@@ -1,4 +1,3 @@
-import importlib.util
 import io
 import struct
 import subprocess
@@ -6,11 +5,11 @@ import sys
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from goldens import GOLDEN, MAKE, PINNED, at_most, encoded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -23,36 +22,12 @@ from model.images.formats.jpeg import plain_pixels
 from model.images.header import Format
 from model.images.limits import LIMITS, Limit
 
-GOLDEN = Path(__file__).parent / "golden"
-PINNED = dict(np.load(GOLDEN / "pixels.npz"))
 MODES = ("grey", "grey-alpha", "palette", "palette-clear", "rgba", "cmyk", "16-bit", "1-bit", "rgb", "webp")
 PHOTOGRAPHS = ["12-megapixels.jpg", "12-megapixels.webp", "12-megapixels.png"]
 
 
-def golden_module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("golden_make", GOLDEN / "make.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-MAKE = golden_module()
-
-
-def encoded(image: Image.Image, form: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
-
-
-def at_most(pixels: int = 10**9, file_bytes: int = 10**9) -> dict[Format, Limit]:
-    return dict.fromkeys(LIMITS, Limit(pixels, file_bytes))
 
 
 def code_of(data: bytes, limits: dict[Format, Limit] | None = None) -> str:
