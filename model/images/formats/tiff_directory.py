@@ -21,6 +21,24 @@ class Tag(IntEnum):
     BITS = 258
     COMPRESSION = 259
     PHOTOMETRIC = 262
+    FILL_ORDER = 266
+    STRIP_OFFSETS = 273
+    ORIENTATION = 274
+    SAMPLES = 277
+    ROWS_PER_STRIP = 278
+    STRIP_BYTES = 279
+    PLANAR = 284
+    PREDICTOR = 317
+    COLOUR_MAP = 320
+    TILE_WIDTH = 322
+    TILE_HEIGHT = 323
+    TILE_OFFSETS = 324
+    TILE_BYTES = 325
+    EXTRA_SAMPLES = 338
+    SAMPLE_FORMAT = 339
+    JPEG_TABLES = 347
+    SUBSAMPLING = 530
+    POSITIONING = 531
     PROFILE = 34675
     DNG = 50706
 
@@ -122,9 +140,8 @@ def with_directory(data: bytes, order: str, tags: Mapping[Tag, tuple[int, ...]])
     length = behind + sum(size for size in (len(_packed(order, *tag)) for tag in tags.items()) if size > 4)
     entries, contents = b"", b""
     for tag, numbers in sorted(tags.items()):
-        if tag in {Tag.STRIP_OFFSETS, Tag.TILE_OFFSETS}:
-            numbers = tuple(number + length for number in numbers)
-        content = _packed(order, tag, numbers)
+        shift = length if tag in {Tag.STRIP_OFFSETS, Tag.TILE_OFFSETS} else 0
+        content = _packed(order, tag, tuple(number + shift for number in numbers))
         kind = 7 if tag == Tag.JPEG_TABLES else 4 if tag in _LONG else 3
         entries += struct.pack(order + "HHI", tag, kind, len(numbers))
         if len(content) <= 4:
