@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model.contract import MODEL_NAME
 from model.images.header import BYTES_A_PIXEL, Format
@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     images_per_piece: PositiveInt = Field(8, description="images of one request that stay together")
     max_images: PositiveInt = Field(256, description="images in one request")
     max_queued_images: PositiveInt = Field(1024, description="images that may wait for Triton")
+    formats: Annotated[tuple[Format, ...], NoDecode] = Field(
+        tuple(LIMITS), description="formats that are taken, with commas between; others are switched off"
+    )
     max_image_bytes: PositiveInt = Field(
         LIMITS["png"].bytes, description="bytes of one encoded image; where it is set, of a JPEG too"
     )
@@ -99,7 +102,7 @@ class Settings(BaseSettings):
 
     @property
     def limits(self) -> dict[Format, Limit]:
-        """How large an image may be, by its format."""
+        """How large an image may be, by its format; one that is not taken is not in it."""
         return {
             form: Limit(self.max_jpeg_pixels, self.max_jpeg_bytes)
             if form == "jpeg"
@@ -108,7 +111,15 @@ class Settings(BaseSettings):
                 self.max_image_bytes if "max_image_bytes" in self.model_fields_set else limit.bytes,
             )
             for form, limit in LIMITS.items()
+            if form in self.formats
         }
+
+    @field_validator("formats", mode="before")
+    @classmethod
+    def _listed(cls, formats: object) -> object:
+        if not isinstance(formats, str):
+            return formats
+        return tuple(name.strip().lower() for name in formats.split(","))
 
     @model_validator(mode="after")
     def _limits_told_before(self) -> Self:

@@ -28,6 +28,7 @@ _MODES: Final = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}
 
 _CHEAP_BYTES: Final = 16_384
 _CHEAP_PIXELS: Final = 65_536
+_NEVER_CHEAP: Final[frozenset[Format]] = frozenset({"heic", "avif"})
 
 # Pillow's own guard, behind ours, which has seen every size before Pillow is asked: it refuses twice this.
 Image.MAX_IMAGE_PIXELS = max(limit.pixels for form, limit in LIMITS.items() if form != "jpeg")
@@ -129,6 +130,7 @@ def is_cheap(data: bytes, header: Header) -> bool:
     return (
         len(data) <= _CHEAP_BYTES
         and header.width * header.height <= _CHEAP_PIXELS
+        and header.format not in _NEVER_CHEAP
         and (header.profile is None or colour.is_known(header.profile))
     )
 

@@ -20,7 +20,19 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[3])]
 sys.path.append(str(HERE.parents[2]))
 
-from icc import cmyk_profile, from_srgb, grey_profile, rgb_profile  # noqa: E402 - after the path
+from container_files import (  # noqa: E402 - after the path
+    avif,
+    cropped_file,
+    deep_heic,
+    fine,
+    grid,
+    heic,
+    libtiff,
+    tiffs,
+    turned_file,
+    with_exif,
+)
+from icc import cmyk_profile, from_srgb, grey_profile, rgb_profile  # noqa: E402
 from picture_files import (  # noqa: E402
     MASKS,
     bmp,
@@ -160,6 +172,8 @@ def others() -> Iterator[tuple[str, bytes]]:
     yield from deep_pngs()
     yield from profiled()
     yield from odd_files()
+    yield from heics_and_avifs()
+    yield from other_tiffs()
 
 
 def photographs() -> Iterator[tuple[str, bytes]]:
@@ -295,6 +309,58 @@ def odd_files() -> Iterator[tuple[str, bytes]]:
     yield "part.gif", part_of_a_screen(saved(frame, "gif"), (WIDTH, HEIGHT), (12, 9))
     frame.info["transparency"] = frame.getpixel((12, 2))
     yield "part-clear.gif", part_of_a_screen(saved(frame, "gif"), (WIDTH, HEIGHT), (24, 18))
+
+
+def heics_and_avifs() -> Iterator[tuple[str, bytes]]:
+    """The picture in every orientation, in grey, of more bits, clear, of tiles, cropped, with a profile."""
+    for orientation in range(1, 9):
+        stored = Image.fromarray(turned(scene(), orientation))
+        yield f"rgb-{orientation}.heic", turned_file(heic(stored), orientation)
+        yield f"rgb-{orientation}.avif", turned_file(avif(stored), orientation)
+    image = Image.fromarray(scene())
+    clear = image.copy()
+    clear.putalpha(Image.fromarray(alpha()))
+    p3 = Image.fromarray(from_srgb("display-p3", scene()))
+    profile = rgb_profile("display-p3")
+    told = Image.Exif()
+    told[0x0112] = 6
+    around = np.pad(scene(), ((6, 22), (8, 8), (0, 0)))
+    for form, encode in (("heic", heic), ("avif", avif)):
+        yield f"grey.{form}", encode(image.convert("L"))
+        yield f"clear.{form}", encode(clear)
+        yield f"display-p3.{form}", encode(p3, icc_profile=profile)
+        yield (
+            f"sampling-420.{form}",
+            encode(image, **({"chroma": 420} if form == "heic" else {"subsampling": "4:2:0"})),
+        )
+        yield f"cropped.{form}", cropped_file(encode(Image.fromarray(around)), WIDTH, HEIGHT, 0, -16)
+        yield f"tiles.{form}", grid(encode(Image.fromarray(scene(64, 64))), 2, 2, 120, 100)
+        # EXIF's orientation counts for nothing here: the container's own is what turns a picture.
+        yield f"exif-says-turned.{form}", with_exif(encode(image), told.tobytes())
+    yield "10-bit-rgb.heic", deep_heic(fine(scene()))
+    yield "10-bit-grey.heic", deep_heic(fine(scene()[..., 0]))
+
+
+def other_tiffs() -> Iterator[tuple[str, bytes]]:
+    """The picture in every orientation and in every kind of TIFF, with a second page, with a profile."""
+    for orientation in range(1, 9):
+        stored = Image.fromarray(turned(scene(), orientation))
+        yield f"rgb-{orientation}.tiff", libtiff(stored, compression="tiff_lzw", tiffinfo={274: orientation})
+    kinds = tiffs(scene(), alpha())
+    for name in (
+        "rgb-8-little-classic-strips-deflate",
+        "rgb-16-endian-big-tiles-deflate",
+        "planes-16-little",
+        "grey-16-endian",
+        "white-is-zero-16-little",
+        "clear-16",
+        *(name for name in kinds if name.startswith("libtiff")),
+    ):
+        yield f"{name}.tif", kinds[name]
+    image, second = Image.fromarray(scene()), Image.fromarray(255 - scene())
+    yield "pages.tif", libtiff(image, save_all=True, append_images=[second])
+    p3 = Image.fromarray(from_srgb("display-p3", scene()))
+    yield "display-p3.tif", libtiff(p3, icc_profile=rgb_profile("display-p3"))
 
 
 def png(
