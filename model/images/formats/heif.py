@@ -85,8 +85,10 @@ def read_header(data: bytes) -> HeifHeader:
 
 def open_heic(data: bytes, header: Header) -> Image.Image:
     """Decodes a HEIC's primary picture, neither turned nor mirrored."""
-    import pillow_heif
-
+    try:
+        import pillow_heif
+    except ImportError:  # who does not want its licence leaves it out, see docs/security.md
+        raise ImageError("unsupported_format", "HEIC is switched off here; send a JPEG.") from None
     known = cast(HeifHeader, header)
     pillow_heif.options.DECODE_THREADS = 1  # pictures are decoded side by side, not their tiles
     return _shown(pillow_heif.open_heif(_picture_alone(data, known)).to_pillow(), known)
