@@ -1,7 +1,7 @@
 """Every format against programs that share no code with ours: FFmpeg's own decoders, and tifffile in Python.
 
-FFmpeg (by PyAV) reads JPEG, PNG, WebP, GIF, BMP, TIFF, HEVC and AV1 with decoders of its own, where ours are
-libjpeg-turbo, Pillow, libwebp, libtiff, libde265 and libavif. It gives the pixels as they are stored; they are
+FFmpeg (by PyAV) reads JPEG, PNG, WebP, GIF, BMP, TIFF, HEVC and AV1 with decoders of its own; ours are
+libjpeg-turbo, Pillow, libwebp, libtiff, libde265, libavif. It gives the pixels as they are stored; they are
 turned and cropped here as the file's header says, and go through a PNG to the network's size.
 """
 
@@ -47,7 +47,7 @@ OTHERWISE = {
     r"adobe-rgb|display-p3|prophoto|gamma|press": "it leaves profiles alone (test_colour.py)",
     r"rgb-[5-8]\.jpeg": "PyAV garbles half-size colours at a width of 36",
     r"square\.jpg": "32 pixels with half-size colours: every difference of the scaling up is seen",
-    r"arithmetic|frames\.webp|broken-chunks|bit-fields-(888x|behind)": "it does not read them",
+    r"arithmetic|frames\.webp|broken-chunks|bit-fields-(888x|10-10|behind)": "it does not read them",
     r"32-bit|bit-fields-(1555|4444|from-top)": "it takes other channels for alpha, or none",
     r"4-bit-clear-grey": "it does not look for a transparent colour in 4 bits; libpng and libspng do",
     r"part\.gif": "it fills the canvas with the header's colour",
