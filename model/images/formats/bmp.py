@@ -11,7 +11,9 @@ from PIL import BmpImagePlugin, Image
 from model.images.errors import ImageError
 from model.images.header import Header
 
-_BYTES_A_PIXEL: Final = 8
+# Pillow's picture, or channels that are taken out of all pixels one by one.
+_BYTES_A_PIXEL: Final = 5
+_BYTES_A_PIXEL_OF_FIELDS: Final = 13
 _OLDEST: Final = 12
 _WITH_ALPHA_MASK: Final = 56
 _BIT_FIELDS: Final = 3
@@ -46,7 +48,9 @@ def read_header(data: bytes) -> Header:
     if compression in _EMBEDDED:
         name = _EMBEDDED[compression]
         raise ImageError("unsupported_format", f"The BMP has a {name} inside; send that itself.")
-    return Header("bmp", abs(width), abs(height), memory=abs(width * height) * _BYTES_A_PIXEL)
+    fields = compression in {_BIT_FIELDS, _ALPHA_BIT_FIELDS}
+    memory = abs(width * height) * (_BYTES_A_PIXEL_OF_FIELDS if fields else _BYTES_A_PIXEL)
+    return Header("bmp", abs(width), abs(height), memory=memory)
 
 
 def open_image(data: bytes, header: Header) -> Image.Image:

@@ -11,7 +11,8 @@ from model.images.limits import most_parts, too_many_parts
 
 _EXTENSION: Final = 0x21
 _FRAME: Final = 0x2C
-_BYTES_A_PIXEL: Final = 8
+# The screen and its first frame, each in a byte a pixel, and the white screen in four.
+_BYTES_A_PIXEL: Final = 9
 
 
 def read_header(data: bytes) -> Header:

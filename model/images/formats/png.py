@@ -18,6 +18,10 @@ _NOTES: Final = _TEXTS | {b"eXIf", b"iCCP"}
 _EXIF_AS_TEXT: Final = b"Raw profile type exif\0"
 _XMP: Final = b"XML:com.adobe.xmp\0"
 
+# Pillow's picture; of 16 bits also grey's samples, or a second reading, and what is transparent.
+_BYTES_A_PIXEL: Final = 5
+_BYTES_A_DEEP_PIXEL: Final = 15
+
 _TEXT_BYTES: Final = 1_000_000
 _PROFILE_BYTES: Final = 2_000_000
 
@@ -34,10 +38,11 @@ def read_header(data: bytes) -> Header:
     if len(data) < 33 or data[12:16] != b"IHDR":
         raise ImageError("broken_image", "The PNG image is broken or cut short; send the whole file.")
     header = Header("png", int.from_bytes(data[16:20]), int.from_bytes(data[20:24]))
-    # Eight bytes a pixel: Pillow's picture, and one more for a colour of 16 bits that is transparent.
-    header.memory = header.width * header.height * 8
+    header.memory = header.width * header.height * (_BYTES_A_PIXEL if data[24] <= 8 else _BYTES_A_DEEP_PIXEL)
     chunks: dict[bytes, slice] = {}
     header.kept = _walk(data, chunks)
+    if header.kept is not None:
+        header.memory += len(data)
     told: bytes | None = None
     if exif := chunks.get(b"eXIf"):
         told = data[exif]

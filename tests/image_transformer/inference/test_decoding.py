@@ -15,7 +15,7 @@ from image_transformer.inference import decoding
 from image_transformer.inference.decoding import Decoder
 from image_transformer.observe.metrics import Metrics
 
-ROOM = 8_000_000
+ROOM = 5_000_000
 
 
 def photograph(side: int) -> bytes:

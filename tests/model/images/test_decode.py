@@ -1,7 +1,5 @@
 import io
 import struct
-import subprocess
-import sys
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from goldens import GOLDEN, MAKE, PINNED, at_most, encoded
+from goldens import GOLDEN, MAKE, PINNED, at_most, encoded, grown_megabytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -279,23 +277,10 @@ def test_what_is_cheap() -> None:
     assert not cheap((GOLDEN / "scaled-8.jpg").read_bytes())
 
 
-MEASURE = """
-import resource, sys
-from pathlib import Path
-from model.images.decode import decode_image
-from model.images.limits import LIMITS, Limit
-small = Path(sys.argv[1]).read_bytes()
-decode_image(small)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-decode_image(Path(sys.argv[2]).read_bytes(), limits=dict.fromkeys(LIMITS, Limit(10**9, 10**9)))
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "mode", "megabytes"),
-    [("JPEG", "RGB", 12), ("PNG", "RGB", 60), ("PNG", "RGBA", 70), ("WEBP", "RGB", 160), ("BMP", "RGB", 60)],
+    [("JPEG", "RGB", 12), ("PNG", "RGB", 60), ("PNG", "RGBA", 70), ("WEBP", "RGB", 190), ("BMP", "RGB", 60)],
 )
 def test_twelve_megapixels_take_little_more_memory_than_the_decoder_itself(
     tmp_path: Path, form: str, mode: str, megabytes: int
@@ -303,7 +288,4 @@ def test_twelve_megapixels_take_little_more_memory_than_the_decoder_itself(
     image = noise(40, 30).resize((4000, 3000)).convert(mode)
     options = {"PNG": {"compress_level": 1}, "WEBP": {"method": 0}}.get(form, {})
     (tmp_path / "large").write_bytes(encoded(image, form, **options))
-    command = [sys.executable, "-c", MEASURE, str(GOLDEN / "square.png"), str(tmp_path / "large")]
-    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=GOLDEN.parents[3])
-    # The file itself is read in between, and belongs to whoever sent it.
-    assert int(run.stdout) - (tmp_path / "large").stat().st_size // 2**20 <= megabytes
+    assert grown_megabytes(tmp_path / "large") <= megabytes

@@ -1,13 +1,11 @@
 """JPEG: scans, what follows the picture, and what a large one takes."""
 
 import io
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from goldens import GOLDEN, MAKE, PINNED, at_most, encoded
+from goldens import GOLDEN, MAKE, PINNED, at_most, encoded, grown_megabytes
 from picture_files import enormous_jpeg, motion_photograph
 from PIL import Image, ImageOps
 
@@ -112,18 +110,6 @@ def test_kinds_that_are_not_taken_say_so(change: tuple[int, int], sentence: str)
     assert raised.value.code == "unsupported_format"
 
 
-MEASURE = """
-import resource, sys
-from pathlib import Path
-from model.images.decode import decode_image
-decode_image(Path(sys.argv[1]).read_bytes())
-data = Path(sys.argv[2]).read_bytes()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-decode_image(data)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "megabytes"), [((8_000, 6_000), 64), ((20_000, 10_000), 100)])
 def test_what_one_scan_takes_beside_its_own_bytes(
@@ -133,8 +119,6 @@ def test_what_one_scan_takes_beside_its_own_bytes(
     noise = np.random.default_rng(0).integers(0, 256, (4, width // 16, 3), np.uint8)
     data = enormous_jpeg(Image.fromarray(noise).resize((width, 16)), height // 16)
     (tmp_path / "large").write_bytes(data)
-    command = [sys.executable, "-c", MEASURE, str(GOLDEN / "square.png"), str(tmp_path / "large")]
-    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=GOLDEN.parents[3])
-    assert int(run.stdout) <= megabytes
+    assert grown_megabytes(tmp_path / "large") <= megabytes
     shown = decode_image(data, limits=at_most())
     assert shown.std(axis=0).max() < 6, "every row is the same"
