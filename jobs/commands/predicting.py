@@ -13,7 +13,10 @@ from jobs.console import answer, say, table
 from jobs.errors import FaultError, MistakeError
 from jobs.settings import load_settings
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+_SUFFIXES = {
+    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"),
+    *(".tif", ".tiff", ".heic", ".heif", ".hif", ".avif"),
+}
 
 
 def predict(

@@ -3,7 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model.contract import MODEL_NAME
@@ -52,11 +60,11 @@ class Settings(BaseSettings):
         tuple(LIMITS), description="formats that are taken, with commas between; others are switched off"
     )
     max_image_bytes: PositiveInt = Field(
-        LIMITS["png"].bytes, description="bytes of one encoded image; where it is set, of a JPEG too"
+        LIMITS["png"].bytes, description="bytes of one encoded image; where it is set, of every format"
     )
     max_jpeg_bytes: PositiveInt = Field(LIMITS["jpeg"].bytes, description="bytes of a JPEG")
     max_pixels: PositiveInt = Field(
-        LIMITS["png"].pixels, description="width times height of one image; where it is set, of a JPEG too"
+        LIMITS["png"].pixels, description="width times height of one image; where it is set, of every format"
     )
     max_jpeg_pixels: PositiveInt = Field(LIMITS["jpeg"].pixels, description="width times height of a JPEG")
     max_body_bytes: PositiveInt = Field(64_000_000, description="bytes of one request")

@@ -19,6 +19,7 @@ LIMITS = {
     "max_pixels": 20_000,
     "max_image_bytes": 60_000,
     "max_body_bytes": 90_000,
+    "formats": "jpeg,png,gif,bmp",
 }
 SHORT_TIMES = {"body that never ends": {"body_seconds": 0.1}, "Triton hangs": {"triton_seconds": 0.1}}
 ROUTES = ("form", "raw", "v2", "v2 binary", "v1", "gRPC", "train")
@@ -40,7 +41,8 @@ IMAGES: dict[str, list[bytes]] = {
     "text for an image": [b"hello, this is no image"],
     "image cut short": [GOOD[:500]],
     "SVG": [b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"></svg>'],
-    "TIFF": [encoded("TIFF")],
+    "PDF": [b"%PDF-1.7\n"],
+    "format that is switched off": [encoded("TIFF")],
     "too many pixels": [encoded("GIF", (200, 101))],
     "image too long": [encoded("BMP", (150, 133)) + bytes(1000)],
     "one bad image of three": [GOOD, GOOD, GOOD[:500]],

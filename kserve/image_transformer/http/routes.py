@@ -194,7 +194,13 @@ class Routes:
                 "input_shape": IMAGE_SHAPE,
                 "decoder_version": DECODER_VERSION,
                 "formats": [NAMES[form] for form in self._settings.limits],
-                "limits": {name: getattr(self._settings, name) for name in limits},
+                "limits": {
+                    **{name: getattr(self._settings, name) for name in limits},
+                    "by_format": {
+                        NAMES[form]: {"pixels": limit.pixels, "bytes": limit.bytes}
+                        for form, limit in self._settings.limits.items()
+                    },
+                },
             }
         )
 

@@ -46,7 +46,7 @@ def test_every_golden_image_is_pinned() -> None:
     assert images == set(PINNED)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [*MODES, "heic", "avif", "tiff"])
 def test_every_orientation_is_shown_upright(mode: str) -> None:
     """The golden pixels are right, not only the same: all eight files show what the upright one shows."""
     upright, *turned = (
@@ -186,10 +186,11 @@ def test_a_file_cut_short_anywhere_is_never_half_a_picture(name: str) -> None:
         (b"RIFF\0\0\0\0WEBP", "broken_image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "unsupported_format"),
         (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- a --><SVG/>", "unsupported_format"),
-        (b"II*\0" + bytes(100), "unsupported_format"),
+        (b"II*\0" + bytes(100), "broken_image"),
         (b"%PDF-1.7", "unsupported_format"),
-        (b"\0\0\0\x20ftypavif" + bytes(100), "unsupported_format"),
-        (b"\0\0\0\x20ftypheic" + bytes(100), "unsupported_format"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "unsupported_format"),
+        (b"\0\0\0\x20ftypavif" + bytes(100), "broken_image"),
+        (b"\0\0\0\x20ftypheic" + bytes(100), "broken_image"),
         (b"\0\0\0\x20ftypmp42" + bytes(100), "not_an_image"),
     ],
 )

@@ -47,10 +47,10 @@ def refusal(data: bytes) -> tuple[str, str]:
 @both
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_containers_turning_is_told_and_applied_once(form: str, orientation: int) -> None:
-    data = (GOLDEN / f"rgb-{orientation}.{form}").read_bytes()
+    data = (GOLDEN / f"{form}-{orientation}.{form}").read_bytes()
     header = read_header(data)
     assert header.orientation == orientation
-    assert np.abs(PINNED[f"rgb-{orientation}.{form}"].astype(int) - PINNED["24-bit.bmp"]).mean() < 1
+    assert np.abs(PINNED[f"{form}-{orientation}.{form}"].astype(int) - PINNED["24-bit.bmp"]).mean() < 1
 
 
 @both

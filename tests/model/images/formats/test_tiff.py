@@ -115,7 +115,7 @@ def test_only_the_first_page_counts_and_costs() -> None:
 
 def test_the_orientation_is_told_and_applied_once() -> None:
     for orientation in range(1, 9):
-        data = (MAKE.HERE / f"rgb-{orientation}.tiff").read_bytes()
+        data = (MAKE.HERE / f"tiff-{orientation}.tiff").read_bytes()
         assert read_header(data).orientation == orientation
         np.testing.assert_array_equal(
             decode_image(data), decode_image(encoded(Image.fromarray(SCENE), "PNG"))

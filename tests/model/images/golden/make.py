@@ -315,8 +315,8 @@ def heics_and_avifs() -> Iterator[tuple[str, bytes]]:
     """The picture in every orientation, in grey, of more bits, clear, of tiles, cropped, with a profile."""
     for orientation in range(1, 9):
         stored = Image.fromarray(turned(scene(), orientation))
-        yield f"rgb-{orientation}.heic", turned_file(heic(stored), orientation)
-        yield f"rgb-{orientation}.avif", turned_file(avif(stored), orientation)
+        yield f"heic-{orientation}.heic", turned_file(heic(stored), orientation)
+        yield f"avif-{orientation}.avif", turned_file(avif(stored), orientation)
     image = Image.fromarray(scene())
     clear = image.copy()
     clear.putalpha(Image.fromarray(alpha()))
@@ -345,7 +345,7 @@ def other_tiffs() -> Iterator[tuple[str, bytes]]:
     """The picture in every orientation and in every kind of TIFF, with a second page, with a profile."""
     for orientation in range(1, 9):
         stored = Image.fromarray(turned(scene(), orientation))
-        yield f"rgb-{orientation}.tiff", libtiff(stored, compression="tiff_lzw", tiffinfo={274: orientation})
+        yield f"tiff-{orientation}.tiff", libtiff(stored, compression="tiff_lzw", tiffinfo={274: orientation})
     kinds = tiffs(scene(), alpha())
     for name in (
         "rgb-8-little-classic-strips-deflate",
