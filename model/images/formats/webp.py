@@ -10,7 +10,7 @@ from model.images.errors import ImageError
 from model.images.formats.exif import orientation
 from model.images.header import Header
 
-# libwebp's decoder of animations, which is Pillow's only one, has two canvases and a buffer; Pillow has two more.
+# libwebp's decoder of animations, Pillow's only one, has two canvases and a buffer; Pillow has two more.
 _BYTES_A_PIXEL: Final = 18
 _PARTS: Final = 1000
 
