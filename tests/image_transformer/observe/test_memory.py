@@ -11,8 +11,9 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from picture_files import enormous_jpeg
 from PIL import Image
-from serving import RunningTriton, StartTransformer
+from serving import RunningTransformer, RunningTriton, StartTransformer
 
 from model.images.limits import LIMITS
 
@@ -38,10 +39,24 @@ def test_four_of_the_largest_at_once(
     noise = np.random.default_rng(0).integers(0, 256, (50, 50, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).resize((side, side)).convert(mode).save(buffer, kind, **options)
-    transformer = start_transformer(small_triton.address, triton_seconds=60)
+    ask_four_times(start_transformer(small_triton.address, triton_seconds=60), buffer.getvalue())
 
+
+def test_four_of_the_longest_at_once(
+    start_transformer: StartTransformer, small_triton: RunningTriton
+) -> None:
+    """JPEGs of nearly as many pixels and bytes as there may be, in one scan; 381 MiB were measured."""
+    noise = np.random.default_rng(0).integers(0, 256, (16, 20_000, 3), np.uint8)
+    least = LIMITS["jpeg"].bytes * 9 // 10
+    one = len(enormous_jpeg(Image.fromarray(noise), 1))
+    longest = enormous_jpeg(Image.fromarray(noise), least // one)
+    assert least * 9 // 10 < len(longest) < LIMITS["jpeg"].bytes
+    ask_four_times(start_transformer(small_triton.address, triton_seconds=60), longest)
+
+
+def ask_four_times(transformer: RunningTransformer, image: bytes) -> None:
     def ask(_: int) -> int:
-        files = {"file": ("large", buffer.getvalue())}
+        files = {"file": ("large", image)}
         return httpx.post(transformer.url + "/predict", files=files, timeout=300).status_code
 
     with ThreadPoolExecutor(4) as threads:
