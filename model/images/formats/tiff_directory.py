@@ -57,8 +57,8 @@ class Directory:
         (version,) = struct.unpack_from(self.order + "H", data, 2)
         big = version == 43
         (start,) = struct.unpack_from(self.order + ("Q" if big else "I"), data, 8 if big else 4)
-        if start < (16 if big else 8):
-            raise ValueError("the directory lies in the header")
+        if not (16 if big else 8) <= start < len(data):
+            raise ValueError("the directory lies outside")
         (count,) = struct.unpack_from(self.order + ("Q" if big else "H"), data, start)
         if count > _MOST_ENTRIES:
             raise too_many_parts("TIFF")

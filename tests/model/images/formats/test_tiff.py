@@ -197,6 +197,13 @@ def test_broken_and_endless_directories_are_broken_images() -> None:
         assert raised.value.code == "broken_image", place
 
 
+def test_a_directory_beyond_everything_is_a_broken_image() -> None:
+    for data in (b"II+\0\x08\0\0\0" + b"\xff" * 8, b"MM\0*" + b"\xff" * 40):
+        with pytest.raises(ImageError) as raised:
+            decode_image(data)
+        assert raised.value.code == "broken_image"
+
+
 def test_metadata_does_not_reach_libtiff(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytes] = []
 
