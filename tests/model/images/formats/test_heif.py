@@ -2,7 +2,10 @@
 
 import builtins
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +13,12 @@ import pytest
 from container_files import (
     avif,
     cropped_file,
+    deep_heic,
+    fine,
     grid,
     heic,
     items_of,
+    libtiff,
     size_property,
     together,
     turned_file,
@@ -323,3 +329,38 @@ def test_a_picture_of_no_size_is_broken() -> None:
     assert refusal(together(encode("heic"), [(kind, changed, content)]))[0] == "broken_image"
     nothing = [*changed, size_property(0, 48)]
     assert refusal(together(encode("heic"), [(kind, nothing, content)]))[0] == "broken_image"
+
+
+MEASURE = """
+import re, sys
+from pathlib import Path
+from model.images.decode import decode_image
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+
+decode_image(Path(sys.argv[1]).read_bytes())
+before = peak()
+decode_image(Path(sys.argv[2]).read_bytes())
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["grey.heic", "grey.avif", "10-bit-rgb.heic", "display-p3.tif"])
+def test_decoding_takes_no_more_memory_than_the_header_promises(tmp_path: Path, name: str) -> None:
+    """12 megapixels, in tiles as telephones write them; the small one of a name has its library loaded."""
+    picture = Image.fromarray(MAKE.scene(512, 512))
+    match name:
+        case "10-bit-rgb.heic":
+            data = grid(deep_heic(fine(np.asarray(picture))), 8, 6, 4032, 3024)
+        case "display-p3.tif":
+            data = libtiff(picture.resize((4032, 3024)), compression="tiff_lzw")
+        case _:
+            data = grid(FORMS[name.rpartition(".")[2]](picture), 8, 6, 4032, 3024)
+    (tmp_path / "large").write_bytes(data)
+    command = [sys.executable, "-c", MEASURE, str(GOLDEN / name), str(tmp_path / "large")]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=GOLDEN.parents[3])
+    taken = int(run.stdout) - len(data)  # the file itself belongs to whoever sent it
+    promised = read_header(data).decoding_bytes
+    assert 0.4 * promised < taken <= promised
