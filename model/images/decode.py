@@ -181,7 +181,8 @@ def _over_white(image: Image.Image, mode: str, correct: colour.ToSrgb | None) ->
         coloured.putalpha(alpha)
         image = coloured.convert(PREMULTIPLIED)
     squeezed = np.array(image).astype(np.int16)
-    return np.minimum(squeezed[..., :3] + 255 - squeezed[..., 3:], 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.minimum(squeezed[..., :3] + 255 - squeezed[..., 3:], 255).astype(np.uint8)
+    return pixels
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:

@@ -101,4 +101,5 @@ def _channel(stored: NDArray[np.unsignedinteger], mask: int) -> NDArray[np.uint8
     if depth >= 8:
         return (values >> (depth - 8)).astype(np.uint8)
     most = (1 << depth) - 1
-    return ((np.arange(most + 1) * 255 + most // 2) // most).astype(np.uint8)[values]
+    levels: NDArray[np.uint8] = ((np.arange(most + 1) * 255 + most // 2) // most).astype(np.uint8)
+    return levels[values]

@@ -30,7 +30,9 @@ _OTHER_FRAMES: Final = frozenset((0xC5, 0xC6, 0xC7, 0xC8, 0xCB, 0xCD, 0xCE, 0xCF
 _PROGRESSIVE: Final = frozenset((0xC2, 0xCA))
 _ALONE: Final = frozenset((0x00, 0x01, *range(0xD0, 0xD9), 0xFF))
 _NOTES: Final = frozenset((0xE1, 0xE2, 0xEE))
-_PLAIN_SAMPLING: Final = frozenset((b"\x11\x11\x11", b"\x21\x11\x11", b"\x22\x11\x11"))
+# Tables, comments and what programs note for themselves: nothing that matters before the decoder.
+_SILENT: Final = frozenset((0xC4, 0xCC, *range(0xDB, 0xE1), *range(0xE3, 0xEE), *range(0xEF, 0xFF)))
+_PLAIN_SAMPLING: Final = frozenset((0x11, 0x21, 0x22))
 # A scan's data end at a marker: no stuffed byte, no restart, no fill byte.
 _AFTER_DATA: Final = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
@@ -54,7 +56,7 @@ def read_header(data: bytes) -> Header:
     height = data[frame + 5] << 8 | data[frame + 6]
     width = data[frame + 7] << 8 | data[frame + 8]
     header = Header("jpeg", width, height)
-    if kind in _PROGRESSIVE or (scan and data[scan + 4 : scan + 5] < bytes((components,))):
+    if kind in _PROGRESSIVE or (0 < scan < len(data) - 4 and data[scan + 4] < components):
         header.scans_from = scan
     header.memory = _memory(data, frame, header)
     transform = _read_notes(data, notes, header) if notes else 1
@@ -63,7 +65,8 @@ def read_header(data: bytes) -> Header:
         and scan > 0
         and transform == 1
         and (width < SCALED_FROM or height < SCALED_FROM)
-        and bytes((data[frame + 11], data[frame + 14], data[frame + 17])) in _PLAIN_SAMPLING
+        and data[frame + 11] in _PLAIN_SAMPLING
+        and data[frame + 14] == data[frame + 17] == 0x11
         and data[frame + 10] != _RED
         and kind != _LOSSLESS
         and width * height <= _HUGE_FROM
@@ -79,32 +82,30 @@ def _segments(data: bytes) -> tuple[int, int, list[int]]:
     """
     frame = 0
     notes: list[int] = []
-    left = most_parts(data)
     position = 2
     try:
-        while True:
+        for _ in range(most_parts(data)):
             if data[position] != 0xFF:  # stray bytes, which every decoder passes over
                 position = data.find(b"\xff", position)
                 if position < 0:
                     return frame, 0, notes
             marker = data[position + 1]
-            if marker == 0xDA:
-                return frame, position, notes
-            if marker in _ALONE:
-                position += 1 if marker == 0xFF else 2
-                continue
-            left -= 1
-            if not left:
-                raise too_many_parts("JPEG")
-            if marker in _NOTES:
-                notes.append(position)
-            elif marker in _FRAMES or marker in _OTHER_FRAMES:
-                frame = position
-            elif marker < 0xC0 or marker == 0xD9:
-                raise _broken()
+            if marker not in _SILENT:
+                if marker == 0xDA:
+                    return frame, position, notes
+                if marker in _ALONE:
+                    position += 1 if marker == 0xFF else 2
+                    continue
+                if marker in _NOTES:
+                    notes.append(position)
+                elif marker in _FRAMES or marker in _OTHER_FRAMES:
+                    frame = position
+                else:
+                    raise _broken()
             position += 2 + (data[position + 2] << 8 | data[position + 3])
     except IndexError:
         return frame, 0, notes
+    raise too_many_parts("JPEG")
 
 
 def _read_notes(data: bytes, notes: list[int], header: Header) -> int:
@@ -173,7 +174,7 @@ def _memory(data: bytes, frame: int, header: Header) -> int:
     """
     width, height = header.width, header.height
     scale = 1
-    if min(width, height) >= SCALED_FROM or width * height > _HUGE_FROM:
+    if (width >= SCALED_FROM and height >= SCALED_FROM) or width * height > _HUGE_FROM:
         most = min(width, height) // _smallest_side(header)
         scale = next((step for step in (8, 4, 2) if most >= step), 1)
     # Eight bytes a pixel: the decoder's picture, and the same again in the mode that is shrunk.
