@@ -26,6 +26,7 @@ from container_files import (
     with_properties,
 )
 from goldens import GOLDEN, MAKE, PINNED, at_most, encoded
+from icc import rgb_profile
 from PIL import Image
 
 from model.images.decode import decode_image, is_cheap, read_header
@@ -122,13 +123,16 @@ def test_premultiplied_alpha_is_divided_out() -> None:
 
 @both
 def test_decoders_see_the_picture_alone(form: str) -> None:
-    metadata = with_exif(encode(form), b"Exif\0\0MM\0*" + bytes(50_000))
+    profile = rgb_profile("display-p3") + bytes(5000)
+    own = encode(form, icc_profile=profile)
+    assert read_header(own).profile == profile
+    metadata = with_exif(own, b"Exif\0\0MM\0*" + bytes(50_000))
     data = metadata + box(b"moov", bytes(10_000)) + box(b"free", bytes(10_000))
     header = read_header(data)
     written = heif._picture_alone(data, header)  # type: ignore[arg-type]
     assert len(written) < len(encode(form)) + 200
     assert not any(name in written for name in (b"Exif", b"moov", b"free", b"prof"))
-    np.testing.assert_array_equal(decode_image(data), decode_image(encode(form)))
+    np.testing.assert_array_equal(decode_image(data), decode_image(own))
 
 
 def test_a_brand_of_heif_in_general_is_told_by_the_others() -> None:
@@ -309,7 +313,15 @@ def test_the_size_in_a_sequence_header_is_av1s_own() -> None:
         av1.largest_frame(content[:-5], lambda: None)
 
 
-def test_a_64_bit_size_and_items_inside_the_meta_box_are_read() -> None:
+def test_an_encoders_own_grid_is_read() -> None:
+    """Its layout lies inside the box of metadata, where ours lies with the tiles."""
+    data = heic(Image.fromarray(MAKE.scene(300, 200)), tile_size=128)
+    assert b"idat" in data
+    due = decode_image(encoded(Image.fromarray(MAKE.scene(300, 200)), "PNG")).astype(int)
+    assert np.abs(decode_image(data) - due).mean() < 1
+
+
+def test_a_64_bit_size_is_read() -> None:
     data = (GOLDEN / "tiles.heic").read_bytes()
     walk = Walk(data, "HEIC")
     meta = walk.child(b"meta", 0, len(data))
