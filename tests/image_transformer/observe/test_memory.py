@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from container_files import avif, grid
 from picture_files import enormous_jpeg
 from PIL import Image
 from serving import RunningTransformer, RunningTriton, StartTransformer
@@ -52,6 +53,15 @@ def test_four_of_the_longest_at_once(
     longest = enormous_jpeg(Image.fromarray(noise), least // one)
     assert least * 9 // 10 < len(longest) < LIMITS["jpeg"].bytes
     ask_four_times(start_transformer(small_triton.address, triton_seconds=60), longest)
+
+
+def test_four_of_a_telephones_largest_at_once(
+    start_transformer: StartTransformer, small_triton: RunningTriton
+) -> None:
+    """AVIFs of 48 megapixels in tiles, which take more than HEICs: each has all the room to itself."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 50, 3), np.uint8))
+    image = grid(avif(noise.resize((512, 512))), 16, 12, 8064, 6048)
+    ask_four_times(start_transformer(small_triton.address, triton_seconds=60), image)
 
 
 def ask_four_times(transformer: RunningTransformer, image: bytes) -> None:
