@@ -181,6 +181,13 @@ def test_pieces_may_not_lie_over_one_another(monkeypatch: pytest.MonkeyPatch) ->
     assert raised.value.code == "broken_image"
 
 
+def test_libtiff_writes_nothing_between_the_lines_of_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    data = KINDS["rgb-8-little-classic-strips-deflate"]
+    with pytest.raises(ImageError):
+        decode_image(data[:-40] + bytes(40))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_broken_and_endless_directories_are_broken_images() -> None:
     whole = KINDS["grey-8"]
     start = int.from_bytes(whole[4:8], "little")
