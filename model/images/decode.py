@@ -80,7 +80,12 @@ def read_header(data: bytes, limits: Mapping[Format, Limit] = LIMITS) -> Header:
             "too_many_bytes",
             f"The {NAMES[form]} image has {len(data):,} bytes; send one of at most {limit.bytes:,}.",
         )
-    header = _READERS[form].header(data)
+    try:
+        header = _READERS[form].header(data)
+    except ImageError:
+        raise
+    except Exception as error:  # metadata are as hostile as pixels are
+        raise _broken(form) from error
     if header.width * header.height > limit.pixels:
         raise ImageError(
             "too_many_pixels",
@@ -119,10 +124,7 @@ def decode_image(
     except (
         Exception
     ) as error:  # Pillow raises a dozen kinds for broken files, from SyntaxError to struct.error
-        raise ImageError(
-            "broken_image",
-            f"The {NAMES[header.format]} image is broken or cut short; send the whole file.",
-        ) from error
+        raise _broken(header.format) from error
 
 
 def is_cheap(data: bytes, header: Header) -> bool:
@@ -133,6 +135,10 @@ def is_cheap(data: bytes, header: Header) -> bool:
         and header.format not in _NEVER_CHEAP
         and (header.profile is None or colour.is_known(header.profile))
     )
+
+
+def _broken(form: Format) -> ImageError:
+    return ImageError("broken_image", f"The {NAMES[form]} image is broken or cut short; send the whole file.")
 
 
 def _listed(limits: Mapping[Format, Limit]) -> str:

@@ -97,9 +97,10 @@ def _channel(stored: NDArray[np.unsignedinteger], mask: int) -> NDArray[np.uint8
     depth = mask.bit_length() - low
     if mask >> low != (1 << depth) - 1:
         raise ImageError("unsupported_format", "The BMP has channels with gaps; save it again with 24 bits.")
-    values = (stored & mask) >> low
+    values: NDArray[np.unsignedinteger] = (stored & mask) >> low
     if depth >= 8:
-        return (values >> (depth - 8)).astype(np.uint8)
+        high: NDArray[np.uint8] = (values >> (depth - 8)).astype(np.uint8)
+        return high
     most = (1 << depth) - 1
     levels: NDArray[np.uint8] = ((np.arange(most + 1) * 255 + most // 2) // most).astype(np.uint8)
     return levels[values]

@@ -48,6 +48,8 @@ def read_header(data: bytes) -> Header:
     if not frame or frame + 19 > len(data):
         raise _broken()
     kind, bits, components = data[frame + 1], data[frame + 4], data[frame + 9]
+    if not components:
+        raise _broken()
     if kind in _OTHER_FRAMES or bits != 8:
         name = "hierarchical" if kind in _OTHER_FRAMES else f"of {bits} bits a sample"
         raise ImageError(
