@@ -38,6 +38,9 @@ LIMITS: Final[Mapping[Format, Limit]] = {
 MAX_JPEG_COEFFICIENTS: Final = 200_000_000
 """Bytes of the coefficients that a JPEG of several scans keeps in memory until its last scan is read."""
 
+MAX_DECODING_MEMORY: Final = 640_000_000
+"""Bytes that decoding one TIFF, HEIC or AVIF may take, which is more for more bits and for transparency."""
+
 _PARTS: Final = 1000
 _BYTES_A_PART: Final = 512
 

@@ -17,6 +17,7 @@ from model.images.formats import av1
 from model.images.formats.heif_items import Item, Items, Property, Reference, read_items, write_items
 from model.images.formats.isobmff import Walk
 from model.images.header import NAMES, Format, Header, image_format
+from model.images.limits import MAX_DECODING_MEMORY
 
 _CODECS: Final[dict[Format, bytes]] = {"heic": b"hvc1", "avif": b"av01"}
 _BRANDS: Final[dict[Format, bytes]] = {"heic": b"heicmif1", "avif": b"avifmif1miaf"}
@@ -38,9 +39,12 @@ _TURNING: Final = (b"clap", b"irot", b"imir")
 # By quarter turns to the left, then: not mirrored, top and bottom exchanged, left and right exchanged.
 _ORIENTATIONS: Final = ((1, 4, 2), (8, 5, 7), (3, 2, 4), (6, 7, 5))
 _TILE_PIXELS: Final = 1 << 20
-# Measured at the peak of 12 megapixels: 8 bits, more bits, with transparency.
-_BYTES_A_PIXEL: Final[dict[Format, tuple[int, int, int]]] = {"heic": (10, 16, 21), "avif": (11, 14, 18)}
-_MOST_MEMORY: Final = 750_000_000
+# Measured at the peak of 12 megapixels, with some room: 8 bits; more bits, by HEVC's number for the colours
+# (0 grey, 1 at a quarter of the size, 2 at half, 3 at all of it); with transparency.
+_BYTES_A_PIXEL: Final[dict[Format, tuple[int, tuple[int, int, int, int], int]]] = {
+    "heic": (10, (10, 10, 14, 16), 21),
+    "avif": (11, (14, 14, 14, 14), 18),
+}
 
 
 @dataclass(slots=True)
@@ -147,17 +151,19 @@ def _memory(form: Format, parts: list[Item], *, clear: bool) -> int:
     """
     width, height = parts[0].size()
     coded = parts[1] if parts[0].kind == b"grid" else parts[0]
+    plain, deep, with_alpha = _BYTES_A_PIXEL[form]
     if form == "heic":
-        deep = bool((coded.find(b"hvcC") or b"")[17] & 7)
+        configuration = coded.find(b"hvcC") or b""
+        by_depth = deep[configuration[16] & 3] if configuration[17] & 7 else plain
     else:
-        deep = bool((coded.find(b"av1C") or b"")[2] & 0x40)
-    bytes_a_pixel = _BYTES_A_PIXEL[form][2 if clear else deep]
-    if width * height * bytes_a_pixel > _MOST_MEMORY:
+        by_depth = deep[0] if (coded.find(b"av1C") or b"")[2] & 0x40 else plain
+    bytes_a_pixel = with_alpha if clear else by_depth
+    if bytes_a_pixel > plain and width * height * bytes_a_pixel > MAX_DECODING_MEMORY:
         raise ImageError(
             "too_many_pixels",
             f"The {NAMES[form]} image has {width} x {height} pixels "
             f"{'with transparency' if clear else 'of 10 bits or more'}; "
-            f"send one of at most {_MOST_MEMORY // bytes_a_pixel:,}.",
+            f"send one of at most {MAX_DECODING_MEMORY // bytes_a_pixel:,}.",
         )
     return width * height * bytes_a_pixel
 

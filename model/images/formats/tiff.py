@@ -20,12 +20,13 @@ from PIL import Image
 from model.images.errors import ImageError
 from model.images.formats.tiff_directory import Directory, Tag, with_directory
 from model.images.header import Header
-from model.images.limits import too_many_parts
+from model.images.limits import MAX_DECODING_MEMORY, too_many_parts
 
 _SCANS_A_PIECE: Final = 10
 _PIECE_PIXELS: Final = 1 << 20
 # Beside the decoded samples of one piece, which may be the whole picture, and libtiff's copy of the file.
 _BYTES_A_PIXEL: Final = 6
+_USUAL_BITS: Final = 32
 
 _NO_COMPRESSION, _JPEG = 1, 7
 _COMPRESSIONS: Final = {1: "none", 5: "LZW", 7: "JPEG", 8: "Deflate", 32773: "PackBits", 32946: "Deflate"}
@@ -116,13 +117,20 @@ def _header(data: bytes, directory: "Directory") -> TiffHeader:
         raise ValueError("no size")
     tags = _checked(directory, data)
     bits = sum(tags[Tag.BITS])
+    memory = width * height * (_BYTES_A_PIXEL + bits // 8) + len(data)
+    if bits > _USUAL_BITS and memory > MAX_DECODING_MEMORY:
+        most = (MAX_DECODING_MEMORY - len(data)) // (_BYTES_A_PIXEL + bits // 8)
+        raise ImageError(
+            "too_many_pixels",
+            f"The TIFF image has {width} x {height} pixels of {bits} bits; send one of at most {most:,}.",
+        )
     return TiffHeader(
         format="tiff",
         width=width,
         height=height,
         orientation=get(Tag.ORIENTATION, 1),
         profile=directory.content(Tag.PROFILE),
-        memory=width * height * (_BYTES_A_PIXEL + bits // 8) + len(data),
+        memory=memory,
         order=directory.order,
         tags=tags,
     )

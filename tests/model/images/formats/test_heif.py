@@ -34,6 +34,7 @@ from model.images.errors import ImageError
 from model.images.formats import av1, heif
 from model.images.formats.heif_items import Property, read_items
 from model.images.formats.isobmff import Walk, box, full_box
+from model.images.limits import MAX_DECODING_MEMORY
 
 SCENE = MAKE.scene()
 FORMS: dict[str, Callable[..., bytes]] = {"heic": heic, "avif": avif}
@@ -202,7 +203,7 @@ def test_48_megapixels_of_tiles_are_taken(form: str) -> None:
     data = grid(encode(form, 512), 16, 12, 8064, 6048)
     header = read_header(data)
     assert (header.width, header.height) == (8064, 6048)
-    assert header.decoding_bytes < heif._MOST_MEMORY
+    assert header.decoding_bytes < MAX_DECODING_MEMORY
 
 
 @both

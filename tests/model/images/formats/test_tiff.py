@@ -16,6 +16,7 @@ from model.images.decode import decode_image, read_header
 from model.images.errors import ImageError
 from model.images.formats import tiff as reader
 from model.images.formats.tiff_directory import Directory, Tag, with_directory
+from model.images.limits import MAX_DECODING_MEMORY
 
 SCENE, ALPHA = MAKE.scene(), MAKE.alpha()
 KINDS = tiffs(SCENE, ALPHA)
@@ -140,6 +141,28 @@ def test_too_many_pixels_are_refused_by_the_directory() -> None:
         ImageError, match=r"The TIFF image has 300 x 200 pixels; send one of at most 59,999\."
     ):
         decode_image(data, limits=at_most(pixels=59_999))
+
+
+def test_of_more_bits_fewer_pixels_are_taken() -> None:
+    tags: dict[Tag, tuple[int, ...]] = {
+        Tag.WIDTH: (7000,),
+        Tag.HEIGHT: (7000,),
+        Tag.BITS: (16, 16, 16, 16),
+        Tag.COMPRESSION: (8,),
+        Tag.PHOTOMETRIC: (2,),
+        Tag.SAMPLES: (4,),
+        Tag.EXTRA_SAMPLES: (2,),
+        Tag.ROWS_PER_STRIP: (7000,),
+        Tag.STRIP_OFFSETS: (0,),
+        Tag.STRIP_BYTES: (1,),
+    }
+    with pytest.raises(
+        ImageError, match=r"7000 x 7000 pixels of 64 bits; send one of at most 45,7..,...\."
+    ) as raised:
+        read_header(with_directory(b"x", "<", tags))
+    assert raised.value.code == "too_many_pixels"
+    tags |= {Tag.BITS: (8,) * 4}
+    assert read_header(with_directory(b"x", "<", tags)).decoding_bytes < MAX_DECODING_MEMORY
 
 
 def flooded(kind: str) -> bytes:
