@@ -97,10 +97,8 @@ def _channel(stored: NDArray[np.unsignedinteger], mask: int) -> NDArray[np.uint8
     depth = mask.bit_length() - low
     if mask >> low != (1 << depth) - 1:
         raise ImageError("unsupported_format", "The BMP has channels with gaps; save it again with 24 bits.")
-    values: NDArray[np.unsignedinteger] = (stored & mask) >> low
-    if depth >= 8:
-        high: NDArray[np.uint8] = (values >> (depth - 8)).astype(np.uint8)
-        return high
-    most = (1 << depth) - 1
+    values = (stored & mask) >> low
+    most = (1 << min(depth, 8)) - 1
     levels: NDArray[np.uint8] = ((np.arange(most + 1) * 255 + most // 2) // most).astype(np.uint8)
-    return levels[values]
+    channel: NDArray[np.uint8] = levels[values >> max(0, depth - 8)]
+    return channel
