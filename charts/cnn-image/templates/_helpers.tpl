@@ -234,7 +234,9 @@ volumeMounts:
 {{- $training := .root.Values.training -}}
 backoffLimit: {{ .install | ternary 0 $training.retries }}
 activeDeadlineSeconds: {{ $training.deadlineSeconds }}
+{{- if not .install }}
 ttlSecondsAfterFinished: {{ $training.ttlSeconds }}
+{{- end }}
 podFailurePolicy:
   rules:
     # An evicted or preempted pod costs no retry; the next one goes on from its checkpoint.
@@ -247,4 +249,15 @@ podFailurePolicy:
     - {action: FailJob, onExitCodes: {containerName: cnn-image, operator: In, values: [2, 3, 4, 5]}}
 template:
   {{- include "cnn-image.jobPod" (merge (dict "heavy" true "component" "training") .) | nindent 2 }}
+{{- end }}
+
+{{- define "cnn-image.firstTraining" -}}
+{{- include "cnn-image.trainingJob" (dict "root" . "args" (list "retrain" "--unless-promoted") "install" true) }}
+{{- end }}
+
+{{/* The first training's name follows its content, since a Job cannot be changed: where nothing but rendering happens
+     (Argo CD, `kubectl apply`), another image makes another Job and the same rendering the same. Helm's revision, 1 wherever
+     Helm only renders, makes each `helm upgrade` try a training again that failed. */}}
+{{- define "cnn-image.firstTrainingName" -}}
+cnn-image-train-{{ .Release.Revision }}-{{ include "cnn-image.firstTraining" . | sha256sum | trunc 8 }}
 {{- end }}
