@@ -1,3 +1,18 @@
+{{/* `helm upgrade --reuse-values` brings the values of an earlier chart: what was added since gets its default. Each file
+     begins with this, since Helm promises no order of files. */}}
+{{- define "cnn-image.complete" -}}
+{{- include "cnn-image.fill" (list .Values (.Files.Get "files/added-values.yaml" | fromYaml)) }}
+{{- end }}
+
+{{- define "cnn-image.fill" -}}
+{{- $values := index . 0 }}
+{{- range $key, $default := index . 1 }}
+{{- if not (hasKey $values $key) }}{{ $_ := set $values $key $default }}
+{{- else if kindIs "map" $default }}{{ include "cnn-image.fill" (list (index $values $key) $default) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Metadata of an object of the chart: dict "root" $ "name" NAME "component" COMPONENT. */}}
 {{- define "cnn-image.metadata" -}}
 name: {{ .name }}
