@@ -22,6 +22,13 @@ Json = dict[str, Any]
 
 _IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _RIGHT = re.compile(r'User "(?P<who>[^"]+)" cannot (?P<verb>\w+) resource "(?P<what>[^"]+)"')
+_QUOTA = re.compile(r"(?:exceeded quota: |failed quota: )(?P<quota>[^,:]+)[,:] ?(?P<why>.*)", re.DOTALL)
+_SILENT_WEBHOOK = re.compile(r'failed calling webhook "(?P<name>[^"]+)":? ?(?P<why>.*)', re.DOTALL)
+_POLICY = re.compile(
+    r"""(?:admission webhook|ValidatingAdmissionPolicy) ["'](?P<name>[^"']+)["'].*?denied (?:the )?request:? ?"""
+    r"(?P<why>.*)",
+    re.DOTALL,
+)
 _TIMEOUT_SECONDS = 30
 
 # Where each kind lies, in front of /namespaces/.
@@ -61,6 +68,21 @@ class ApiError(Exception):
             return MistakeError(
                 f"Cannot {doing}: {right['who']} lacks the right to {right['verb']} {right['what']}; "
                 "grant it as the chart's Role cnn-image-jobs does."
+            )
+        if self.code == 403 and (quota := _QUOTA.search(str(self))):
+            return MistakeError(
+                f"Cannot {doing}: the namespace's ResourceQuota {quota['quota']} refuses it ({quota['why']}); "
+                "ask the cluster's owner for more, or lower what the chart's values ask for."
+            )
+        if self.code < 500 and (policy := _POLICY.search(str(self))):
+            return MistakeError(
+                f"Cannot {doing}: the cluster's rule {policy['name']} refuses it ({policy['why']}); set the "
+                "chart's values as it asks, or ask the cluster's owner for an exception."
+            )
+        if silent := _SILENT_WEBHOOK.search(str(self)):
+            return FaultError(
+                f"Cannot {doing}: the cluster's webhook {silent['name']} does not answer ({silent['why']}); "
+                "ask the cluster's owner to look at it."
             )
         if self.code == 401:
             return MistakeError(
@@ -105,9 +127,10 @@ class Kubernetes:
         """Read the objects that carry some labels."""
         return list(self._json("GET", self._path(kind), {"labelSelector": selector})["items"])
 
-    def create(self, kind: str, body: Json) -> Json:
-        """Make an object."""
-        return self._json("POST", self._path(kind), body=body)
+    def create(self, kind: str, body: Json, *, dry_run: bool = False) -> Json:
+        """Make an object, or only have it checked and completed as if."""
+        query = {"dryRun": "All"} if dry_run else None
+        return self._json("POST", self._path(kind), query, body)
 
     def apply(self, kind: str, body: Json, *, force: bool = False, dry_run: bool = False) -> Json:
         """Make an object, or bring it to what `body` says; a field that others own is a conflict."""
@@ -210,6 +233,11 @@ def connect() -> client.ApiClient:
             f"has a token ({error})."
         ) from error
     return client.ApiClient(configuration)
+
+
+def own_pod() -> str | None:
+    """The name of the pod that this process runs in; None outside a cluster."""
+    return os.environ.get("HOSTNAME") if _IN_POD.exists() else None
 
 
 def current_namespace() -> str:

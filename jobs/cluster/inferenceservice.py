@@ -80,6 +80,11 @@ class InferenceServiceDeployer:
                 f"{self._url}/info does not say which decoder is live ({error!r}); see `kubectl get isvc`."
             ) from error
 
+    def dry_run(self) -> None:
+        """See `Deployer.dry_run`: both templates, as the API server and its webhooks would take them."""
+        self.rehearse(max(self._store.numbers(), default=0) + 1)
+        preflight_job.dry_run(self._kubernetes, self._template("preflight.yaml"))
+
     def rehearse(self, version: int) -> None:
         """See `Deployer.rehearse`: a dry run of the apply."""
         self._apply(self._body(version), dry_run=True)
@@ -143,6 +148,8 @@ class InferenceServiceDeployer:
                 ) from error
             raise error.explained(f"read the ConfigMap {TEMPLATE}") from error
         template: Json = yaml.safe_load(found["data"][key])
+        # It belongs where the ConfigMap is: who moved that elsewhere could not reach into its text.
+        template["metadata"]["namespace"] = self._kubernetes.namespace
         # Owned by the ConfigMap: when the release is uninstalled, Kubernetes removes what was made of it.
         template["metadata"]["ownerReferences"] = [
             {"apiVersion": "v1", "kind": "ConfigMap", "name": TEMPLATE, "uid": found["metadata"]["uid"]}
@@ -192,5 +199,6 @@ def _without_kserve(error: ApiError) -> MistakeError | None:
     if error.code != 404:
         return None
     return MistakeError(
-        "There is no KServe in this cluster (it knows no InferenceService): install it first."
+        "There is no KServe in this cluster (it knows no InferenceService): install it, or ask the cluster's "
+        "owner for KServe 0.20 or newer in Standard mode."
     )
