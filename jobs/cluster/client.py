@@ -40,6 +40,7 @@ _APIS = {
     "inferenceservices": "/apis/serving.kserve.io/v1beta1",
     "jobs": "/apis/batch/v1",
     "pods": "/api/v1",
+    "secrets": "/api/v1",
     "services": "/api/v1",
 }
 

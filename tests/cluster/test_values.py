@@ -90,3 +90,13 @@ def test_the_templates_name_no_namespace() -> None:
     for text in configmap["data"].values():
         assert "somewhere" not in text
         assert "namespace" not in yaml.safe_load(text)["metadata"]
+
+
+def test_the_keys_of_the_trial_minio_are_not_rendered() -> None:
+    """They would be others in each rendering, and MinIO would go on with the first."""
+    trial = [flag for flag in FLAGS if flag != "store.secret=keys"]
+    trial.remove("--set")
+    assert rendered(*trial) == rendered(*trial)
+    kinds = {kind: name for kind, name in names(rendered(*trial)) if name.startswith("cnn-image-keys")}
+    assert set(kinds) == {"Job", "Role", "RoleBinding", "ServiceAccount"}
+    assert "cnn-image-keys" not in rendered(*FLAGS)

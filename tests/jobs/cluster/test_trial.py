@@ -8,7 +8,9 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from jobs.cluster import trial
-from jobs.errors import Exit
+from jobs.cluster.client import ApiError
+from jobs.cluster.trial_keys import make_secret
+from jobs.errors import Exit, MistakeError
 
 
 class FakeS3:
@@ -75,3 +77,46 @@ def test_mlflow_is_awaited_but_not_forever(monkeypatch: pytest.MonkeyPatch) -> N
         assert trial.await_tracking(f"http://127.0.0.1:{server.server_port}", 10)
         server.shutdown()
     assert not trial.await_tracking("http://127.0.0.1:1", 0.01)
+
+
+class FakeKubernetes:
+    """Holds the chart's ConfigMap, and answers what is made with a code."""
+
+    namespace = "ns"
+
+    def __init__(self, code: int = 201) -> None:
+        self.code = code
+        self.made: list[Any] = []
+
+    def get(self, kind: str, name: str) -> Any:
+        assert (kind, name) == ("configmaps", "cnn-image-inferenceservice")
+        return {"metadata": {"uid": "u9"}}
+
+    def create(self, kind: str, body: Any) -> Any:
+        assert kind == "secrets"
+        if self.code >= 400:
+            raise ApiError(self.code, {"message": "no"}, "No")
+        self.made.append(body)
+        return body
+
+
+SECRET = {"kind": "Secret", "metadata": {"name": "cnn-image-store", "annotations": {"a": "b"}}}
+
+
+def test_the_keys_of_the_trial_minio_are_made_by_chance_and_go_with_the_release() -> None:
+    kubernetes = FakeKubernetes()
+    assert make_secret(kubernetes, SECRET)
+    assert make_secret(kubernetes, SECRET)
+    first, second = kubernetes.made
+    assert first["metadata"]["annotations"] == {"a": "b"}
+    assert first["metadata"]["ownerReferences"][0]["uid"] == "u9"
+    assert set(first["stringData"]) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    for key, value in first["stringData"].items():
+        assert value != second["stringData"][key]
+        assert 8 <= len(value) <= 40  # what MinIO takes
+
+
+def test_keys_that_are_there_stay_and_a_refusal_is_said() -> None:
+    assert not make_secret(FakeKubernetes(409), SECRET)
+    with pytest.raises(MistakeError, match="Cannot make the Secret of the trial MinIO"):
+        make_secret(FakeKubernetes(403), SECRET)
