@@ -22,12 +22,29 @@ Json = dict[str, Any]
 
 _IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _RIGHT = re.compile(r'User "(?P<who>[^"]+)" cannot (?P<verb>\w+) resource "(?P<what>[^"]+)"')
-_QUOTA = re.compile(r"(?:exceeded quota: |failed quota: )(?P<quota>[^,:]+)[,:] ?(?P<why>.*)", re.DOTALL)
-_SILENT_WEBHOOK = re.compile(r'failed calling webhook "(?P<name>[^"]+)":? ?(?P<why>.*)', re.DOTALL)
-_POLICY = re.compile(
-    r"""(?:admission webhook|ValidatingAdmissionPolicy) ["'](?P<name>[^"']+)["'].*?denied (?:the )?request:? ?"""
-    r"(?P<why>.*)",
-    re.DOTALL,
+# What the rules of a cluster's owner refuse, and how that is said.
+_RULES: tuple[tuple[type[JobError], re.Pattern[str], str], ...] = (
+    (
+        MistakeError,
+        re.compile(r"(?:exceeded|failed) quota: (?P<name>[^,:]+)[,:] ?(?P<why>.*)", re.DOTALL),
+        "the namespace's ResourceQuota {name} refuses it ({why}); ask the cluster's owner for more, or lower "
+        "what the chart's values ask for",
+    ),
+    (
+        MistakeError,
+        re.compile(
+            r"""(?:admission webhook|ValidatingAdmissionPolicy) ["'](?P<name>[^"']+)["']"""
+            r".*?denied (?:the )?request:? ?(?P<why>.*)",
+            re.DOTALL,
+        ),
+        "the cluster's rule {name} refuses it ({why}); set the chart's values as it asks, or ask the "
+        "cluster's owner for an exception",
+    ),
+    (
+        FaultError,
+        re.compile(r'failed calling webhook "(?P<name>[^"]+)":? ?(?P<why>.*)', re.DOTALL),
+        "the cluster's webhook {name} does not answer ({why}); ask the cluster's owner to look at it",
+    ),
 )
 _TIMEOUT_SECONDS = 30
 
@@ -70,21 +87,9 @@ class ApiError(Exception):
                 f"Cannot {doing}: {right['who']} lacks the right to {right['verb']} {right['what']}; "
                 "grant it as the chart's Role cnn-image-jobs does."
             )
-        if self.code == 403 and (quota := _QUOTA.search(str(self))):
-            return MistakeError(
-                f"Cannot {doing}: the namespace's ResourceQuota {quota['quota']} refuses it ({quota['why']}); "
-                "ask the cluster's owner for more, or lower what the chart's values ask for."
-            )
-        if self.code < 500 and (policy := _POLICY.search(str(self))):
-            return MistakeError(
-                f"Cannot {doing}: the cluster's rule {policy['name']} refuses it ({policy['why']}); set the "
-                "chart's values as it asks, or ask the cluster's owner for an exception."
-            )
-        if silent := _SILENT_WEBHOOK.search(str(self)):
-            return FaultError(
-                f"Cannot {doing}: the cluster's webhook {silent['name']} does not answer ({silent['why']}); "
-                "ask the cluster's owner to look at it."
-            )
+        for kind, pattern, sentence in _RULES:
+            if rule := pattern.search(str(self)):
+                return kind(f"Cannot {doing}: {sentence.format(**rule.groupdict())}.")
         if self.code == 401:
             return MistakeError(
                 f"Cannot {doing}: Kubernetes answered 401: {self}; name a kubeconfig with valid credentials."

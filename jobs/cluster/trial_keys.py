@@ -1,6 +1,6 @@
-"""`python -m jobs.cluster.trial_keys SECRET`: make the Secret of the MinIO that the chart starts, unless it is there.
+"""`python -m jobs.cluster.trial_keys SECRET`: make the Secret of the chart's MinIO, unless it is there.
 
-SECRET is the object as JSON, without its data. With an S3 of your own, or a Secret of your own, this never runs.
+SECRET is the object as JSON, without its data. With an S3 or a Secret of your own this never runs.
 """
 
 import json

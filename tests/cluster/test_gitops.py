@@ -1,4 +1,4 @@
-"""Where nothing but rendering happens, as in Argo CD, Flux and Kustomize: one rendering after another is applied."""
+"""Where nothing but rendering happens, as in Argo CD and Kustomize: one rendering after another is applied."""
 
 import json
 import shutil
@@ -78,9 +78,7 @@ class Rendering:
 
 
 @pytest.fixture(scope="module")
-def rendering(
-    namespace: Namespace, serving: Release, tmp_path_factory: pytest.TempPathFactory
-) -> Rendering:
+def rendering(namespace: Namespace, serving: Release, tmp_path_factory: pytest.TempPathFactory) -> Rendering:
     """The chart in another namespace, on the store of the session's service, whose version 1 is promoted."""
     other = serving.namespace
     endpoint = f"cnn-image-minio.{other.name}:9000"
@@ -143,7 +141,7 @@ def test_another_image_makes_other_jobs_and_the_same_rendering_changes_nothing(r
 
 
 def test_a_command_says_that_its_image_is_not_the_templates(rendering: Rendering) -> None:
-    """What Kustomize's `images:` leaves behind: the Jobs have the new image, the text in the ConfigMap the old."""
+    """What Kustomize's `images:` leaves: the Jobs have one image, the text in the ConfigMap another."""
     namespace = rendering.namespace
     cronjob = namespace.get("cronjob", TRAINING_TEMPLATE)
     container = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]

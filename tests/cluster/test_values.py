@@ -1,4 +1,4 @@
-"""Values as they come: of every earlier chart, in Helm's `--reuse-values`; rendered twice; with an image changed."""
+"""Values as they come: of every earlier chart (`--reuse-values`), rendered twice, with an image changed."""
 
 import shutil
 from pathlib import Path

@@ -247,7 +247,8 @@ def test_a_webhook_that_does_not_answer_is_a_fault(settings: Settings, cluster: 
     )
     found = broken(settings)
     assert found["template"].code == Exit.FAULT
-    assert "webhook inferenceservice.kserve-webhook-server.defaulter does not answer" in found["template"].text
+    words = "the cluster's webhook inferenceservice.kserve-webhook-server.defaulter does not answer"
+    assert words in found["template"].text
 
 
 def test_an_inferenceservice_of_another_version(settings: Settings, cluster: Cluster) -> None:
