@@ -6,13 +6,13 @@ Imports nothing heavy but the kubernetes client, because the transformer starts 
 
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 import urllib3
 from kubernetes import client, config
 
+from jobs.cluster.refusals import explain
 from jobs.errors import FaultError, JobError, MistakeError
 
 FIELD_MANAGER = "cnn-image"
@@ -21,31 +21,6 @@ FIELD_MANAGER = "cnn-image"
 Json = dict[str, Any]
 
 _IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_RIGHT = re.compile(r'User "(?P<who>[^"]+)" cannot (?P<verb>\w+) resource "(?P<what>[^"]+)"')
-# What the rules of a cluster's owner refuse, and how that is said.
-_RULES: tuple[tuple[type[JobError], re.Pattern[str], str], ...] = (
-    (
-        MistakeError,
-        re.compile(r"(?:exceeded|failed) quota: (?P<name>[^,:]+)[,:] ?(?P<why>.*)", re.DOTALL),
-        "the namespace's ResourceQuota {name} refuses it ({why}); ask the cluster's owner for more, or lower "
-        "what the chart's values ask for",
-    ),
-    (
-        MistakeError,
-        re.compile(
-            r"""(?:admission webhook|ValidatingAdmissionPolicy) ["'](?P<name>[^"']+)["']"""
-            r".*?denied (?:the )?request:? ?(?P<why>.*)",
-            re.DOTALL,
-        ),
-        "the cluster's rule {name} refuses it ({why}); set the chart's values as it asks, or ask the "
-        "cluster's owner for an exception",
-    ),
-    (
-        FaultError,
-        re.compile(r'failed calling webhook "(?P<name>[^"]+)":? ?(?P<why>.*)', re.DOTALL),
-        "the cluster's webhook {name} does not answer ({why}); ask the cluster's owner to look at it",
-    ),
-)
 _TIMEOUT_SECONDS = 30
 
 # Where each kind lies, in front of /namespaces/.
@@ -81,22 +56,7 @@ class ApiError(Exception):
         Args:
             doing: What was tried, as it fits behind "cannot": "start the Job".
         """
-        right = _RIGHT.search(str(self))
-        if self.code == 403 and right:
-            return MistakeError(
-                f"Cannot {doing}: {right['who']} lacks the right to {right['verb']} {right['what']}; "
-                "grant it as the chart's Role cnn-image-jobs does."
-            )
-        for kind, pattern, sentence in _RULES:
-            if rule := pattern.search(str(self)):
-                return kind(f"Cannot {doing}: {sentence.format(**rule.groupdict())}.")
-        if self.code == 401:
-            return MistakeError(
-                f"Cannot {doing}: Kubernetes answered 401: {self}; name a kubeconfig with valid credentials."
-            )
-        if self.code >= 500 or self.code == 429:
-            return FaultError(f"Cannot {doing}: Kubernetes answered {self.code}: {self}")
-        return MistakeError(f"Cannot {doing}: Kubernetes answered {self.code}: {self}")
+        return explain(self.code, str(self), doing)
 
 
 class Kubernetes:

@@ -1,4 +1,4 @@
-"""Where nothing but rendering happens, as in Argo CD and Kustomize: one rendering after another is applied."""
+"""Where nothing but rendering happens, as in Argo CD and Kustomize: one rendering after another."""
 
 import json
 import shutil
