@@ -1,5 +1,9 @@
 """What a first training waits for: S3 that comes up late, and an MLflow that may never come."""
 
+import os
+import socket
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -60,6 +64,23 @@ def test_a_refusal_is_a_mistake_and_no_answer_a_fault(
     use(monkeypatch, FakeS3(*[EndpointConnectionError(endpoint_url="http://minio:9000")] * 3))
     monkeypatch.setattr(trial, "stop_after_delay", lambda _seconds: lambda state: state.attempt_number > 2)
     assert trial.main() == Exit.FAULT
+
+
+def test_told_to_end_while_it_waits_it_ends_with_143() -> None:
+    """The Job's rule for a pod that was deleted by hand; PID 1 would not hear of SIGTERM by itself."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and says nothing
+        environment = {
+            **os.environ,
+            "CNN_IMAGE_STORE": "s3://models/store",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "AWS_ACCESS_KEY_ID": "a",
+            "AWS_SECRET_ACCESS_KEY": "b",
+        }
+        waiting = subprocess.Popen([sys.executable, "-m", "jobs.cluster.trial"], env=environment)
+        silent.settimeout(60)
+        with silent.accept()[0]:
+            waiting.terminate()
+            assert waiting.wait(timeout=30) == Exit.TERMINATED
 
 
 def test_mlflow_is_awaited_but_not_forever(monkeypatch: pytest.MonkeyPatch) -> None:
