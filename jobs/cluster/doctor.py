@@ -6,7 +6,8 @@ import httpx
 
 from export.store.versions import Store
 from jobs.cluster.client import ApiError, Kubernetes
-from jobs.cluster.inferenceservice import TEMPLATE, InferenceServiceDeployer
+from jobs.cluster.inferenceservice import InferenceServiceDeployer
+from jobs.cluster.template import TEMPLATE
 from jobs.errors import FaultError, MistakeError
 from jobs.settings import Settings
 from model.contract import MODEL_NAME

@@ -15,14 +15,12 @@ from export.store.versions import Store
 from jobs.cluster import preflight_job
 from jobs.cluster.client import ApiError, Json, Kubernetes
 from jobs.cluster.rollout import Rollout
+from jobs.cluster.template import belonging_to, read_template
 from jobs.console import say
 from jobs.errors import FaultError, LostError, MistakeError
 from jobs.known import known_images, verify_service
 from jobs.settings import Settings
 from model.contract import CLASSES, MODEL_NAME
-
-TEMPLATE = "cnn-image-inferenceservice"
-"""The ConfigMap that the chart renders."""
 
 _URI_VERSION = re.compile(r"/versions/0*([1-9][0-9]*)/?$")
 
@@ -139,7 +137,7 @@ class InferenceServiceDeployer:
 
     def _template(self, key: str) -> Json:
         found = read_template(self._kubernetes)
-        return _belonging_to(found, yaml.safe_load(found["data"][key]), self._kubernetes.namespace)
+        return belonging_to(found, yaml.safe_load(found["data"][key]), self._kubernetes.namespace)
 
     def _body(self, version: int) -> Json:
         body = self._template("inferenceservice.yaml")
@@ -154,42 +152,6 @@ class InferenceServiceDeployer:
             if conflict:
                 raise LostError(conflict) from error
             raise _without_kserve(error) or error.explained("apply the InferenceService") from error
-
-
-def read_template(kubernetes: Kubernetes) -> Json:
-    """The ConfigMap with the templates.
-
-    Raises:
-        MistakeError: The chart is not installed there, or a right is missing.
-    """
-    try:
-        return kubernetes.get("configmaps", TEMPLATE)
-    except ApiError as error:
-        if error.code == 404:
-            raise MistakeError(
-                f"There is no ConfigMap {TEMPLATE} in namespace {kubernetes.namespace}: "
-                "install the chart there first."
-            ) from error
-        raise error.explained(f"read the ConfigMap {TEMPLATE}") from error
-
-
-def owned_by_template(kubernetes: Kubernetes, body: Json) -> Json:
-    """Return an object that is removed together with the release.
-
-    Raises:
-        MistakeError: The chart is not installed there, or a right is missing.
-    """
-    return _belonging_to(read_template(kubernetes), body, kubernetes.namespace)
-
-
-def _belonging_to(configmap: Json, body: Json, namespace: str) -> Json:
-    """In the ConfigMap's namespace, whatever the text says: who moved that elsewhere could not reach into it.
-
-    Owned by the ConfigMap: when the release is uninstalled, Kubernetes removes what was made of it.
-    """
-    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": TEMPLATE, "uid": configmap["metadata"]["uid"]}
-    metadata = {**body["metadata"], "namespace": namespace, "ownerReferences": [owner]}
-    return {**body, "metadata": metadata}
 
 
 def uri_version(uri: str) -> int | None:

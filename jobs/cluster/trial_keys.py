@@ -8,7 +8,7 @@ import secrets
 import sys
 
 from jobs.cluster.client import ApiError, Json, Kubernetes, current_namespace
-from jobs.cluster.inferenceservice import owned_by_template
+from jobs.cluster.template import belonging_to, read_template
 from jobs.errors import Exit, JobError, exit_code
 
 
@@ -26,7 +26,8 @@ def make_secret(kubernetes: Kubernetes, secret: Json) -> bool:
         "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16),
     }
     try:
-        kubernetes.create("secrets", {**owned_by_template(kubernetes, secret), "stringData": keys})
+        body = belonging_to(read_template(kubernetes), secret, kubernetes.namespace)
+        kubernetes.create("secrets", {**body, "stringData": keys})
     except ApiError as error:
         if error.code == 409:
             return False
