@@ -29,7 +29,7 @@ def belonging_to(configmap: Json, body: Json, namespace: str) -> Json:
 
     Args:
         configmap: The chart's, which becomes its owner.
-        body: The object. It may name another namespace: who moved the ConfigMap could not reach into its text.
+        body: The object; who moved the ConfigMap to another namespace could not reach into its text.
         namespace: The ConfigMap's.
     """
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": TEMPLATE, "uid": configmap["metadata"]["uid"]}
