@@ -24,7 +24,7 @@ from machine import free_port, wait_until
 from serving import RunningTransformer, RunningTriton, SmallModel, StartTransformer
 
 from image_transformer.settings import LEAVE_SECONDS, Settings
-from model.images.decode import decode_image
+from model.images.decode import DECODER_VERSION, decode_image
 
 pytestmark = pytest.mark.slow
 
@@ -115,7 +115,7 @@ def test_what_the_service_tells_of_itself(transformer: RunningTransformer) -> No
         assert client.get("/health").json() == {"status": "healthy", "model": "cnn-image", "version": "7"}
         info = client.get("/info").json()
         assert info["version"] == "7"
-        assert info["lineage"] == {"version": "7", "decoder_version": "1"}
+        assert info["lineage"] == {"version": "7", "decoder_version": DECODER_VERSION}
         assert info["classes"] == ["airplane", "automobile", "bird", "cat", "dog"]
         assert info["limits"]["max_images"] == 256
         assert info["formats"] == ["JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "HEIC", "AVIF"]
