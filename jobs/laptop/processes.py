@@ -39,12 +39,13 @@ def require_free_port(host: str, port: int, what: str, variable: str) -> None:
     Raises:
         MistakeError: Something does.
     """
+    host = host.strip("[]")
     both = host == "::" and socket.has_dualstack_ipv6()
     if host == "::" and not both:
         host = "0.0.0.0"  # noqa: S104 - as the transformer does
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket.create_server((host.strip("[]"), port), family=family, dualstack_ipv6=both).close()
+        socket.create_server((host, port), family=family, dualstack_ipv6=both).close()
     except OSError as error:
         raise MistakeError(
             f"Port {port}, for {what}, is in use or not allowed ({os.strerror(error.errno or 0)}): "
