@@ -4,10 +4,16 @@ import logging
 import os
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote, unquote
 
 from model.training.tracking_trouble import ArtifactsError
 
 EXPERIMENT: Final = "cnn-image"
+
+
+def database_uri(file: Path) -> str:
+    """The SQLAlchemy address of a SQLite file, whatever signs are in its path (`?`, `%41`)."""
+    return f"sqlite:///{quote(str(file))}"
 
 
 def connect(uri: str, *, seconds: int = 10, retries: int = 1) -> Any:
@@ -34,7 +40,7 @@ def connect(uri: str, *, seconds: int = 10, retries: int = 1) -> Any:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        Path(unquote(uri.removeprefix("sqlite:///"))).parent.mkdir(parents=True, exist_ok=True)
     return MlflowClient(uri)
 
 
