@@ -21,6 +21,7 @@ with atheris.instrument_imports(include=["model", "image_transformer"]):
     from image_transformer.errors import ServiceError
     from model.images.decode import decode_image
     from model.images.errors import ImageError
+    from model.images.limits import LIMITS, Limit
 
 
 MEMORY_LIMIT_KB = 512 * 1024
@@ -36,7 +37,7 @@ def within_memory() -> None:
 def decode(data: bytes) -> None:
     """The decoder gives pixels, or says what is wrong."""
     try:
-        pixels = decode_image(data, max_pixels=1_000_000)
+        pixels = decode_image(data, limits=dict.fromkeys(LIMITS, Limit(1_000_000, 1_000_000)))
     except ImageError:
         within_memory()
         return

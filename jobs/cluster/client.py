@@ -6,13 +6,13 @@ Imports nothing heavy but the kubernetes client, because the transformer starts 
 
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 import urllib3
 from kubernetes import client, config
 
+from jobs.cluster.refusals import explain
 from jobs.errors import FaultError, JobError, MistakeError
 
 FIELD_MANAGER = "cnn-image"
@@ -21,7 +21,6 @@ FIELD_MANAGER = "cnn-image"
 Json = dict[str, Any]
 
 _IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_RIGHT = re.compile(r'User "(?P<who>[^"]+)" cannot (?P<verb>\w+) resource "(?P<what>[^"]+)"')
 _TIMEOUT_SECONDS = 30
 
 # Where each kind lies, in front of /namespaces/.
@@ -33,6 +32,7 @@ _APIS = {
     "inferenceservices": "/apis/serving.kserve.io/v1beta1",
     "jobs": "/apis/batch/v1",
     "pods": "/api/v1",
+    "secrets": "/api/v1",
     "services": "/api/v1",
 }
 
@@ -56,19 +56,7 @@ class ApiError(Exception):
         Args:
             doing: What was tried, as it fits behind "cannot": "start the Job".
         """
-        right = _RIGHT.search(str(self))
-        if self.code == 403 and right:
-            return MistakeError(
-                f"Cannot {doing}: {right['who']} lacks the right to {right['verb']} {right['what']}; "
-                "grant it as the chart's Role cnn-image-jobs does."
-            )
-        if self.code == 401:
-            return MistakeError(
-                f"Cannot {doing}: Kubernetes answered 401: {self}; name a kubeconfig with valid credentials."
-            )
-        if self.code >= 500 or self.code == 429:
-            return FaultError(f"Cannot {doing}: Kubernetes answered {self.code}: {self}")
-        return MistakeError(f"Cannot {doing}: Kubernetes answered {self.code}: {self}")
+        return explain(self.code, str(self), doing)
 
 
 class Kubernetes:
@@ -105,9 +93,10 @@ class Kubernetes:
         """Read the objects that carry some labels."""
         return list(self._json("GET", self._path(kind), {"labelSelector": selector})["items"])
 
-    def create(self, kind: str, body: Json) -> Json:
-        """Make an object."""
-        return self._json("POST", self._path(kind), body=body)
+    def create(self, kind: str, body: Json, *, dry_run: bool = False) -> Json:
+        """Make an object, or only have it checked and completed as if."""
+        query = {"dryRun": "All"} if dry_run else None
+        return self._json("POST", self._path(kind), query, body)
 
     def apply(self, kind: str, body: Json, *, force: bool = False, dry_run: bool = False) -> Json:
         """Make an object, or bring it to what `body` says; a field that others own is a conflict."""
@@ -210,6 +199,11 @@ def connect() -> client.ApiClient:
             f"has a token ({error})."
         ) from error
     return client.ApiClient(configuration)
+
+
+def own_pod() -> str | None:
+    """The name of the pod that this process runs in; None outside a cluster."""
+    return os.environ.get("HOSTNAME") if _IN_POD.exists() else None
 
 
 def current_namespace() -> str:

@@ -6,7 +6,8 @@ import httpx
 
 from export.store.versions import Store
 from jobs.cluster.client import ApiError, Kubernetes
-from jobs.cluster.inferenceservice import TEMPLATE, InferenceServiceDeployer
+from jobs.cluster.inferenceservice import InferenceServiceDeployer
+from jobs.cluster.template import TEMPLATE
 from jobs.errors import FaultError, MistakeError
 from jobs.health import ask_health, require_all
 from jobs.settings import Settings
@@ -31,7 +32,7 @@ def cluster_links(settings: Settings, store: Store) -> dict[str, Callable[[], st
     namespace = settings.namespace or ""
     return {
         "rights": lambda: _rights(Kubernetes(namespace)),
-        "template": lambda: _template(Kubernetes(namespace)),
+        "template": lambda: _template(settings, store, Kubernetes(namespace)),
         "InferenceService": lambda: _inferenceservice(settings, store, Kubernetes(namespace)),
         "route": lambda: _route(settings, namespace),
     }
@@ -54,7 +55,8 @@ def _rights(kubernetes: Kubernetes) -> str:
     return f"all {len(_RIGHTS)} that a promotion needs in namespace {kubernetes.namespace}"
 
 
-def _template(kubernetes: Kubernetes) -> str:
+def _template(settings: Settings, store: Store, kubernetes: Kubernetes) -> str:
+    """The ConfigMap is there, and the cluster would take what is made of it."""
     try:
         found = kubernetes.get("configmaps", TEMPLATE)
     except ApiError as error:
@@ -63,7 +65,9 @@ def _template(kubernetes: Kubernetes) -> str:
                 f"no ConfigMap {TEMPLATE} is in namespace {kubernetes.namespace}: install the chart there"
             ) from error
         raise error.explained(f"read the ConfigMap {TEMPLATE}") from error
-    return f"ConfigMap {TEMPLATE} of {found['metadata'].get('labels', {}).get('helm.sh/chart', 'no chart')}"
+    InferenceServiceDeployer(settings, store, kubernetes).dry_run()
+    chart = found["metadata"].get("labels", {}).get("helm.sh/chart", "no chart")
+    return f"ConfigMap {TEMPLATE} of {chart}; the cluster would take what is made of it"
 
 
 def _inferenceservice(settings: Settings, store: Store, kubernetes: Kubernetes) -> str:

@@ -15,15 +15,13 @@ from export.store.versions import Store
 from jobs.cluster import preflight_job
 from jobs.cluster.client import ApiError, Json, Kubernetes
 from jobs.cluster.rollout import Rollout
+from jobs.cluster.template import belonging_to, read_template
 from jobs.console import say
 from jobs.errors import FaultError, LostError, MistakeError
 from jobs.known import known_images, verify_service
 from jobs.settings import Settings
 from model.contract import CLASSES, MODEL_NAME
 from model.data.http_client import http_client
-
-TEMPLATE = "cnn-image-inferenceservice"
-"""The ConfigMap that the chart renders."""
 
 _URI_VERSION = re.compile(r"/versions/0*([1-9][0-9]*)/?$")
 
@@ -82,6 +80,11 @@ class InferenceServiceDeployer:
                 f"{self._url}/info does not say which decoder is live ({error!r}); see `kubectl get isvc`."
             ) from error
 
+    def dry_run(self) -> None:
+        """See `Deployer.dry_run`: both templates, as the API server and its webhooks would take them."""
+        self.rehearse(max(self._store.numbers(), default=0) + 1)
+        preflight_job.dry_run(self._kubernetes, self._template("preflight.yaml"))
+
     def rehearse(self, version: int) -> None:
         """See `Deployer.rehearse`: a dry run of the apply."""
         self._apply(self._body(version), dry_run=True)
@@ -135,21 +138,8 @@ class InferenceServiceDeployer:
             raise _without_kserve(error) or error.explained("read the InferenceService") from error
 
     def _template(self, key: str) -> Json:
-        try:
-            found = self._kubernetes.get("configmaps", TEMPLATE)
-        except ApiError as error:
-            if error.code == 404:
-                raise MistakeError(
-                    f"There is no ConfigMap {TEMPLATE} in namespace {self._kubernetes.namespace}: "
-                    "install the chart there first."
-                ) from error
-            raise error.explained(f"read the ConfigMap {TEMPLATE}") from error
-        template: Json = yaml.safe_load(found["data"][key])
-        # Owned by the ConfigMap: when the release is uninstalled, Kubernetes removes what was made of it.
-        template["metadata"]["ownerReferences"] = [
-            {"apiVersion": "v1", "kind": "ConfigMap", "name": TEMPLATE, "uid": found["metadata"]["uid"]}
-        ]
-        return template
+        found = read_template(self._kubernetes)
+        return belonging_to(found, yaml.safe_load(found["data"][key]), self._kubernetes.namespace)
 
     def _body(self, version: int) -> Json:
         body = self._template("inferenceservice.yaml")
@@ -194,5 +184,6 @@ def _without_kserve(error: ApiError) -> MistakeError | None:
     if error.code != 404:
         return None
     return MistakeError(
-        "There is no KServe in this cluster (it knows no InferenceService): install it first."
+        "There is no KServe in this cluster (it knows no InferenceService): install it, or ask the cluster's "
+        "owner for KServe 0.20 or newer in Standard mode."
     )

@@ -6,7 +6,7 @@ resources and configuration it would serve with, and asks it for known images (`
 
 import time
 
-from jobs.cluster.client import ApiError, Json, Kubernetes
+from jobs.cluster.client import ApiError, Json, Kubernetes, own_pod
 from jobs.cluster.rollout import container_statuses, ending, last_word
 from jobs.console import say
 from jobs.errors import Exit, FaultError, MistakeError, RefusedError
@@ -14,6 +14,52 @@ from jobs.errors import Exit, FaultError, MistakeError, RefusedError
 VERSION_VARIABLE = "CNN_IMAGE_PREFLIGHT_VERSION"
 DEADLINE_SECONDS = 600.0
 _POLL_SECONDS = 1.0
+
+
+def dry_run(kubernetes: Kubernetes, template: Json) -> None:
+    """Have the Job checked as the cluster would check it, and say where its image is not this process's.
+
+    Args:
+        kubernetes: The cluster and the Job's namespace.
+        template: The Job.
+
+    Raises:
+        MistakeError: The cluster would refuse it.
+        FaultError: Kubernetes does not answer.
+    """
+    template["metadata"]["generateName"] = f"{template['metadata'].pop('name')}-"
+    try:
+        checked = kubernetes.create("jobs", template, dry_run=True)
+    except ApiError as error:
+        raise error.explained("start a pre-flight") from error
+    there, here = _images(checked), _own_images(kubernetes)
+    if here and not here & there:
+        say(
+            f"Note: this Job runs {', '.join(sorted(here))}, and the pre-flight and the service will run "
+            f"{', '.join(sorted(there))}. Where an image was changed after the chart was rendered, as "
+            "Kustomize's `images:` does, the template in the ConfigMap keeps the old one: name images by the "
+            "chart's values."
+        )
+
+
+def _images(job: Json) -> set[str]:
+    pod = job["spec"]["template"]["spec"]
+    return {str(part["image"]) for part in (*pod.get("initContainers", []), *pod["containers"])}
+
+
+def _own_images(kubernetes: Kubernetes) -> set[str]:
+    """The images of the Job that this process runs in; none outside of one, or where nothing says.
+
+    Those of the Job, not of its pod: a cluster's webhooks may give every pod another registry.
+    """
+    pod = own_pod()
+    if pod is None:
+        return set()
+    try:
+        labels = kubernetes.get("pods", pod)["metadata"].get("labels", {})
+        return _images(kubernetes.get("jobs", labels["job-name"])) if "job-name" in labels else set()
+    except ApiError:
+        return set()
 
 
 def run(kubernetes: Kubernetes, template: Json, version: int) -> None:

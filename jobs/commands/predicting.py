@@ -18,7 +18,10 @@ from jobs.settings import load_settings
 if TYPE_CHECKING:
     import httpx
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+_SUFFIXES = {
+    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"),
+    *(".tif", ".tiff", ".heic", ".heif", ".hif", ".avif"),
+}
 
 
 def predict(

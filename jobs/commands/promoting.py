@@ -85,7 +85,8 @@ def promote(
     manifest = opened.manifest(version)
     verdict = last_verdict(opened, version)
     if override is not None:
-        judged_against, decoder = opened.ledger.served(), manifest.decoder_version
+        judged_against = opened.ledger.served()
+        decoder = (verdict or manifest).decoder_version  # one that was judged again since is as good as new
         reason = f"against the gate: {override}"
     elif verdict is None:
         raise MistakeError(f"Version {version} was never judged; do it with `cnn-image judge {version}`.")

@@ -56,6 +56,9 @@ class LaptopDeployer:
         except (httpx.HTTPError, ValueError, KeyError) as error:
             raise FaultError(f"{status.url}/info does not say which decoder it runs ({error!r}).") from error
 
+    def dry_run(self) -> None:
+        """See `Deployer.dry_run`; a laptop refuses nothing that a training would have to wait for."""
+
     def rehearse(self, version: int) -> None:
         """See `Deployer.rehearse`; nothing on a laptop is edited by hand."""
 

@@ -55,7 +55,7 @@ def retrain(
     unless_unchanged: bool = False,
     keep: int | None = None,
 ) -> Manifest | None:
-    """Data → train → export and parity → publish → gate → pre-flight → promote → verify.
+    """Data → dry run → train → export and parity → publish → gate → pre-flight → promote → verify.
 
     Args:
         settings: Folders, user, MLflow; whether an int8 twin takes the version's place.
@@ -87,6 +87,8 @@ def retrain(
             if same is not None:
                 say(f"Version {same} was made of the same data by the same recipe, seed and code: stopping.")
                 return None
+        if deployer is not None:
+            deployer.dry_run()
         run = _trained(begun or new_run(settings.runs, request), settings, data)
         stack.enter_context(_brought_to_its_end(run))
         if not run.exported:

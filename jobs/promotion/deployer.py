@@ -12,6 +12,15 @@ class Deployer(Protocol):
     def decoder(self) -> str | None:
         """The version of the live transformer's decoder; None where nothing runs."""
 
+    def dry_run(self) -> None:
+        """Go through a promotion without making anything, before a training of hours comes to it.
+
+        Raises:
+            MistakeError: The place would refuse it: something is missing there, or a rule of its owner's.
+            LostError: Someone changed the place by hand.
+            FaultError: Something that a promotion needs does not answer.
+        """
+
     def rehearse(self, version: int) -> None:
         """Make sure that bringing the place to a version would not be refused; changes nothing.
 

@@ -3,11 +3,20 @@
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AliasChoices,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model.contract import MODEL_NAME
-from model.images.decode import MAX_BYTES, MAX_PIXELS
+from model.images.header import BYTES_A_PIXEL, Format
+from model.images.limits import LIMITS, Limit
 
 # For clients to hear, with the next answer, that their connection ends.
 LEAVE_SECONDS: Final = 2
@@ -50,14 +59,26 @@ class Settings(BaseSettings):
     images_per_piece: PositiveInt = Field(8, description="images of one request that stay together")
     max_images: PositiveInt = Field(256, description="images in one request")
     max_queued_images: PositiveInt = Field(1024, description="images that may wait for Triton")
-    max_image_bytes: PositiveInt = Field(MAX_BYTES, description="bytes of one encoded image")
-    max_pixels: PositiveInt = Field(MAX_PIXELS, description="width times height of one image")
-    max_body_bytes: PositiveInt = Field(32_000_000, description="bytes of one request")
-    max_held_bytes: PositiveInt = Field(64_000_000, description="bytes of all requests under way")
+    formats: Annotated[tuple[Format, ...], NoDecode] = Field(
+        tuple(LIMITS), description="formats that are taken, with commas between; others are switched off"
+    )
+    max_image_bytes: PositiveInt = Field(
+        LIMITS["png"].bytes, description="bytes of one encoded image; where it is set, of every format"
+    )
+    max_jpeg_bytes: PositiveInt = Field(LIMITS["jpeg"].bytes, description="bytes of a JPEG")
+    max_pixels: PositiveInt = Field(
+        LIMITS["png"].pixels, description="width times height of one image; where it is set, of every format"
+    )
+    max_jpeg_pixels: PositiveInt = Field(LIMITS["jpeg"].pixels, description="width times height of a JPEG")
+    max_body_bytes: PositiveInt = Field(64_000_000, description="bytes of one request")
+    max_held_bytes: PositiveInt = Field(96_000_000, description="bytes of all requests under way")
     max_requests: PositiveInt = Field(1024, description="requests under way")
     decode_threads: PositiveInt = Field(2, description="threads for large images")
-    max_decoding_pixels: PositiveInt = Field(
-        MAX_PIXELS, description="pixels of the large images that are decoded at once"
+    max_decoding_bytes: PositiveInt = Field(
+        LIMITS["webp"].pixels * BYTES_A_PIXEL, description="memory for the large images decoded at once"
+    )
+    max_decoding_pixels: PositiveInt | None = Field(
+        None, description=f"the same as pixels of {BYTES_A_PIXEL} bytes; as it was told before"
     )
 
     grpc_ping_seconds: PositiveFloat = Field(
@@ -103,6 +124,39 @@ class Settings(BaseSettings):
     def finish_seconds(self) -> int:
         """What requests under way have left once clients were sent away."""
         return int(self.grace_seconds) - LEAVE_SECONDS
+
+    @property
+    def limits(self) -> dict[Format, Limit]:
+        """How large an image may be, by its format; one that is not taken is not in it."""
+        return {
+            form: Limit(self.max_jpeg_pixels, self.max_jpeg_bytes)
+            if form == "jpeg"
+            else Limit(
+                self.max_pixels if "max_pixels" in self.model_fields_set else limit.pixels,
+                self.max_image_bytes if "max_image_bytes" in self.model_fields_set else limit.bytes,
+            )
+            for form, limit in LIMITS.items()
+            if form in self.formats
+        }
+
+    @field_validator("formats", mode="before")
+    @classmethod
+    def _listed(cls, formats: object) -> object:
+        if not isinstance(formats, str):
+            return formats
+        return tuple(name.strip().lower() for name in formats.split(","))
+
+    @model_validator(mode="after")
+    def _limits_told_before(self) -> Self:
+        """Lets the limits for all images hold for JPEG too, where it has none of its own."""
+        told = self.model_fields_set
+        if "max_image_bytes" in told and "max_jpeg_bytes" not in told:
+            self.max_jpeg_bytes = self.max_image_bytes
+        if "max_pixels" in told and "max_jpeg_pixels" not in told:
+            self.max_jpeg_pixels = self.max_pixels
+        if self.max_decoding_pixels is not None and "max_decoding_bytes" not in told:
+            self.max_decoding_bytes = self.max_decoding_pixels * BYTES_A_PIXEL
+        return self
 
     @model_validator(mode="after")
     def _training_needs_a_token(self) -> Self:

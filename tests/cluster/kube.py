@@ -106,6 +106,11 @@ class Namespace:
         assert (ended == "Complete") is ok, f"{name} {' '.join(args)} {ended}:\n{log[-3000:]}"
         return log
 
+    def first_training(self) -> str:
+        """The name of the Job that the chart renders for the first version."""
+        (name,) = (each for each in self.names("job") if each.startswith("job.batch/cnn-image-train-"))
+        return name.removeprefix("job.batch/")
+
     def job_end(self, name: str) -> str | None:
         """`Complete` or `Failed`, once a Job has ended."""
         for condition in self.get("job", name).get("status", {}).get("conditions", []):

@@ -13,6 +13,8 @@ from cluster.release import EXAMPLES
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 
 IMAGE = os.environ.get("ALL_IN_ONE_IMAGE", "cnn-image:0.1.0")
+# The first version's int8 twin, as `make run` serves it on a CPU.
+SERVED = "2"
 POD = f"""
 apiVersion: v1
 kind: Pod
@@ -77,9 +79,9 @@ def test_it_has_trained_and_answers(namespace: Namespace, url: str) -> None:
     assert answer.status_code == 200, answer.text
     body = answer.json()
     assert list(body) == ["class_id", "class_name", "confidence", "probabilities", "filters_applied"]
-    assert answer.headers["X-Model-Version"] == "1"
+    assert answer.headers["X-Model-Version"] == SERVED
     log = namespace.kubectl("logs", "cnn-image")
-    assert "Version 1 is served on http://localhost:8002" in log
+    assert f"Version {SERVED} is served on http://localhost:8002" in log
     # What it shows works outside: the example comes out of the container it names, and goes in by HTTP.
     shown = re.search(
         r"\$ docker cp (\S+):(\S+) \.\n\$ curl -F file=@(\S+) http://localhost:8002/predict", log
@@ -106,4 +108,4 @@ def test_it_ends_when_told_to_and_serves_what_it_has_when_started_again(
     ended = container(namespace)["lastState"]["terminated"]
     assert ended["exitCode"] in (0, 143), namespace.kubectl("logs", "cnn-image", "--previous")[-3000:]
     wait_for(lambda: healthy(namespace, url, restarts=1), "its second start", 120)
-    assert "Serving version 1, promoted earlier" in namespace.kubectl("logs", "cnn-image")
+    assert f"Serving version {SERVED}, promoted earlier" in namespace.kubectl("logs", "cnn-image")

@@ -51,13 +51,15 @@ def test_helm_test_asserts_class_and_version(release: Release, command: str) -> 
 
 
 def test_the_outcome_is_where_describe_shows_it(release: Release) -> None:
-    described = release.namespace.kubectl("describe", "pods", "-l", "job-name=cnn-image-train-1")
+    described = release.namespace.kubectl(
+        "describe", "pods", "-l", f"job-name={release.namespace.first_training()}"
+    )
     assert '"version": 1' in described
     assert '"val_accuracy"' in described
 
 
 def test_progress_is_readable_in_the_log(release: Release) -> None:
-    log = release.namespace.kubectl("logs", "job/cnn-image-train-1")
+    log = release.namespace.kubectl("logs", f"job/{release.namespace.first_training()}")
     assert "epoch 4/4" in log, log[-2000:]
 
 
@@ -202,7 +204,7 @@ def test_an_install_whose_training_fails_ends_at_once(release: Release, helm: st
         assert "Job" in said or "job" in said, said
         assert "deadline" not in said, said
         assert "timed out" not in said, said
-        described = namespace.kubectl("describe", "pods", "-l", "job-name=cnn-image-train-1")
+        described = namespace.kubectl("describe", "pods", "-l", f"job-name={namespace.first_training()}")
         assert "check AWS_ACCESS_KEY_ID" in described
     finally:
         discard(namespace)

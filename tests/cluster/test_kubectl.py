@@ -89,9 +89,9 @@ def test_applied_twice_with_a_promotion_between(namespace: Namespace, store: Tri
     run("kubectl", "apply", "-f", ROOT / "k8s")
     deploy = next(name for name in namespace.names("job") if "cnn-image-deploy" in name).partition("/")[2]
     wait_for(lambda: namespace.job_end(deploy) == "Complete", "the deploy Job", 600)
-    train = wait_for(lambda: namespace.job_end("cnn-image-train-1"), "the training Job", 300)
-    assert train == "Complete"
-    assert "promoted" in namespace.kubectl("logs", "job/cnn-image-train-1", "-c", "cnn-image")
+    train = namespace.first_training()
+    assert wait_for(lambda: namespace.job_end(train), "the training Job", 300) == "Complete"
+    assert "promoted" in namespace.kubectl("logs", f"job/{train}", "-c", "cnn-image")
     url = outside(namespace)
     first = ask(url)
     assert first.headers["X-Model-Version"] == "1"
@@ -103,6 +103,7 @@ def test_applied_twice_with_a_promotion_between(namespace: Namespace, store: Tri
         while time.monotonic() < deadline:
             assert namespace.served_uri().endswith("/versions/000002")
             time.sleep(1)
+    assert run("kubectl", "diff", "-f", ROOT / "k8s") == ""
     assert pods(namespace) == before
     assert load.answers.failures == []
     assert {version: set(classes) for version, classes in load.answers.classes.items()} == {

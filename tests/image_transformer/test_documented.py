@@ -15,5 +15,6 @@ def test_every_setting_is_there_with_its_default() -> None:
             continue
         row = next(line for line in TEXT.splitlines() if f"`CNN_IMAGE_{name.upper()}`" in line)
         default = field.get_default()
-        shown = str(default).lower() if isinstance(default, bool) else str(default)
+        shown = ",".join(default) if isinstance(default, tuple) else str(default)
+        shown = shown.lower() if isinstance(default, bool) else shown
         assert name == "train_token" or default is None or f"| `{shown}` |" in row, row

@@ -118,6 +118,8 @@ def test_what_the_service_tells_of_itself(transformer: RunningTransformer) -> No
         assert info["lineage"] == {"version": "7", "decoder_version": "1"}
         assert info["classes"] == ["airplane", "automobile", "bird", "cat", "dog"]
         assert info["limits"]["max_images"] == 256
+        assert info["formats"] == ["JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "HEIC", "AVIF"]
+        assert info["limits"]["by_format"]["HEIC"] == {"pixels": 50_000_000, "bytes": 20_000_000}
         described = {
             "name": "cnn-image",
             "versions": ["7"],

@@ -10,7 +10,7 @@ from laptop import Laptop
 from export.store.blobs import FolderBlobs
 from export.store.manifest import DataLineage, Lineage, Manifest, Parity, file_digest
 from export.store.versions import Store
-from jobs.errors import FaultError, LostError, RefusedError
+from jobs.errors import FaultError, LostError, MistakeError, RefusedError
 from jobs.gate.verdict import Check, Cost, Figures, Verdict
 from model.contract import CLASSES, FILTERS_MODEL_NAME, MODEL_NAME
 
@@ -134,6 +134,7 @@ class FakeDeployer:
         self.wrong: set[int] = set()
         self.silent = False
         self.edited = False
+        self.closed = False
 
     def served(self) -> int | None:
         return self.live
@@ -142,6 +143,10 @@ class FakeDeployer:
         if self.silent:
             raise FaultError("/info does not say which decoder it runs.")
         return self.live_decoder
+
+    def dry_run(self) -> None:
+        if self.closed:
+            raise MistakeError("The place takes nothing.")
 
     def rehearse(self, version: int) -> None:
         if self.edited:

@@ -25,6 +25,7 @@ from export.store.lease import lease_state
 from export.store.versions import Store
 from jobs.cli import app, exit_code
 from jobs.errors import Exit, FaultError, LostError, MistakeError, RefusedError, ReturnedError
+from jobs.gate.verdict import attach_verdict
 from model.data.sources import DataError
 
 
@@ -176,6 +177,23 @@ def test_a_version_that_was_never_judged_is_not_promoted(home: Path, store: Stor
     publish()
     assert "never judged" in said(run("promote", "1", "--store", store.url), Exit.MISTAKE)
     assert store.ledger.served() is None
+
+
+def test_an_older_version_goes_against_the_gate_once_it_was_judged_with_the_new_decoder(
+    home: Path, store: Store, publish: Any, verdict: Any, deployer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish()
+    deployer.live_decoder = "2"
+    monkeypatch.setattr("jobs.places.open_deployer", lambda *_, **__: deployer)
+    monkeypatch.setattr("jobs.pipeline.mlflow_registry.follow", lambda *_: None)
+    command = ("promote", "1", "--override-gate", "why", "--store", store.url)
+    refused = run(*command)
+    assert refused.exit_code == Exit.MISTAKE
+    assert "judged with decoder 1 and the live transformer has 2" in refused.stderr
+    judged_again = verdict(1, passed=False).model_copy(update={"decoder_version": "2"})
+    attach_verdict(store, judged_again, {})
+    assert run(*command).exit_code == Exit.OK
+    assert store.ledger.served() == 1
 
 
 def test_verify_of_the_service_says_what_is_missing(home: Path, store: Store, publish: Any) -> None:

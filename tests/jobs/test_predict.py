@@ -64,6 +64,14 @@ def test_files_folders_and_standard_input_are_sent(url: str, tmp_path: Path) -> 
     assert len(SENT) == 4
 
 
+def test_a_folders_images_are_of_every_format_that_the_service_takes(url: str, tmp_path: Path) -> None:
+    names = ["a.jpeg", "b.webp", "c.gif", "d.bmp", "e.tif", "f.TIFF", "g.HEIC", "h.heif", "i.hif", "j.avif"]
+    for name in (*names, "k.pdf", "l.mov"):
+        (tmp_path / name).write_bytes(b"picture")
+    result = predict(str(tmp_path), "--url", url, "--json")
+    assert [Path(answer["image"]).name for answer in json.loads(result.stdout)] == names
+
+
 def test_a_table_names_class_confidence_and_version(url: str, tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(b"picture")
     lines = predict(str(tmp_path / "x.jpg"), "--url", url).stdout.splitlines()

@@ -1,3 +1,18 @@
+{{/* `helm upgrade --reuse-values` brings the values of an earlier chart: what was added since gets its default. Each file
+     begins with this, since Helm promises no order of files. */}}
+{{- define "cnn-image.complete" -}}
+{{- include "cnn-image.fill" (list .Values (.Files.Get "files/added-values.yaml" | fromYaml)) }}
+{{- end }}
+
+{{- define "cnn-image.fill" -}}
+{{- $values := index . 0 }}
+{{- range $key, $default := index . 1 }}
+{{- if not (hasKey $values $key) }}{{ $_ := set $values $key $default }}
+{{- else if kindIs "map" $default }}{{ include "cnn-image.fill" (list (index $values $key) $default) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Metadata of an object of the chart: dict "root" $ "name" NAME "component" COMPONENT. */}}
 {{- define "cnn-image.metadata" -}}
 name: {{ .name }}
@@ -252,7 +267,9 @@ volumeMounts:
 {{- $training := .root.Values.training -}}
 backoffLimit: {{ .install | ternary 0 $training.retries }}
 activeDeadlineSeconds: {{ $training.deadlineSeconds }}
+{{- if not .install }}
 ttlSecondsAfterFinished: {{ $training.ttlSeconds }}
+{{- end }}
 podFailurePolicy:
   rules:
     # An evicted or preempted pod costs no retry; the next one goes on from its checkpoint.
@@ -265,4 +282,15 @@ podFailurePolicy:
     - {action: FailJob, onExitCodes: {containerName: cnn-image, operator: In, values: [2, 3, 4, 5]}}
 template:
   {{- include "cnn-image.jobPod" (merge (dict "heavy" true "component" "training") .) | nindent 2 }}
+{{- end }}
+
+{{- define "cnn-image.firstTraining" -}}
+{{- include "cnn-image.trainingJob" (dict "root" . "args" (list "retrain" "--unless-promoted") "install" true) }}
+{{- end }}
+
+{{/* The first training's name follows its content, since a Job cannot be changed: where nothing but rendering happens
+     (Argo CD, `kubectl apply`), another image makes another Job and the same rendering the same. Helm's revision, 1 wherever
+     Helm only renders, makes each `helm upgrade` try a training again that failed. */}}
+{{- define "cnn-image.firstTrainingName" -}}
+cnn-image-train-{{ .Release.Revision }}-{{ include "cnn-image.firstTraining" . | sha256sum | trunc 8 }}
 {{- end }}

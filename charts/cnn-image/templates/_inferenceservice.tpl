@@ -11,7 +11,6 @@ apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService
 metadata:
   name: cnn-image
-  namespace: {{ .Release.Namespace }}
   # KServe copies these to the pods: nothing here may change from release to release.
   labels:
     app.kubernetes.io/name: cnn-image

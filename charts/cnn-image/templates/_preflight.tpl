@@ -6,7 +6,6 @@ apiVersion: batch/v1
 kind: Job
 metadata:
   name: cnn-image-preflight
-  namespace: {{ .Release.Namespace }}
   labels:
     {{- include "cnn-image.selector" (dict "component" "preflight") | nindent 4 }}
 spec:

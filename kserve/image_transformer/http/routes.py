@@ -21,6 +21,7 @@ from image_transformer.observe.requests import Observation, Observer
 from image_transformer.training.routes import TrainRoutes
 from model.contract import CLASSES, FILTER_NAMES, IMAGE_SHAPE
 from model.images.decode import DECODER_VERSION
+from model.images.header import NAMES
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -176,7 +177,14 @@ class Routes:
         }
         if "metrics" in lineage:
             lineage["metrics"] = orjson.loads(lineage["metrics"])
-        limits = ("max_images", "max_image_bytes", "max_pixels", "max_body_bytes")
+        limits = (
+            "max_images",
+            "max_image_bytes",
+            "max_jpeg_bytes",
+            "max_pixels",
+            "max_jpeg_pixels",
+            "max_body_bytes",
+        )
         return _json(
             {
                 "model": self._settings.model_name,
@@ -187,8 +195,14 @@ class Routes:
                 "architecture": ARCHITECTURE,
                 "input_shape": IMAGE_SHAPE,
                 "decoder_version": DECODER_VERSION,
-                "formats": ("JPEG", "PNG", "WebP", "GIF", "BMP"),
-                "limits": {name: getattr(self._settings, name) for name in limits},
+                "formats": [NAMES[form] for form in self._settings.limits],
+                "limits": {
+                    **{name: getattr(self._settings, name) for name in limits},
+                    "by_format": {
+                        NAMES[form]: {"pixels": limit.pixels, "bytes": limit.bytes}
+                        for form, limit in self._settings.limits.items()
+                    },
+                },
             }
         )
 

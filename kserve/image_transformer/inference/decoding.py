@@ -11,9 +11,9 @@ from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.inference.batching import Alive
 from image_transformer.observe.metrics import Metrics
 from image_transformer.settings import Settings
-from model.images.decode import decode_image, is_cheap
+from model.images.decode import decode_image, is_cheap, read_header
 from model.images.errors import ImageError
-from model.images.header import image_size
+from model.images.header import Header
 
 _WAITING_A_THREAD = 16
 
@@ -21,18 +21,18 @@ _WAITING_A_THREAD = 16
 class Decoder:
     """Decodes for all requests.
 
-    A large image takes 4 to 18 bytes a pixel while it is decoded (WebP the most), so threads alone do not
-    bound the memory: the pixels of all images under way are counted too, and others wait in their order.
+    A large image takes up to 18 bytes a pixel while it is decoded, by its format, so threads alone do not
+    bound the memory: what its header says that it takes is counted too, and others wait in their order.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        self._limits = {"max_pixels": settings.max_pixels, "max_bytes": settings.max_image_bytes}
+        self._limits = settings.limits
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(settings.decode_threads, "decode")
         self._most = settings.decode_threads * _WAITING_A_THREAD
         self._count = 0
-        self._budget = self._room = settings.max_decoding_pixels
+        self._budget = self._room = settings.max_decoding_bytes
         self._turns: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def decode(self, data: bytes, index: int | None, alive: Alive) -> Pixels:
@@ -49,9 +49,10 @@ class Decoder:
         """
         started = time.perf_counter()
         try:
-            if is_cheap(data):
-                return decode_image(data, **self._limits)
-            return await self._in_thread(data, alive)
+            header = read_header(data, self._limits)
+            if is_cheap(data, header):
+                return decode_image(data, header)
+            return await self._in_thread(data, header, alive)
         except ImageError as error:
             # The thread's future has the error, whose frames have the future and the picture: a cycle that
             # would keep the picture until the garbage collector comes.
@@ -64,46 +65,45 @@ class Decoder:
         """Ends the threads; what they decode is given up."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _in_thread(self, data: bytes, alive: Alive) -> Pixels:
+    async def _in_thread(self, data: bytes, header: Header, alive: Alive) -> Pixels:
         if self._count >= self._most:
             raise ServiceError("overloaded", "Too many large images are waiting; try again in a second.")
-        width, height = image_size(data) or (0, 0)
-        pixels = min(width * height, self._budget)
+        memory = min(header.decoding_bytes, self._budget)
         self._count += 1
         try:
-            await self._enter(pixels)
+            await self._enter(memory)
             if not alive():
-                self._leave(pixels)
+                self._leave(memory)
                 raise ClientGoneError
-            job = self._threads.submit(decode_image, data, **self._limits)
+            job = self._threads.submit(decode_image, data, header)
             # Not when the request ends: one that is cancelled leaves its thread at work.
-            job.add_done_callback(lambda _: self._left(pixels))
+            job.add_done_callback(lambda _: self._left(memory))
             return await asyncio.wrap_future(job)
         finally:
             self._count -= 1
 
-    async def _enter(self, pixels: int) -> None:
-        if not self._turns and pixels <= self._room:
-            self._room -= pixels
+    async def _enter(self, memory: int) -> None:
+        if not self._turns and memory <= self._room:
+            self._room -= memory
             return
         turn: asyncio.Future[None] = self._loop.create_future()
-        self._turns.append((pixels, turn))
+        self._turns.append((memory, turn))
         try:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled():  # its turn came in the moment in which it was given up
-                self._leave(pixels)
+                self._leave(memory)
             raise
 
-    def _leave(self, pixels: int) -> None:
-        self._room += pixels
+    def _leave(self, memory: int) -> None:
+        self._room += memory
         while self._turns and self._turns[0][0] <= self._room:
             wanted, turn = self._turns.popleft()
             if not turn.done():
                 self._room -= wanted
                 turn.set_result(None)
 
-    def _left(self, pixels: int) -> None:
+    def _left(self, memory: int) -> None:
         """From a thread: an image is done."""
         with contextlib.suppress(RuntimeError):  # the service has ended meanwhile
-            self._loop.call_soon_threadsafe(self._leave, pixels)
+            self._loop.call_soon_threadsafe(self._leave, memory)

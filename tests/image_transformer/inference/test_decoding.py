@@ -1,4 +1,4 @@
-"""Large images share a budget of pixels, and nobody's turn is lost."""
+"""Large images share a budget of memory, and nobody's turn is lost."""
 
 import asyncio
 import io
@@ -14,6 +14,8 @@ from image_transformer.errors import ClientGoneError
 from image_transformer.inference import decoding
 from image_transformer.inference.decoding import Decoder
 from image_transformer.observe.metrics import Metrics
+
+ROOM = 5_000_000
 
 
 def photograph(side: int) -> bytes:
@@ -35,7 +37,7 @@ class Watched:
         self.started: list[int] = []
         self.let_go = threading.Semaphore(0)
 
-    def __call__(self, data: bytes, **_: int) -> Any:
+    def __call__(self, data: bytes, _: object) -> Any:
         side = Image.open(io.BytesIO(data)).width
         self.running.append(side)
         self.started.append(side)
@@ -53,8 +55,8 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
 
 @pytest.fixture
 async def decoder(start_service: Any) -> AsyncIterator[Decoder]:
-    """Four threads, and room for a million pixels."""
-    service = await start_service(decode_threads=4, max_decoding_pixels=1_000_000)
+    """Four threads, and room for a million pixels of PNG."""
+    service = await start_service(decode_threads=4, max_decoding_bytes=ROOM)
     made = Decoder(service.settings, Metrics())
     yield made
     made.close()
@@ -80,7 +82,7 @@ async def test_no_more_pixels_at_once_than_there_is_room_for(decoder: Decoder, w
     for _ in range(3):
         watched.let_go.release()
     await asyncio.gather(*tasks)
-    assert decoder._room == 1_000_000
+    assert decoder._room == ROOM
 
 
 async def test_an_image_larger_than_the_room_goes_alone(decoder: Decoder, watched: Watched) -> None:
@@ -101,7 +103,7 @@ async def test_who_hung_up_has_nothing_decoded(decoder: Decoder, watched: Watche
     await asyncio.gather(first, last)
     with pytest.raises(ClientGoneError):
         await gone
-    assert decoder._room == 1_000_000
+    assert decoder._room == ROOM
 
 
 async def test_a_cancelled_request_gives_its_turn_up_and_keeps_its_room_while_it_runs(
@@ -117,4 +119,4 @@ async def test_a_cancelled_request_gives_its_turn_up_and_keeps_its_room_while_it
     await until(lambda: watched.running == [800])
     watched.let_go.release()
     await last
-    assert decoder._room == 1_000_000
+    assert decoder._room == ROOM

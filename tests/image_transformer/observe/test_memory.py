@@ -11,10 +11,12 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from container_files import avif, grid
+from picture_files import enormous_jpeg
 from PIL import Image
-from serving import RunningTriton, StartTransformer
+from serving import RunningTransformer, RunningTriton, StartTransformer
 
-from model.images.decode import MAX_PIXELS
+from model.images.limits import LIMITS
 
 pytestmark = pytest.mark.slow
 
@@ -34,14 +36,37 @@ PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 def test_four_of_the_largest_at_once(
     start_transformer: StartTransformer, small_triton: RunningTriton, kind: str, mode: str, options: Any
 ) -> None:
-    side = int(MAX_PIXELS**0.5)
+    side = int(LIMITS["webp"].pixels ** 0.5)
     noise = np.random.default_rng(0).integers(0, 256, (50, 50, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).resize((side, side)).convert(mode).save(buffer, kind, **options)
-    transformer = start_transformer(small_triton.address, triton_seconds=60)
+    ask_four_times(start_transformer(small_triton.address, triton_seconds=60), buffer.getvalue())
 
+
+def test_four_of_the_longest_at_once(
+    start_transformer: StartTransformer, small_triton: RunningTriton
+) -> None:
+    """JPEGs of nearly as many pixels and bytes as there may be, in one scan; 381 MiB were measured."""
+    noise = np.random.default_rng(0).integers(0, 256, (16, 20_000, 3), np.uint8)
+    least = LIMITS["jpeg"].bytes * 9 // 10
+    one = len(enormous_jpeg(Image.fromarray(noise), 1))
+    longest = enormous_jpeg(Image.fromarray(noise), least // one)
+    assert least * 9 // 10 < len(longest) < LIMITS["jpeg"].bytes
+    ask_four_times(start_transformer(small_triton.address, triton_seconds=60), longest)
+
+
+def test_four_of_a_telephones_largest_at_once(
+    start_transformer: StartTransformer, small_triton: RunningTriton
+) -> None:
+    """AVIFs of 48 megapixels in tiles, which take more than HEICs: each has all the room to itself."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 50, 3), np.uint8))
+    image = grid(avif(noise.resize((512, 512))), 16, 12, 8064, 6048)
+    ask_four_times(start_transformer(small_triton.address, triton_seconds=60), image)
+
+
+def ask_four_times(transformer: RunningTransformer, image: bytes) -> None:
     def ask(_: int) -> int:
-        files = {"file": ("large", buffer.getvalue())}
+        files = {"file": ("large", image)}
         return httpx.post(transformer.url + "/predict", files=files, timeout=300).status_code
 
     with ThreadPoolExecutor(4) as threads:

@@ -20,7 +20,22 @@ from jobs.settings import Settings, load_settings
 
 ISVC = "/apis/serving.kserve.io/v1beta1/namespaces/ns/inferenceservices/cnn-image"
 CONFIGMAP = "/api/v1/namespaces/ns/configmaps/cnn-image-inferenceservice"
+JOBS = "/apis/batch/v1/namespaces/ns/jobs"
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+TEMPLATE = """\
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata: {name: cnn-image}
+spec: {predictor: {model: {runtime: cnn-image-triton}}}
+"""
+PREFLIGHT = """\
+apiVersion: batch/v1
+kind: Job
+metadata: {name: cnn-image-preflight}
+spec: {template: {spec: {containers: [{name: check, image: "cnn-image-train:0.1.0"}]}}}
+"""
 
 
 @dataclass
@@ -33,6 +48,7 @@ class Cluster:
         refusals: Paths that are answered by an HTTP status in place of an object.
         health: Status of the service's /health.
         decoder: What its /info says.
+        rule: Why an object may not be made or changed; empty where it may.
     """
 
     url: str = ""
@@ -41,18 +57,24 @@ class Cluster:
     refusals: dict[str, int] = field(default_factory=dict)
     health: int = 200
     decoder: str = "1"
+    rule: str = ""
 
     def answer(self, path: str, sent: Any) -> tuple[int, Any]:
         if path == "/health":
             return self.health, {"error": "The model is not ready."}
         if path == "/info":
             return 200, {"decoder_version": self.decoder}
+        path, _, query = path.partition("?")
         if path in self.refusals:
             status = self.refusals[path]
             return status, {"kind": "Status", "code": status, "message": "as the test wants"}
         if path == REVIEWS:
             asked = sent["spec"]["resourceAttributes"]
             return 201, {"status": {"allowed": f"{asked['verb']} {asked['resource']}" not in self.denied}}
+        if path in {ISVC, JOBS} and sent:
+            assert "dryRun=All" in query, "the doctor changes nothing"
+            code = 500 if self.rule.startswith("Internal error") else 403
+            return (code, {"code": code, "message": self.rule}) if self.rule else (201, sent)
         if path in self.objects:
             return 200, self.objects[path]
         name = path.rsplit("/", 1)[1]
@@ -72,7 +94,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
             self.end_headers()
             self.wfile.write(json.dumps(content).encode())
 
-        do_POST = do_GET  # noqa: N815 - the library's names
+        do_POST = do_PATCH = do_GET  # noqa: N815 - the library's names
 
         def log_message(self, *arguments: object) -> None: ...
 
@@ -103,7 +125,8 @@ def settings(
     monkeypatch.setattr(doctor, "_alias", lambda settings, store: "as the ledger")
     monkeypatch.setattr(doctor, "_data", lambda settings: "images")  # so does reading them
     store.ledger.record("promote", publish(), by="me", reason="why", after=0)
-    cluster.objects[CONFIGMAP] = {"metadata": {"labels": {"helm.sh/chart": "cnn-image-1.2.3"}}, "data": {}}
+    cluster.objects[CONFIGMAP] = {"metadata": {"labels": {"helm.sh/chart": "cnn-image-1.2.3"}, "uid": "u1"}}
+    cluster.objects[CONFIGMAP]["data"] = {"inferenceservice.yaml": TEMPLATE, "preflight.yaml": PREFLIGHT}
     cluster.objects[ISVC] = isvc("s3://b/store/versions/000001/", ("Ready", "True"))
     return load_settings(store=store.url, namespace="ns", service_url=cluster.url)
 
@@ -120,7 +143,7 @@ def test_nothing_is_blamed_where_nothing_is_wrong(settings: Settings) -> None:
     found = findings(settings)
     assert {finding.state for finding in found.values()} == {"ok"}
     assert list(found)[-5:] == ["rights", "template", "InferenceService", "route", "decoder"]
-    assert found["template"].text.endswith("cnn-image-1.2.3")
+    assert "of cnn-image-1.2.3; the cluster would take" in found["template"].text
     assert found["InferenceService"].text == "Ready, with version 1"
 
 
@@ -185,8 +208,49 @@ def test_a_chart_that_is_not_installed(settings: Settings, cluster: Cluster) -> 
 def test_a_kserve_that_is_not_installed(settings: Settings, cluster: Cluster) -> None:
     cluster.refusals[ISVC] = 404
     found = broken(settings)
-    assert found.keys() == {"InferenceService", "decoder"}
+    assert found.keys() == {"template", "InferenceService", "decoder"}
     assert "There is no KServe in this cluster" in found["InferenceService"].text
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (
+            'admission webhook "validate.kyverno.svc-fail" denied the request: no image of another registry',
+            ("rule validate.kyverno.svc-fail refuses it (no image of another", "owner for an exception"),
+        ),
+        (
+            "jobs.batch is forbidden: ValidatingAdmissionPolicy 'digests' with binding 'all' denied request: "
+            "name images by digest",
+            ("rule digests refuses it (name images by digest)", "owner for an exception"),
+        ),
+        (
+            'jobs.batch "x" is forbidden: exceeded quota: small, requested: count/jobs.batch=1, used: '
+            "count/jobs.batch=9, limited: count/jobs.batch=9",
+            ("ResourceQuota small refuses it (requested: count/jobs.batch=1, used", "owner for more"),
+        ),
+    ],
+)
+def test_a_rule_of_the_clusters_owner(
+    settings: Settings, cluster: Cluster, rule: str, words: tuple[str, str]
+) -> None:
+    cluster.rule = rule
+    found = broken(settings)
+    assert found.keys() == {"template"}
+    assert found["template"].code == Exit.MISTAKE
+    for each in words:
+        assert each in found["template"].text
+
+
+def test_a_webhook_that_does_not_answer_is_a_fault(settings: Settings, cluster: Cluster) -> None:
+    cluster.rule = (
+        'Internal error occurred: failed calling webhook "inferenceservice.kserve-webhook-server.defaulter": '
+        "connection refused"
+    )
+    found = broken(settings)
+    assert found["template"].code == Exit.FAULT
+    words = "the cluster's webhook inferenceservice.kserve-webhook-server.defaulter does not answer"
+    assert words in found["template"].text
 
 
 def test_an_inferenceservice_of_another_version(settings: Settings, cluster: Cluster) -> None:

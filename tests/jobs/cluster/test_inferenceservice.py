@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import pytest
 
-from jobs.cluster import inferenceservice
+from jobs.cluster import inferenceservice, preflight_job
 from jobs.cluster.client import ApiError
 from jobs.cluster.inferenceservice import InferenceServiceDeployer, edited_by_hand, uri_version
 from jobs.errors import FaultError, LostError, MistakeError
@@ -19,9 +19,15 @@ CAT = np.array([[0, 0, 0, 1, 0]], np.float32)
 TEMPLATE = """\
 apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService
-metadata: {name: cnn-image, namespace: ns}
+metadata: {name: cnn-image, namespace: elsewhere}
 spec:
   predictor: {model: {runtime: cnn-image-triton}}
+"""
+PREFLIGHT = """\
+apiVersion: batch/v1
+kind: Job
+metadata: {name: cnn-image-preflight}
+spec: {template: {spec: {initContainers: [{name: triton, image: triton}], containers: [{image: "train:1"}]}}}
 """
 CONFLICT = {
     "message": "Apply failed with 1 conflict",
@@ -47,9 +53,16 @@ class FakeKubernetes:
         self.refusal: ApiError | None = None
         self.applied: list[tuple[Any, bool, bool]] = []
         self.deleted: list[str] = []
-        self.configmap: Any = {"metadata": {"uid": "u9"}, "data": {"inferenceservice.yaml": TEMPLATE}}
+        self.configmap: Any = {
+            "metadata": {"uid": "u9"},
+            "data": {"inferenceservice.yaml": TEMPLATE, "preflight.yaml": PREFLIGHT},
+        }
+        self.created: list[tuple[Any, bool]] = []
+        self.own: dict[str, Any] = {}
 
     def get(self, kind: str, name: str) -> Any:
+        if kind in {"pods", "jobs"}:
+            return self.own[kind]
         if self.configmap is None:
             raise ApiError(404, {"message": "not found", "details": {"name": name}}, "Not Found")
         return self.configmap
@@ -65,6 +78,10 @@ class FakeKubernetes:
         self.applied.append((body, force, dry_run))
         return body
 
+    def create(self, kind: str, body: Any, *, dry_run: bool) -> Any:
+        self.created.append((body, dry_run))
+        return body
+
     def delete(self, kind: str, name: str) -> None:
         self.deleted.append(f"{kind}/{name}")
         if kind == "horizontalpodautoscalers":
@@ -72,7 +89,10 @@ class FakeKubernetes:
 
 
 class FakeStore:
-    """Knows addresses alone."""
+    """Knows numbers and addresses alone."""
+
+    def numbers(self) -> list[int]:
+        return [3, 11]
 
     def uri(self, version: int) -> str:
         return f"s3://b/store/versions/{version:06d}/"
@@ -142,6 +162,39 @@ def test_a_hand_edit_is_refused_and_named_before_anything_changes(kubernetes: Fa
     with pytest.raises(LostError, match=r"storageUri \(conflict with \"kubectl-edit\"\).*deploy --force"):
         deployer(kubernetes).rehearse(12)
     assert kubernetes.applied == []
+
+
+def test_a_dry_run_has_both_templates_checked_in_this_namespace(kubernetes: FakeKubernetes) -> None:
+    deployer(kubernetes).dry_run()
+    ((body, force, dry_run),) = kubernetes.applied
+    assert (force, dry_run) == (False, True)
+    assert body["metadata"]["namespace"] == "ns", "the template of an earlier chart names another one"
+    assert body["spec"]["predictor"]["model"]["storageUri"].endswith("/versions/000012/")
+    ((job, dry_run),) = kubernetes.created
+    assert dry_run
+    assert job["metadata"]["generateName"] == "cnn-image-preflight-"
+    kubernetes.refusal = ApiError(409, CONFLICT, "Conflict")
+    with pytest.raises(LostError, match="edited by hand"):
+        deployer(kubernetes).dry_run()
+
+
+@pytest.mark.parametrize(("image", "noted"), [("train:1", False), ("registry/train:2", True)])
+def test_an_image_changed_after_rendering_is_said(
+    kubernetes: FakeKubernetes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    image: str,
+    noted: bool,
+) -> None:
+    monkeypatch.setattr(preflight_job, "own_pod", lambda: "pod")
+    kubernetes.own = {
+        "pods": {"metadata": {"labels": {"job-name": "cnn-image-train-1"}}},
+        "jobs": {"spec": {"template": {"spec": {"containers": [{"image": image}]}}}},
+    }
+    deployer(kubernetes).dry_run()
+    said = capsys.readouterr().err
+    assert ("name images by the chart's values" in said) is noted
+    assert ("registry/train:2" in said) is noted
 
 
 def test_force_takes_the_fields_back(kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,9 @@
 """What a first training waits for: S3 that comes up late, and an MLflow that may never come."""
 
+import os
+import socket
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -8,7 +12,9 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from jobs.cluster import trial
-from jobs.errors import Exit
+from jobs.cluster.client import ApiError
+from jobs.cluster.trial_keys import make_secret
+from jobs.errors import Exit, MistakeError
 
 
 class FakeS3:
@@ -60,6 +66,23 @@ def test_a_refusal_is_a_mistake_and_no_answer_a_fault(
     assert trial.main() == Exit.FAULT
 
 
+def test_told_to_end_while_it_waits_it_ends_with_143() -> None:
+    """The Job's rule for a pod that was deleted by hand; PID 1 would not hear of SIGTERM by itself."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and says nothing
+        environment = {
+            **os.environ,
+            "CNN_IMAGE_STORE": "s3://models/store",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "AWS_ACCESS_KEY_ID": "a",
+            "AWS_SECRET_ACCESS_KEY": "b",
+        }
+        waiting = subprocess.Popen([sys.executable, "-m", "jobs.cluster.trial"], env=environment)
+        silent.settimeout(60)
+        with silent.accept()[0]:
+            waiting.terminate()
+            assert waiting.wait(timeout=30) == Exit.TERMINATED
+
+
 def test_mlflow_is_awaited_but_not_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "_AGAIN_SECONDS", 0.01)
 
@@ -75,3 +98,46 @@ def test_mlflow_is_awaited_but_not_forever(monkeypatch: pytest.MonkeyPatch) -> N
         assert trial.await_tracking(f"http://127.0.0.1:{server.server_port}", 10)
         server.shutdown()
     assert not trial.await_tracking("http://127.0.0.1:1", 0.01)
+
+
+class FakeKubernetes:
+    """Holds the chart's ConfigMap, and answers what is made with a code."""
+
+    namespace = "ns"
+
+    def __init__(self, code: int = 201) -> None:
+        self.code = code
+        self.made: list[Any] = []
+
+    def get(self, kind: str, name: str) -> Any:
+        assert (kind, name) == ("configmaps", "cnn-image-inferenceservice")
+        return {"metadata": {"uid": "u9"}}
+
+    def create(self, kind: str, body: Any) -> Any:
+        assert kind == "secrets"
+        if self.code >= 400:
+            raise ApiError(self.code, {"message": "no"}, "No")
+        self.made.append(body)
+        return body
+
+
+SECRET = {"kind": "Secret", "metadata": {"name": "cnn-image-store", "annotations": {"a": "b"}}}
+
+
+def test_the_keys_of_the_trial_minio_are_made_by_chance_and_go_with_the_release() -> None:
+    kubernetes = FakeKubernetes()
+    assert make_secret(kubernetes, SECRET)
+    assert make_secret(kubernetes, SECRET)
+    first, second = kubernetes.made
+    assert first["metadata"]["annotations"] == {"a": "b"}
+    assert first["metadata"]["ownerReferences"][0]["uid"] == "u9"
+    assert set(first["stringData"]) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    for key, value in first["stringData"].items():
+        assert value != second["stringData"][key]
+        assert 8 <= len(value) <= 40  # what MinIO takes
+
+
+def test_keys_that_are_there_stay_and_a_refusal_is_said() -> None:
+    assert not make_secret(FakeKubernetes(409), SECRET)
+    with pytest.raises(MistakeError, match="Cannot make the Secret of the trial MinIO"):
+        make_secret(FakeKubernetes(403), SECRET)

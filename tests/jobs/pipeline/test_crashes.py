@@ -16,7 +16,7 @@ from export.store.blobs import FolderBlobs
 from export.store.ledger import Ledger
 from export.store.manifest import Manifest
 from export.store.versions import Store
-from jobs.errors import RefusedError, ReturnedError
+from jobs.errors import MistakeError, RefusedError, ReturnedError
 from jobs.gate.verdict import Verdict, attach_verdict
 from jobs.pipeline import quantization
 from jobs.pipeline import retrain as pipeline
@@ -247,6 +247,16 @@ def test_a_retrain_killed_anywhere_then_done_again(
             assert calls > 30
             return
     pytest.fail("the retrain never ran to its end")
+
+
+def test_what_the_place_would_refuse_is_said_before_anything_is_trained(
+    steps: Steps, deployer: Any, store: Store, tmp_path: Path
+) -> None:
+    deployer.closed = True
+    with pytest.raises(MistakeError, match="takes nothing"):
+        steps.retrain(store, deployer, tmp_path)
+    assert steps.trainings == []
+    assert not list(tmp_path.glob("runs/*"))
 
 
 def test_a_checkpoint_that_cannot_be_continued_bars_no_later_retrain(

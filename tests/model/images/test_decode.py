@@ -1,55 +1,36 @@
-import importlib.util
 import io
 import struct
-import subprocess
-import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from goldens import GOLDEN, MAKE, PINNED, at_most, encoded, grown_megabytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
 from model.images import decode
-from model.images.decode import decode_image, is_cheap
+from model.images.decode import decode_image, is_cheap, read_header
 from model.images.errors import ImageError
+from model.images.formats.jpeg import plain_pixels
+from model.images.header import Format
+from model.images.limits import LIMITS, Limit
 
-GOLDEN = Path(__file__).parent / "golden"
-PINNED = dict(np.load(GOLDEN / "pixels.npz"))
 MODES = ("grey", "grey-alpha", "palette", "palette-clear", "rgba", "cmyk", "16-bit", "1-bit", "rgb", "webp")
 PHOTOGRAPHS = ["12-megapixels.jpg", "12-megapixels.webp", "12-megapixels.png"]
-
-
-def golden_module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("golden_make", GOLDEN / "make.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-MAKE = golden_module()
-
-
-def encoded(image: Image.Image, form: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
 
 
-def code_of(data: bytes, **limits: int) -> str:
+def code_of(data: bytes, limits: dict[Format, Limit] | None = None) -> str:
     with pytest.raises(ImageError) as raised:
-        decode_image(data, **limits)
+        decode_image(data, limits=limits or LIMITS)
     assert str(raised.value).endswith(".")
     return raised.value.code
 
@@ -65,7 +46,7 @@ def test_every_golden_image_is_pinned() -> None:
     assert images == set(PINNED)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [*MODES, "heic", "avif", "tiff"])
 def test_every_orientation_is_shown_upright(mode: str) -> None:
     """The golden pixels are right, not only the same: all eight files show what the upright one shows."""
     upright, *turned = (
@@ -163,15 +144,18 @@ def test_the_fast_way_gives_the_general_ways_pixels(
     data = encoded(
         smooth, "JPEG", quality=quality, subsampling=subsampling, restart_marker_rows=restarts, **options
     )
-    fast = decode._plain_jpeg(data, 10**9)
-    assert fast is not None
-    np.testing.assert_array_equal(fast, decode._decode(decode._PLUGINS["jpeg"](io.BytesIO(data)), 10**9))
+    header = read_header(data)
+    assert header.plain
+    assert plain_pixels(data, header) is not None
+    general = decode_image(data, replace(header, plain=False))
+    np.testing.assert_array_equal(decode_image(data, header), general)
 
 
-def test_the_fast_way_leaves_orientation_to_the_general_one() -> None:
-    for name in ("rgb-1.jpeg", "rgb-6.jpeg", "grey-1.jpeg", "cmyk-1.jpeg", "scaled-2.jpg"):
-        assert decode._plain_jpeg((GOLDEN / name).read_bytes(), 10**9) is None
-    assert decode._plain_jpeg((GOLDEN / "square.jpg").read_bytes(), 10**9) is not None
+def test_the_fast_way_is_for_small_colour_jpegs_alone() -> None:
+    for name in ("grey-1.jpeg", "cmyk-1.jpeg", "scaled-2.jpg", "square.png"):
+        assert not read_header((GOLDEN / name).read_bytes()).plain
+    for name in ("square.jpg", "rgb-6.jpeg"):
+        assert read_header((GOLDEN / name).read_bytes()).plain
 
 
 @pytest.mark.parametrize("name", ["square.jpg", "square.png", "lossy.webp", "interlaced.gif", "24-bit.bmp"])
@@ -202,10 +186,11 @@ def test_a_file_cut_short_anywhere_is_never_half_a_picture(name: str) -> None:
         (b"RIFF\0\0\0\0WEBP", "broken_image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "unsupported_format"),
         (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- a --><SVG/>", "unsupported_format"),
-        (b"II*\0" + bytes(100), "unsupported_format"),
+        (b"II*\0" + bytes(100), "broken_image"),
         (b"%PDF-1.7", "unsupported_format"),
-        (b"\0\0\0\x20ftypavif" + bytes(100), "unsupported_format"),
-        (b"\0\0\0\x20ftypheic" + bytes(100), "unsupported_format"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "unsupported_format"),
+        (b"\0\0\0\x20ftypavif" + bytes(100), "broken_image"),
+        (b"\0\0\0\x20ftypheic" + bytes(100), "broken_image"),
         (b"\0\0\0\x20ftypmp42" + bytes(100), "not_an_image"),
     ],
 )
@@ -222,10 +207,10 @@ def png_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "WEBP"])
 def test_too_many_pixels_are_refused_from_the_header(form: str) -> None:
     data = encoded(Image.new("RGB", (300, 200)), form)
-    decode_image(data, max_pixels=60_000)
+    decode_image(data, limits=at_most(pixels=60_000))
     head = data.index(b"\xff\xda") + 20 if form == "JPEG" else 60
     for cut in (data, data[:head]):  # the rest is not even looked at
-        assert code_of(cut, max_pixels=59_999) == "too_many_pixels"
+        assert code_of(cut, at_most(pixels=59_999)) == "too_many_pixels"
 
 
 def test_a_header_that_promises_terabytes_costs_nothing() -> None:
@@ -236,11 +221,11 @@ def test_a_gif_frame_may_not_outgrow_its_header() -> None:
     data = bytearray(encoded(Image.new("P", (200, 200)), "GIF"))
     assert data[6:10] == struct.pack("<HH", 200, 200)
     data[6:10] = struct.pack("<HH", 1, 1)
-    assert code_of(bytes(data), max_pixels=30_000) == "too_many_pixels"
+    assert code_of(bytes(data), at_most(pixels=30_000)) == "too_many_pixels"
 
 
 def test_too_many_bytes() -> None:
-    assert code_of(b"\xff\xd8\xff" + bytes(98), max_bytes=100) == "too_many_bytes"
+    assert code_of(b"\xff\xd8\xff" + bytes(98), at_most(file_bytes=100)) == "too_many_bytes"
 
 
 def test_a_jpeg_of_a_thousand_scans_is_refused() -> None:
@@ -265,7 +250,6 @@ def flooded(form: str) -> bytes:
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF"])
 def test_a_flood_of_tiny_parts_is_refused(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "_plain_jpeg", lambda *_: None)
     monkeypatch.setattr(decode, "_decode", lambda *_: pytest.fail("Pillow is not asked to walk through them"))
     assert code_of(flooded(form)) == "unsupported_format"
 
@@ -274,7 +258,7 @@ def test_a_compressed_text_chunk_does_not_unfold() -> None:
     text = b"zTXtkey\0\0" + zlib.compress(bytes(20_000_000), 1)
     chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
     whole = encoded(noise(32, 32), "PNG")
-    assert code_of(whole[:33] + chunk + whole[33:]) == "broken_image"
+    np.testing.assert_array_equal(decode_image(whole[:33] + chunk + whole[33:]), decode_image(whole))
 
 
 def test_metadata_that_cannot_be_read_is_no_reason_to_refuse_a_picture() -> None:
@@ -285,29 +269,19 @@ def test_metadata_that_cannot_be_read_is_no_reason_to_refuse_a_picture() -> None
 
 
 def test_what_is_cheap() -> None:
-    assert is_cheap((GOLDEN / "square.jpg").read_bytes())
-    assert is_cheap(b"no image")
-    assert not is_cheap(encoded(Image.new("RGB", (400, 400)), "PNG")), "few bytes, many pixels"
-    assert not is_cheap(encoded(noise(100, 100), "PNG")), "few pixels, many bytes"
-    assert not is_cheap((GOLDEN / "scaled-8.jpg").read_bytes())
+    def cheap(data: bytes) -> bool:
+        return is_cheap(data, read_header(data))
 
-
-MEASURE = """
-import resource, sys
-from pathlib import Path
-from model.images.decode import decode_image
-small = Path(sys.argv[1]).read_bytes()
-decode_image(small)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-decode_image(Path(sys.argv[2]).read_bytes(), max_bytes=10**9)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
-"""
+    assert cheap((GOLDEN / "square.jpg").read_bytes())
+    assert not cheap(encoded(Image.new("RGB", (400, 400)), "PNG")), "few bytes, many pixels"
+    assert not cheap(encoded(noise(100, 100), "PNG")), "few pixels, many bytes"
+    assert not cheap((GOLDEN / "scaled-8.jpg").read_bytes())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "mode", "megabytes"),
-    [("JPEG", "RGB", 12), ("PNG", "RGB", 60), ("PNG", "RGBA", 70), ("WEBP", "RGB", 160), ("BMP", "RGB", 60)],
+    [("JPEG", "RGB", 12), ("PNG", "RGB", 60), ("PNG", "RGBA", 70), ("WEBP", "RGB", 190), ("BMP", "RGB", 60)],
 )
 def test_twelve_megapixels_take_little_more_memory_than_the_decoder_itself(
     tmp_path: Path, form: str, mode: str, megabytes: int
@@ -315,7 +289,4 @@ def test_twelve_megapixels_take_little_more_memory_than_the_decoder_itself(
     image = noise(40, 30).resize((4000, 3000)).convert(mode)
     options = {"PNG": {"compress_level": 1}, "WEBP": {"method": 0}}.get(form, {})
     (tmp_path / "large").write_bytes(encoded(image, form, **options))
-    command = [sys.executable, "-c", MEASURE, str(GOLDEN / "square.png"), str(tmp_path / "large")]
-    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=GOLDEN.parents[3])
-    # The file itself is read in between, and belongs to whoever sent it.
-    assert int(run.stdout) - (tmp_path / "large").stat().st_size // 2**20 <= megabytes
+    assert grown_megabytes(tmp_path / "large") <= megabytes
