@@ -15,8 +15,8 @@ EXPERIMENT: Final = "cnn-image"
 def database_uri(file: Path) -> str:
     """The SQLAlchemy address of a SQLite file, whatever signs are in its path.
 
-    No more is quoted than would be read as something else (`?`, `%41`): of what is, MLflow 3.17 makes an empty
-    folder under the quoted name.
+    No more is quoted than would be read as something else (`?`, `%41`): MLflow 3.17 makes an empty folder
+    under the quoted name.
     """
     path = re.sub(r"%(?=[0-9A-Fa-f]{2})|\?", lambda sign: quote(sign[0]), str(file))
     return f"sqlite:///{path}"
