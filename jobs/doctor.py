@@ -98,6 +98,8 @@ def _data(settings: Settings) -> str:
     from model.data.fetch import keras_cache
     from model.data.sources import load_dataset
 
+    if settings.data is None and settings.namespace:
+        raise _AbsentError("none is named here; in the cluster the trainings' Jobs have it")
     if settings.data is None and keras_cache() is None:
         raise _AbsentError(
             "none is named and none is in Keras' cache: it would be downloaded; or set CIFAR10_DIR"

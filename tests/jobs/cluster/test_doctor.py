@@ -18,6 +18,7 @@ from jobs.doctor import Finding, examine
 from jobs.errors import Exit
 from jobs.settings import Settings, load_settings
 
+READ_DATA = doctor._data
 ISVC = "/apis/serving.kserve.io/v1beta1/namespaces/ns/inferenceservices/cnn-image"
 CONFIGMAP = "/api/v1/namespaces/ns/configmaps/cnn-image-inferenceservice"
 JOBS = "/apis/batch/v1/namespaces/ns/jobs"
@@ -129,6 +130,15 @@ def settings(
     cluster.objects[CONFIGMAP]["data"] = {"inferenceservice.yaml": TEMPLATE, "preflight.yaml": PREFLIGHT}
     cluster.objects[ISVC] = isvc("s3://b/store/versions/000001/", ("Ready", "True"))
     return load_settings(store=store.url, namespace="ns", service_url=cluster.url)
+
+
+def test_data_is_left_to_the_trainings_jobs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_data", READ_DATA)
+    (data,) = (finding for finding in examine(settings) if finding.link == "data")
+    assert (data.state, data.text) == (
+        "absent",
+        "none is named here; in the cluster the trainings' Jobs have it",
+    )
 
 
 def findings(settings: Settings) -> dict[str, Finding]:
