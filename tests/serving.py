@@ -19,6 +19,7 @@ from machine import free_port, wait_until
 from numpy.typing import NDArray
 
 from model import contract
+from model.images.decode import DECODER_VERSION
 
 ROOT = Path(__file__).parent.parent
 
@@ -95,7 +96,7 @@ class SmallModel:
             version_policy {{ latest {{ num_versions: 1 }} }}
             parameters {{ key: "intra_op_thread_count" value {{ string_value: "1" }} }}
             parameters {{ key: "version" value {{ string_value: "{self.version}" }} }}
-            parameters {{ key: "decoder_version" value {{ string_value: "1" }} }}
+            parameters {{ key: "decoder_version" value {{ string_value: "{DECODER_VERSION}" }} }}
             parameters {{ key: "session.intra_op.allow_spinning" value {{ string_value: "0" }} }}
         """
 

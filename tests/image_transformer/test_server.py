@@ -294,7 +294,7 @@ def test_grpc_messages_out_of_bounds(transformer: RunningTransformer) -> None:
     options = (("grpc.max_send_message_length", -1),)
     with grpc.insecure_channel(f"127.0.0.1:{transformer.grpc_port}", options) as channel:
         stub = stubs.GRPCInferenceServiceStub(channel)
-        large = pb.ModelInferRequest(model_name="cnn-image", raw_input_contents=[bytes(40_000_000)])
+        large = pb.ModelInferRequest(model_name="cnn-image", raw_input_contents=[bytes(70_000_000)])
         with pytest.raises(grpc.RpcError) as raised:
             stub.ModelInfer(large)
         assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
