@@ -148,7 +148,7 @@ def _service(settings: Settings, store: Store) -> str:
     log = settings.logs / "transformer.log"
     if all(answer.status is None for answer in answers):
         raise FaultError(f"{status.url} does not answer ({answers[0].text}): look at {log}")
-    require_all(status.url, answers, f"look at {log}, or set CNN_IMAGE_HOST to the one that it shall have")
+    require_all(status.url, answers, f"look at {log}, or set CNN_IMAGE_HOST to one address")
     for answer in answers:
         if answer.status != httpx.codes.OK:
             raise FaultError(f"{status.url}/health says {answer.text}: look at {settings.logs}")
