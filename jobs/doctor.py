@@ -10,6 +10,7 @@ from export.errors import ExportError
 from export.store.versions import Store
 from jobs.errors import Exit, FaultError, JobError, MistakeError, exit_code
 from jobs.gate.verdict import last_verdict
+from jobs.health import ask_health, require_all
 from jobs.laptop.deployer import LaptopDeployer
 from jobs.laptop.serving_folder import ServingFolder
 from jobs.pipeline import mlflow_links, mlflow_registry
@@ -17,7 +18,7 @@ from jobs.places import open_deployer
 from jobs.settings import Settings
 from jobs.store_doctor import store_links
 from model.data.cifar10 import DataError
-from model.data.http_client import http_client
+from model.data.http_client import has_way_to
 
 State = Literal["ok", "absent", "broken"]
 
@@ -97,6 +98,8 @@ def _data(settings: Settings) -> str:
     from model.data.fetch import keras_cache
     from model.data.sources import load_dataset
 
+    if settings.data is None and settings.namespace:
+        raise _AbsentError("none is named here; in the cluster the trainings' Jobs have it")
     if settings.data is None and keras_cache() is None:
         raise _AbsentError(
             "none is named and none is in Keras' cache: it would be downloaded; or set CIFAR10_DIR"
@@ -140,15 +143,15 @@ def _service(settings: Settings, store: Store) -> str:
     status = ServingFolder(settings.serving).status()
     if status is None:
         raise _AbsentError("none runs here; `cnn-image run` starts it")
-    try:
-        with http_client(status.url, 10) as client:
-            answer = client.get("/health")
-    except httpx.TransportError as error:
-        raise FaultError(
-            f"{status.url} does not answer ({error}): look at {settings.logs / 'transformer.log'}"
-        ) from error
-    if answer.status_code != httpx.codes.OK:
-        raise FaultError(f"{status.url}/health says {answer.text.strip()[:200]}: look at {settings.logs}")
+    ips = [ip for ip in ("127.0.0.1", "::1") if has_way_to(ip)] if status.host == "::" else []
+    answers = ask_health(status.url, ips)
+    log = settings.logs / "transformer.log"
+    if all(answer.status is None for answer in answers):
+        raise FaultError(f"{status.url} does not answer ({answers[0].text}): look at {log}")
+    require_all(status.url, answers, f"look at {log}, or set CNN_IMAGE_HOST to one address")
+    for answer in answers:
+        if answer.status != httpx.codes.OK:
+            raise FaultError(f"{status.url}/health says {answer.text}: look at {settings.logs}")
     promoted = store.ledger.served()
     if status.version != promoted:
         reason = f" ({status.failed.reason})" if status.failed else ""

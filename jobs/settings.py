@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from export.store.versions import Store, open_store
 from jobs.errors import MistakeError
 from model.contract import DEFAULT_HTTP_PORT
+from model.training.tracking_server import database_uri
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -124,7 +125,7 @@ class Settings(BaseSettings):
     @property
     def tracking_uri(self) -> str:
         """MLflow's address; a local SQLite file unless set."""
-        return self.mlflow_tracking_uri or f"sqlite:///{self.local_tracking_db}"
+        return self.mlflow_tracking_uri or database_uri(self.local_tracking_db)
 
     @property
     def local_tracking_db(self) -> Path:
@@ -160,4 +161,5 @@ def load_settings(**flags: object) -> Settings:
         variables = (name.upper(), f"CNN_IMAGE_{name.upper()}")
         shown = next((variable for variable in variables if os.environ.get(variable) == first["input"]), None)
         shown = shown or f"--{name.replace('_', '-')}"
-        raise MistakeError(f"{shown} is {first['input']!r}: {first['msg'].lower()}.") from None
+        wrong = first["msg"][:1].lower() + first["msg"][1:]
+        raise MistakeError(f"{shown} is {first['input']!r}: {wrong}.") from None

@@ -9,9 +9,10 @@ from jobs.cluster.client import ApiError, Kubernetes
 from jobs.cluster.inferenceservice import InferenceServiceDeployer
 from jobs.cluster.template import TEMPLATE
 from jobs.errors import FaultError, MistakeError
+from jobs.health import ask_health, require_all
 from jobs.settings import Settings
 from model.contract import MODEL_NAME
-from model.data.http_client import UnusableWayError, http_client
+from model.data.http_client import UnusableWayError, addresses
 
 _RIGHTS = (
     ("create", "serving.kserve.io", "inferenceservices", ""),
@@ -96,18 +97,31 @@ def _inferenceservice(settings: Settings, store: Store, kubernetes: Kubernetes) 
 def _route(settings: Settings, namespace: str) -> str:
     url = settings.service_url or f"http://{MODEL_NAME}.{namespace}"
     try:
-        with http_client(url, 10) as client:
-            answer = client.get("/health")
+        answers = ask_health(url, addresses(url))
     except UnusableWayError as error:
         raise MistakeError(str(error)) from error
-    except (httpx.TransportError, httpx.InvalidURL) as error:
-        raise FaultError(
-            f"{url} does not answer ({error}): run this in the cluster, or set CNN_IMAGE_SERVICE_URL to an "
-            "address that leads there, and look at the Service and the NetworkPolicies"
-        ) from error
-    if answer.status_code != httpx.codes.OK:
-        raise FaultError(
-            f"{url}/health says {answer.status_code} {answer.text.strip()[:200]}: see what its pods say with "
-            f"`kubectl -n {namespace} logs -l serving.kserve.io/inferenceservice={MODEL_NAME}`"
-        )
-    return f"{url} answers"
+    except httpx.InvalidURL as error:
+        raise _leads_nowhere(url, str(error)) from error
+    if all(answer.status is None for answer in answers):
+        raise _leads_nowhere(url, answers[0].text)
+    require_all(
+        url,
+        answers,
+        "let the transformer listen on both families (CNN_IMAGE_HOST=::, its default), or leave this one out "
+        "of the Service's ipFamilies",
+    )
+    for answer in answers:
+        if answer.status != httpx.codes.OK:
+            raise FaultError(
+                f"{url}/health says {answer.status} {answer.text}: see what its pods say with "
+                f"`kubectl -n {namespace} logs -l serving.kserve.io/inferenceservice={MODEL_NAME}`"
+            )
+    at = ", ".join(answer.ip for answer in answers if answer.ip)
+    return f"{url} answers{at and ' at '}{at}"
+
+
+def _leads_nowhere(url: str, why: str) -> FaultError:
+    return FaultError(
+        f"{url} does not answer ({why}): run this in the cluster, or set CNN_IMAGE_SERVICE_URL to an "
+        "address that leads there, and look at the Service and the NetworkPolicies"
+    )

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -37,15 +38,24 @@ def require_free_port(host: str, port: int, what: str, variable: str) -> None:
     """Check that nothing listens on a port of an address; `::` is every address of both families.
 
     Raises:
-        MistakeError: Something does.
+        MistakeError: Something does, or it is no address of this machine.
     """
+    host = host.strip("[]")
     both = host == "::" and socket.has_dualstack_ipv6()
     if host == "::" and not both:
         host = "0.0.0.0"  # noqa: S104 - as the transformer does
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket.create_server((host.strip("[]"), port), family=family, dualstack_ipv6=both).close()
+        socket.create_server((host, port), family=family, dualstack_ipv6=both).close()
     except OSError as error:
+        number = error.errno or 0
+        if number < 0 or number in {
+            errno.EADDRNOTAVAIL,
+            errno.EINVAL,
+        }:  # a name leads nowhere: below 0
+            raise MistakeError(
+                f"CNN_IMAGE_HOST is {host!r}, no address of this machine: name one, or `::` for all."
+            ) from None
         raise MistakeError(
             f"Port {port}, for {what}, is in use or not allowed ({os.strerror(error.errno or 0)}): "
             f"stop the program that holds it, or choose another with {variable}=…"

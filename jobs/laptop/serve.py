@@ -46,7 +46,13 @@ class Service:
         self._ports = triton.TritonPorts(*free_ports(3))
         self._client = local_client(self._ports.url)
         variant = settings.variant or triton.default_variant()
-        self._status = Status(pid=os.getpid(), url=settings.url, triton_url=self._ports.url, variant=variant)
+        self._status = Status(
+            pid=os.getpid(),
+            url=settings.url,
+            host=settings.host.strip("[]"),
+            triton_url=self._ports.url,
+            variant=variant,
+        )
         self._loading = asyncio.Lock()
         self._triton = self._child(
             "triton", triton.command(self._folder.models, self._ports, variant), self._triton_ready

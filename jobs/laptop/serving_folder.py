@@ -37,6 +37,8 @@ class Status(BaseModel):
 
     pid: int
     url: str
+    host: str = ""
+    """The address that it listens on; a service of an earlier release does not say."""
     triton_url: str
     state: Literal["starting", "serving"] = "starting"
     version: int | None = None

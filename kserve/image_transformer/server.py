@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import resource
 import signal
@@ -46,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 class PortTakenError(RuntimeError):
-    """Somebody else listens there; the message says what to do."""
+    """Somebody else listens there, or it is no address of ours; the message says what to do."""
 
 
 class _HttpServer(uvicorn.Server):
@@ -191,12 +192,17 @@ def _connections(settings: Settings) -> tuple[tuple[str, int], ...]:
     """What gRPC allows its clients' connections, by the names of grpc's `grpc_types.h` (milliseconds)."""
     return (
         # By default a client that pings more often than every five minutes is sent away (too_many_pings).
-        ("grpc.http2.min_ping_interval_without_data_ms", int(settings.grpc_ping_seconds * 1000)),
+        ("grpc.http2.min_ping_interval_without_data_ms", _milliseconds(settings.grpc_ping_seconds)),
         ("grpc.keepalive_permit_without_calls", 1),
         # A channel asks one pod for as long as its connection lives: new pods would get nothing.
-        ("grpc.max_connection_age_ms", int(settings.grpc_connection_seconds * 1000)),
-        ("grpc.max_connection_age_grace_ms", int(settings.grpc_connection_grace_seconds * 1000)),
+        ("grpc.max_connection_age_ms", _milliseconds(settings.grpc_connection_seconds)),
+        ("grpc.max_connection_age_grace_ms", _milliseconds(settings.grpc_connection_grace_seconds)),
     )
+
+
+def _milliseconds(seconds: float) -> int:
+    """As gRPC takes them; what is more than it can count is without end for it."""
+    return int(min(seconds * 1000, 2**31 - 1))
 
 
 def address(host: str, port: int) -> str:
@@ -224,6 +230,14 @@ def listen(host: str, port: int, variable: str) -> socket.socket:
     try:
         return socket.create_server((bare, port), family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
+        number = error.errno or 0
+        if number < 0 or number in {
+            errno.EADDRNOTAVAIL,
+            errno.EINVAL,
+        }:  # a name leads nowhere: below 0
+            raise PortTakenError(
+                f"CNN_IMAGE_HOST is {host!r}, no address of this machine: name one, or `::` for all."
+            ) from None
         raise PortTakenError(
             f"Port {port} cannot be used ({error.strerror}): end what listens there, or set {variable}."
         ) from None

@@ -6,25 +6,28 @@ would end every client, also one that never speaks TLS.
 """
 
 import os
+import socket
 import ssl
 from typing import Any
 
 import httpcore
 import httpx
 
-from model.data.proxies import Proxy, ProxySettingError, proxy_for
+from model.data.proxies import Proxy, ProxySettingError, is_this_machine, proxy_for
 
 
 class UnusableWayError(httpx.TransportError):
     """A proxy or certificates that the environment names cannot be used; the sentence says what to do."""
 
 
-def http_client(url: str, timeout: float) -> httpx.Client:
+def http_client(url: str, timeout: float, ip: str = "") -> httpx.Client:
     """A client for an address, and for that address alone.
 
     Args:
         url: The service's address, with its scheme.
         timeout: Seconds for connecting and for each read and write.
+        ip: Address to connect to in place of those that the host's name leads to. A proxy, which looks the
+            name up by itself, does not hear of it.
 
     Raises:
         UnusableWayError: What the environment says of the way there makes no sense. Requests raise it too,
@@ -32,20 +35,56 @@ def http_client(url: str, timeout: float) -> httpx.Client:
         httpx.InvalidURL: It is no address.
     """
     scheme = httpx.URL(url).scheme
-    try:
-        proxy = proxy_for(url)
-    except ProxySettingError as error:
-        raise UnusableWayError(str(error)) from error
+    proxy = _proxy(url)
     tls = _certificates() if scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     transport = _ThroughProxy(proxy, tls, timeout) if proxy else httpx.HTTPTransport(verify=tls)
+    if ip and not proxy:
+        transport._pool._network_backend = _At(ip)
     # The environment's proxies count for httpx' own transport alone; its .netrc still does here.
     return httpx.Client(base_url=url, timeout=timeout, transport=transport)
+
+
+def addresses(url: str) -> list[str]:
+    """The IP addresses that a service's host leads to, of both families; nothing is sent there.
+
+    Left out are those to which this machine has no way. None are given for a name that leads nowhere, behind
+    a proxy, which looks the name up by itself, and for this machine, where a tunnel may be what listens.
+
+    Raises:
+        UnusableWayError: See `http_client`.
+        httpx.InvalidURL: It is no address.
+    """
+    host = httpx.URL(url).raw_host.decode()
+    if _proxy(url) or is_this_machine(host):
+        return []
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [ip for ip in dict.fromkeys(str(to[0]) for *_, to in found) if has_way_to(ip)]
+
+
+def has_way_to(ip: str) -> bool:
+    """Whether this machine has a way to an address; nothing is sent."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((ip, 9))
+    except OSError:
+        return False
+    return True
 
 
 def local_client(url: str, timeout: float = 5) -> httpx.AsyncClient:
     """A client for a server on this machine that speaks plain HTTP: the environment is not asked."""
     no_certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return httpx.AsyncClient(base_url=url, timeout=timeout, trust_env=False, verify=no_certificates)
+
+
+def _proxy(url: str) -> Proxy | None:
+    try:
+        return proxy_for(url)
+    except ProxySettingError as error:
+        raise UnusableWayError(str(error)) from error
 
 
 def _certificates() -> ssl.SSLContext:
@@ -101,6 +140,17 @@ class _ThroughProxy(httpx.HTTPTransport):
             f"The proxy {self._proxy} on the way to {host} cannot be used ({reason}): "
             f"correct or unset {self._proxy.variable}, or add {host} to NO_PROXY."
         )
+
+
+class _At(httpcore.SyncBackend):
+    """Connects to one address, whatever the name leads to; TLS and Host still have the name."""
+
+    def __init__(self, ip: str) -> None:
+        self._ip = ip
+
+    def connect_tcp(self, host: str, port: int, *arguments: Any, **named: Any) -> httpcore.NetworkStream:
+        """See `httpcore.NetworkBackend.connect_tcp`."""
+        return super().connect_tcp(self._ip, port, *arguments, **named)
 
 
 class _GreetedInTime(httpcore.SyncBackend):

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from model.training.observer import Observer, Plan, TrainedModel
 from model.training.runs import code_commit
-from model.training.tracking_server import connect, experiment_id, log_artifacts
+from model.training.tracking_server import connect, database_uri, experiment_id, log_artifacts
 from model.training.tracking_trouble import ArtifactsError, explain, shown
 
 log = logging.getLogger(__name__)
@@ -48,9 +48,8 @@ class Tracking(Observer):
         tags: dict[str, str] | None = None,
     ) -> None:
         self._run_dir = run_dir
-        self._uri = (
-            uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{var.absolute() / 'mlflow.db'}"
-        )
+        own = database_uri(var.absolute() / "mlflow.db")
+        self._uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or own
         self._var = var
         self._tags = tags or {}
         self._client: Any = None

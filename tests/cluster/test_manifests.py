@@ -225,10 +225,33 @@ def test_where_no_secret_is_named_a_policy_lets_pods_ask_for_their_identity(
         for each in objects
         if each["kind"] == "NetworkPolicy"
         for rule in each["spec"]["egress"]
-        if {"ipBlock": {"cidr": "169.254.169.254/32"}} in rule.get("to", [])
+        if {peer["ipBlock"]["cidr"] for peer in rule.get("to", []) if "ipBlock" in peer}
+        == {"169.254.169.254/32", "169.254.170.23/32", "fd00:ec2::254/128", "fd00:ec2::23/128"}
         and rule["ports"] == [{"protocol": "TCP", "port": 80}]
     }
     assert found == open_to
+
+
+@pytest.mark.parametrize(
+    ("address", "port"),
+    [
+        ("https://[2001:db8::15]", 443),
+        ("http://[fd00:10::9]:9000", 9000),
+        ("http://minio.storage", 80),
+        ("https://user:1234@mlflow.example.com", 443),
+    ],
+)
+def test_the_ports_of_policies_are_those_of_the_addresses(address: str, port: int) -> None:
+    objects = render(
+        *("store.url=s3://models/cnn-image", "training.enabled=false", "networkPolicy.enabled=true"),
+        *(f"store.endpoint={address}", f"mlflow.trackingUri={address}"),
+    )
+    (jobs,) = (
+        each["spec"]["egress"]
+        for each in objects
+        if (each["kind"], each["metadata"]["name"]) == ("NetworkPolicy", "cnn-image-jobs")
+    )
+    assert jobs.count({"ports": [{"protocol": "TCP", "port": port}]}) == 2  # the S3 and MLflow
 
 
 def test_without_a_secret_the_download_learns_of_the_store_from_the_identity(namespace: Namespace) -> None:

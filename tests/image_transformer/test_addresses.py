@@ -36,6 +36,12 @@ def test_without_ipv6_in_the_kernel_every_address_is_one_of_ipv4(monkeypatch: py
             pass
 
 
+@pytest.mark.parametrize("host", ["nowhere.invalid", "203.0.113.9", "fe80::1"])
+def test_an_address_of_another_machine_is_said_to_be_one(host: str) -> None:
+    with pytest.raises(server.PortTakenError, match=f"CNN_IMAGE_HOST is '{host}', no address"):
+        server.listen(host, 0, "PORT")
+
+
 def over_http(address: str, port: int, jpeg: bytes) -> int | None:
     """The class that is answered, or None where nobody listens."""
     try:

@@ -110,6 +110,11 @@ def test_an_unknown_recipe_is_a_mistake() -> None:
     assert "--recipe is 'fast': input should be 'quick' or 'best'" in sentence
 
 
+def test_a_sentence_names_the_values_as_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNN_IMAGE_STORE_ENCRYPTION", "aes256")
+    assert "input should be 'AES256' or 'aws:kms'" in said(run("versions"), Exit.MISTAKE)
+
+
 def test_data_that_is_not_there_is_a_mistake() -> None:
     assert "/nowhere" in said(run("data", "--data", "/nowhere"), Exit.MISTAKE)
 

@@ -152,6 +152,17 @@ def test_a_service_that_is_gone(settings: Settings, service: Status) -> None:
     assert broken(settings).keys() == {"service", "decoder"}
 
 
+def test_a_service_that_listens_on_both_families_and_answers_on_one(
+    settings: Settings, service: Status
+) -> None:
+    """The server of the test has 127.0.0.1 alone."""
+    ServingFolder(settings.serving).write_status(service.model_copy(update={"host": "::"}))
+    found = broken(settings)
+    assert found.keys() == {"service"}
+    assert f"{service.url} answers at 127.0.0.1 and not at ::1" in found["service"].text
+    assert "set CNN_IMAGE_HOST" in found["service"].text
+
+
 def test_a_service_that_could_not_follow_the_ledger(
     settings: Settings, service: Status, store: Store, publish: Any
 ) -> None:

@@ -68,7 +68,13 @@ def ping(port: int, times: int, seconds: float) -> tuple[int, bytes]:
 def test_a_client_that_pings_as_often_as_it_may_is_kept(
     small_triton: RunningTriton, start_transformer: StartTransformer
 ) -> None:
-    running = start_transformer(small_triton.address, grpc_ping_seconds=0.05)
+    # A connection without end, in the two ways that people write it.
+    running = start_transformer(
+        small_triton.address,
+        grpc_ping_seconds=0.05,
+        grpc_connection_seconds="inf",
+        grpc_connection_grace_seconds="1e12",
+    )
     assert ping(running.grpc_port, times=12, seconds=0.06) == (12, b"")
 
 

@@ -1,6 +1,7 @@
 """The doctor in a cluster: an API server that says what the test wants, and each link broken once."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from jobs.doctor import Finding, examine
 from jobs.errors import Exit
 from jobs.settings import Settings, load_settings
 
+READ_DATA = doctor._data
 ISVC = "/apis/serving.kserve.io/v1beta1/namespaces/ns/inferenceservices/cnn-image"
 CONFIGMAP = "/api/v1/namespaces/ns/configmaps/cnn-image-inferenceservice"
 JOBS = "/apis/batch/v1/namespaces/ns/jobs"
@@ -128,6 +130,15 @@ def settings(
     cluster.objects[CONFIGMAP]["data"] = {"inferenceservice.yaml": TEMPLATE, "preflight.yaml": PREFLIGHT}
     cluster.objects[ISVC] = isvc("s3://b/store/versions/000001/", ("Ready", "True"))
     return load_settings(store=store.url, namespace="ns", service_url=cluster.url)
+
+
+def test_data_is_left_to_the_trainings_jobs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_data", READ_DATA)
+    (data,) = (finding for finding in examine(settings) if finding.link == "data")
+    assert (data.state, data.text) == (
+        "absent",
+        "none is named here; in the cluster the trainings' Jobs have it",
+    )
 
 
 def findings(settings: Settings) -> dict[str, Finding]:
@@ -284,6 +295,25 @@ def test_a_route_that_leads_nowhere(settings: Settings) -> None:
     assert found.keys() == {"route", "decoder"}
     assert "set CNN_IMAGE_SERVICE_URL" in found["route"].text
     assert found["route"].code == Exit.FAULT
+
+
+def test_a_route_that_leads_nowhere_in_one_family(
+    settings: Settings, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server of the test has 127.0.0.1 alone; the Service's name leads to ::1 too."""
+    lookup = socket.getaddrinfo
+
+    def found(host: Any, *arguments: Any, **named: Any) -> list[Any]:
+        ips = ["::1", "127.0.0.1"] if host == "images.example" else [host]
+        return [one for ip in ips for one in lookup(ip, *arguments, **named)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    url = cluster.url.replace("127.0.0.1", "images.example")
+    broken_links = broken(settings.model_copy(update={"service_url": url}))
+    assert broken_links.keys() == {"route"}
+    assert f"{url} answers at 127.0.0.1 and not at ::1" in broken_links["route"].text
+    assert "CNN_IMAGE_HOST=::" in broken_links["route"].text
+    assert "the Service's ipFamilies" in broken_links["route"].text
 
 
 def test_a_service_that_answers_503(settings: Settings, cluster: Cluster) -> None:

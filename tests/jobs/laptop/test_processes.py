@@ -176,5 +176,11 @@ def test_a_port_in_use_is_named_with_the_variable_that_changes_it(address: str) 
     require_free_port("::", port, "HTTP", "PORT")
 
 
+@pytest.mark.parametrize("host", ["nowhere.invalid", "203.0.113.9", "fe80::1"])
+def test_an_address_of_another_machine_is_said_to_be_one(host: str) -> None:
+    with pytest.raises(MistakeError, match=rf"CNN_IMAGE_HOST is '{host}', no address of this machine"):
+        require_free_port(host, 8002, "HTTP", "PORT")
+
+
 def test_free_ports_differ() -> None:
     assert len(set(free_ports(20))) == 20

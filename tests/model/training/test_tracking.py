@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from jobs.settings import load_settings
 from model.data.sources import Dataset
 from model.training import tracking
 from model.training.observer import Plan, TrainedModel
@@ -174,7 +175,8 @@ def test_a_run_in_the_local_store(easy: Dataset, tmp_path: Path, monkeypatch: py
     picture = tmp_path / "pictures" / "curves.png"
     picture.parent.mkdir()
     picture.write_bytes(b"png")
-    record = Tracking(tmp_path, var=tmp_path / "var", tags={"who": "me"})
+    var = tmp_path / "what? 50%41"  # signs that mean something in the address of a database
+    record = Tracking(tmp_path, var=var, tags={"who": "me"})
     record.started(plan(easy, tmp_path))
     record.epoch_ended(1, METRICS)
     record.epoch_ended(2, {"loss": 0.25, "accuracy": 0.9})
@@ -184,7 +186,8 @@ def test_a_run_in_the_local_store(easy: Dataset, tmp_path: Path, monkeypatch: py
 
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{tmp_path / 'var' / 'mlflow.db'}")
+    assert (var / "mlflow.db").is_file()
+    client = MlflowClient(load_settings(state=var).tracking_uri)  # as the commands do
     run = client.get_run(record.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params["data_digest"] == easy.digest
@@ -193,7 +196,7 @@ def test_a_run_in_the_local_store(easy: Dataset, tmp_path: Path, monkeypatch: py
     assert [each.value for each in client.get_metric_history(record.run_id, "loss")] == [0.5, 0.25]
     assert run.data.metrics["temperature"] == 1.5
     assert [each.path for each in client.list_artifacts(record.run_id, "pictures")] == ["pictures/curves.png"]
-    assert (tmp_path / "var" / "mlruns").is_dir()
+    assert (var / "mlruns").is_dir()
 
 
 @pytest.mark.slow
