@@ -1,6 +1,7 @@
 """The real programs, started in a folder, and with a PYTHONPATH, full of modules that are named as ours."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +65,24 @@ def test_what_it_starts_leaves_them_out_too(theirs: Path) -> None:
         "'model' is a package and cannot be directly executed" in done.stderr
     )  # ours, which has no __main__
     assert not (theirs.parent / "executed").exists()
+
+
+@pytest.mark.parametrize("held_back", [False, True])
+def test_ctrl_c_at_its_very_beginning_is_no_traceback(held_back: bool) -> None:
+    begin = """
+import signal, sys, cnn_image_entry
+
+class Finder:
+    def find_spec(self, name, path, target=None):
+        signal.raise_signal(signal.SIGINT)
+
+if {held_back}:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGINT}})
+    signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+cnn_image_entry.cnn_image()
+"""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    program = [sys.executable, "-c", begin.format(held_back=held_back)]
+    done = subprocess.run(program, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
