@@ -6,7 +6,6 @@ is imported first: it takes both away, before anything is imported that could be
 """
 
 import os
-import signal
 import sys
 
 
@@ -30,10 +29,12 @@ def cnn_image() -> None:
 
     Ctrl-C ends it without a word until `main` can say so: while modules are imported it would be a traceback.
     """
+    own_modules_only()
+    import signal
+
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # `run` has its children hold it back
-    own_modules_only()
     from jobs.cli import main
 
     main()
