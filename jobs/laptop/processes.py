@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -37,7 +38,7 @@ def require_free_port(host: str, port: int, what: str, variable: str) -> None:
     """Check that nothing listens on a port of an address; `::` is every address of both families.
 
     Raises:
-        MistakeError: Something does.
+        MistakeError: Something does, or the address is none of this machine.
     """
     both = host == "::" and socket.has_dualstack_ipv6()
     if host == "::" and not both:
@@ -46,6 +47,11 @@ def require_free_port(host: str, port: int, what: str, variable: str) -> None:
     try:
         socket.create_server((host.strip("[]"), port), family=family, dualstack_ipv6=both).close()
     except OSError as error:
+        if isinstance(error, socket.gaierror) or error.errno in (errno.EADDRNOTAVAIL, errno.EINVAL):
+            raise MistakeError(
+                f"CNN_IMAGE_HOST names {host}, which is no address of this machine: "
+                "name one, such as 127.0.0.1 or ::1, or unset it for all of them."
+            ) from None
         raise MistakeError(
             f"Port {port}, for {what}, is in use or not allowed ({os.strerror(error.errno or 0)}): "
             f"stop the program that holds it, or choose another with {variable}=…"
