@@ -47,7 +47,8 @@ def require_free_port(host: str, port: int, what: str, variable: str) -> None:
     try:
         socket.create_server((host.strip("[]"), port), family=family, dualstack_ipv6=both).close()
     except OSError as error:
-        if isinstance(error, socket.gaierror) or error.errno in (errno.EADDRNOTAVAIL, errno.EINVAL):
+        # A name that is not known has a negative one, of getaddrinfo.
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EINVAL) or (error.errno or 0) < 0:
             raise MistakeError(
                 f"CNN_IMAGE_HOST names {host}, which is no address of this machine: "
                 "name one, such as 127.0.0.1 or ::1, or unset it for all of them."
