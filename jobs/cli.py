@@ -67,6 +67,8 @@ def main() -> None:
 def _run() -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("model").setLevel(logging.INFO)
+    # It tells of each try; the sentence comes after the last one.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     # TensorFlow's own notes on processors and sessions help nobody here; its warnings still show.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     # Both tell their makers by themselves what is run here; so it is for whoever runs it to switch that on.

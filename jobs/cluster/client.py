@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import urllib3
 from kubernetes import client, config
@@ -22,6 +23,8 @@ Json = dict[str, Any]
 
 _IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _RIGHT = re.compile(r'User "(?P<who>[^"]+)" cannot (?P<verb>\w+) resource "(?P<what>[^"]+)"')
+_CONNECTION = re.compile(r"^\w+\(host=[^)]*\): ")
+"""What urllib3's errors begin with."""
 _TIMEOUT_SECONDS = 30
 
 # Where each kind lies, in front of /namespaces/.
@@ -89,6 +92,7 @@ class Kubernetes:
         Raises:
             ApiError: It is not there (code 404), or the request was refused.
             FaultError: Kubernetes does not answer; so for every method here.
+            MistakeError: The proxy that leads there cannot be used; as well.
         """
         return self._json("GET", self._path(kind, name))
 
@@ -186,10 +190,29 @@ class Kubernetes:
                 preload_content=not stream,
             )
         except urllib3.exceptions.HTTPError as error:
-            raise FaultError(f"Kubernetes does not answer ({error}).") from error
+            raise _unanswered(self._api.configuration, error) from error
         if answer.status >= 400:
             raise ApiError(answer.status, _status(answer.data), answer.reason or "")
         return answer
+
+
+def _unanswered(configuration: client.Configuration, error: urllib3.exceptions.HTTPError) -> JobError:
+    """What a request without an answer becomes: a mistake where the environment's proxy is at fault."""
+    reason = getattr(error, "reason", None) or error
+    # That a SOCKS proxy itself is away, urllib3 tells by what its error comes from alone.
+    proxy_away = type(reason.__context__).__name__ == "ProxyConnectionError"
+    if isinstance(reason, urllib3.exceptions.ProxyError):
+        proxy_away, reason = True, reason.original_error
+    why, where = _CONNECTION.sub("", str(reason)), f"Kubernetes at {configuration.host}"
+    if not (proxy_away and configuration.proxy):
+        return FaultError(
+            f"{where} does not answer ({why}); check the kubeconfig and the network, then try again."
+        )
+    proxy, host = urlsplit(configuration.proxy), urlsplit(configuration.host).hostname
+    return MistakeError(
+        f"The proxy {proxy.scheme}://{proxy.netloc.rpartition('@')[2]} on the way to {where} cannot be used "
+        f"({why}): correct or unset the variable that names it, or add {host} to NO_PROXY."
+    )
 
 
 def connect() -> client.ApiClient:

@@ -1,0 +1,40 @@
+"""Kubernetes where nothing answers, or where the proxy on the way to it does not."""
+
+import re
+
+import pytest
+from kubernetes import client
+
+from jobs.cluster.client import Kubernetes
+from jobs.errors import FaultError, MistakeError
+
+
+def cluster(address: str) -> Kubernetes:
+    return Kubernetes("default", client.ApiClient(client.Configuration(host=address)))
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("proxy", ["http://me:secret@127.0.0.1:9", "socks5h://127.0.0.1:9"])
+def test_a_proxy_that_is_away_is_a_mistake(scheme: str, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{scheme}_proxy", proxy)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(MistakeError) as raised:
+        cluster(f"{scheme}://k8s.example:6443").get("jobs", "train")
+    kind = proxy.partition(":")[0]
+    assert re.fullmatch(
+        rf"The proxy {kind}://127\.0\.0\.1:9 on the way to Kubernetes at {scheme}://k8s\.example:6443 cannot be "
+        r"used \(.*Connection refused\): correct or unset .*, or add k8s\.example to NO_PROXY\.",
+        str(raised.value),
+    )
+
+
+def test_a_cluster_that_is_away_is_a_fault_though_others_have_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.0/8")
+    with pytest.raises(
+        FaultError, match=r"at http://127.0.0.1:9 does not answer \(Failed to .* refused\); check"
+    ):
+        cluster("http://127.0.0.1:9").get("jobs", "train")
