@@ -23,8 +23,8 @@ def test_a_proxy_that_is_away_is_a_mistake(scheme: str, proxy: str, monkeypatch:
         cluster(f"{scheme}://k8s.example:6443").get("jobs", "train")
     kind = proxy.partition(":")[0]
     assert re.fullmatch(
-        rf"The proxy {kind}://127\.0\.0\.1:9 on the way to Kubernetes at {scheme}://k8s\.example:6443 cannot be "
-        r"used \(.*Connection refused\): correct or unset .*, or add k8s\.example to NO_PROXY\.",
+        rf"The proxy {kind}://127\.0\.0\.1:9 on the way to Kubernetes at {scheme}://k8s\.example:6443 "
+        r"cannot be used \(.*Connection refused\): correct or unset .*, or add k8s\.example to NO_PROXY\.",
         str(raised.value),
     )
 

@@ -167,6 +167,7 @@ def test_kubernetes_that_is_away(settings: Settings, monkeypatch: pytest.MonkeyP
 def test_no_cluster_at_all(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.setattr(doctor, "_mlflow", lambda settings: "a store")
+    monkeypatch.setattr(doctor, "_alias", lambda settings, store: "as the ledger")
     monkeypatch.setattr(doctor, "_data", lambda settings: "images")
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
     found = broken(settings)
