@@ -219,7 +219,7 @@ def connect() -> client.ApiClient:
     """Return a client for the cluster this pod runs in, or the one the kubeconfig names.
 
     Raises:
-        MistakeError: There is neither.
+        MistakeError: There is neither, or the environment's proxy is none.
     """
     configuration = client.Configuration()
     try:
@@ -232,7 +232,26 @@ def connect() -> client.ApiClient:
             "There is no Kubernetes to talk to: set KUBECONFIG, or run this in a pod whose service account "
             f"has a token ({error})."
         ) from error
-    return client.ApiClient(configuration)
+    return through_proxy(configuration)
+
+
+def through_proxy(configuration: client.Configuration) -> client.ApiClient:
+    """Return a client that takes the proxy of the environment as our other clients do.
+
+    Raises:
+        MistakeError: It is of a kind that is not known.
+    """
+    if proxy := configuration.proxy:
+        # Without a scheme it is HTTP's, as curl has it; GNOME writes socks:// for any version.
+        proxy = proxy if "://" in proxy else f"http://{proxy}"
+        configuration.proxy = proxy.replace("socks://", "socks5://", 1)
+    try:
+        return client.ApiClient(configuration)
+    except urllib3.exceptions.ProxySchemeUnknown as error:
+        raise MistakeError(
+            "The environment names no proxy that can be used on the way to Kubernetes at "
+            f"{configuration.host} ({error}): write http://HOST:PORT or socks5://HOST:PORT there, unset it, or use NO_PROXY."
+        ) from error
 
 
 def current_namespace() -> str:
