@@ -250,7 +250,8 @@ def through_proxy(configuration: client.Configuration) -> client.ApiClient:
     except urllib3.exceptions.ProxySchemeUnknown as error:
         raise MistakeError(
             "The environment names no proxy that can be used on the way to Kubernetes at "
-            f"{configuration.host} ({error}): write http://HOST:PORT or socks5://HOST:PORT there, unset it, or use NO_PROXY."
+            f"{configuration.host} ({error}): write http://HOST:PORT or socks5://HOST:PORT there, unset it, "
+            "or use NO_PROXY."
         ) from error
 
 
