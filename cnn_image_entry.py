@@ -25,8 +25,16 @@ def own_modules_only() -> None:
 
 
 def cnn_image() -> None:
-    """The command line `cnn-image`."""
+    """The command line `cnn-image`.
+
+    Ctrl-C ends it without a word until `main` can say so: while modules are imported it would be a traceback.
+    """
     own_modules_only()
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # `run` has its children hold it back
     from jobs.cli import main
 
     main()

@@ -2,10 +2,8 @@
 
 import logging
 import os
-import signal
 import sys
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
@@ -21,7 +19,8 @@ from jobs.commands import (
     training,
 )
 from jobs.console import say
-from jobs.errors import Exit, Terminated, exit_code
+from jobs.errors import Exit, exit_code
+from jobs.signals import came, ended_by_signals
 from model.data.proxies import leave_this_machine_out
 
 
@@ -31,18 +30,12 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            say("Stopped by Ctrl-C.")
-            raise typer.Exit(Exit.INTERRUPTED) from None
-        except Terminated:
-            say("Stopped by SIGTERM; the same command goes on from what is done.")
-            raise
         except BrokenPipeError:  # `cnn-image versions | head`: the reader has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(Exit.OK) from None
         except Exception as error:  # only known kinds have an exit code; all others go on
             code = exit_code(error)
-            if code is None:
+            if code is None or came():
                 raise
             say(str(error))
             raise typer.Exit(code) from error
@@ -67,20 +60,22 @@ app.add_typer(cluster_jobs.app, name="jobs")
 
 def main() -> None:
     """Run the command line."""
+    with ended_by_signals():
+        _run()
+
+
+def _run() -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("model").setLevel(logging.INFO)
+    # It tells of each try; the sentence comes after the last one.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     # TensorFlow's own notes on processors and sessions help nobody here; its warnings still show.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     # Both tell their makers by themselves what is run here; so it is for whoever runs it to switch that on.
     for name, value in (("MLFLOW_DISABLE_TELEMETRY", "true"), ("ORT_DISABLE_TELEMETRY", "1")):
         os.environ.setdefault(name, value)
     leave_this_machine_out()
-    signal.signal(signal.SIGTERM, _terminated)
     app()
-
-
-def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise Terminated
 
 
 if __name__ == "__main__":

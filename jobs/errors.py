@@ -43,13 +43,6 @@ class Exit(IntEnum):
     """SIGTERM, as Kubernetes sends it."""
 
 
-class Terminated(SystemExit):
-    """SIGTERM came; raised in whatever runs then, so that everything that cleans up does, as on Ctrl-C."""
-
-    def __init__(self) -> None:
-        super().__init__(Exit.TERMINATED)
-
-
 class JobError(Exception):
     """Base of this room's errors; the message says what happened and what to do, in one sentence."""
 

@@ -199,6 +199,13 @@ CASES = [
     taken("asterisk", _get(b"OPTIONS * HTTP/1.1"), ("OPTIONS", "*", b"")),
     taken("two spaces before the target", post(LENGTH, first=b"POST  /predict HTTP/1.1")),
     taken("two spaces behind it", post(LENGTH, first=b"POST /predict  HTTP/1.1")),
+    *(
+        refused(f"target {target[:12]!r}", _get(b"GET %s HTTP/1.1" % target), proxied=False)
+        for target in (
+            b"http://y", b"http://y?z", b"http://y:/predict", b"http://y:99999/predict", b"http://[::1/predict",
+            b"http:///predict", b"http://y_z/predict", b"http:/predict",
+        )
+    ),
     refused("authority", _get(b"GET x:80 HTTP/1.1")),
     refused("CONNECT", post(LENGTH, first=b"CONNECT x:80 HTTP/1.1"), proxied=False),
     refused("CONNECT to a path", post(LENGTH, first=b"CONNECT /predict HTTP/1.1")),
@@ -252,6 +259,7 @@ CASES = [
     refused("a good one, then no HTTP", post(LENGTH) + b"\0", TAKEN),
     refused("a good one, then a bad head", post(LENGTH) + post(LENGTH, LENGTH), TAKEN),
     refused("a good one, then no host", post(LENGTH) + b"GET /next HTTP/1.1\r\n\r\n", TAKEN),
+    refused("a good one, then no path", post(LENGTH) + _get(b"GET http://y HTTP/1.1"), TAKEN, proxied=False),
     refused("a good one, then a bad chunk", post(LENGTH) + _chunks(b"+" + CHUNKED), TAKEN),
     refused("two good ones, then a bad chunk", post(LENGTH) * 2 + _chunks(b"+" + CHUNKED), TAKEN, TAKEN),
     refused("a bad one, then a good one", post(LENGTH, LENGTH) + post(LENGTH)),

@@ -6,8 +6,10 @@ Imports nothing heavy but the kubernetes client, because the transformer starts 
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import urllib3
 from kubernetes import client, config
@@ -21,6 +23,8 @@ FIELD_MANAGER = "cnn-image"
 Json = dict[str, Any]
 
 _IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_CONNECTION = re.compile(r"^\w+\(host=[^)]*\): ")
+"""What urllib3's errors begin with."""
 _TIMEOUT_SECONDS = 30
 
 # Where each kind lies, in front of /namespaces/.
@@ -77,6 +81,7 @@ class Kubernetes:
         Raises:
             ApiError: It is not there (code 404), or the request was refused.
             FaultError: Kubernetes does not answer; so for every method here.
+            MistakeError: The proxy that leads there cannot be used; as well.
         """
         return self._json("GET", self._path(kind, name))
 
@@ -175,17 +180,36 @@ class Kubernetes:
                 preload_content=not stream,
             )
         except urllib3.exceptions.HTTPError as error:
-            raise FaultError(f"Kubernetes does not answer ({error}).") from error
+            raise _unanswered(self._api.configuration, error) from error
         if answer.status >= 400:
             raise ApiError(answer.status, _status(answer.data), answer.reason or "")
         return answer
+
+
+def _unanswered(configuration: client.Configuration, error: urllib3.exceptions.HTTPError) -> JobError:
+    """What a request without an answer becomes: a mistake where the environment's proxy is at fault."""
+    reason = getattr(error, "reason", None) or error
+    # That a SOCKS proxy itself is away, urllib3 tells by what its error comes from alone.
+    proxy_away = type(reason.__context__).__name__ == "ProxyConnectionError"
+    if isinstance(reason, urllib3.exceptions.ProxyError):
+        proxy_away, reason = True, reason.original_error
+    why, where = _CONNECTION.sub("", str(reason)), f"Kubernetes at {configuration.host}"
+    if not (proxy_away and configuration.proxy):
+        return FaultError(
+            f"{where} does not answer ({why}); check the kubeconfig and the network, then try again."
+        )
+    proxy, host = urlsplit(configuration.proxy), urlsplit(configuration.host).hostname
+    return MistakeError(
+        f"The proxy {proxy.scheme}://{proxy.netloc.rpartition('@')[2]} on the way to {where} cannot be used "
+        f"({why}): correct or unset the variable that names it, or add {host} to NO_PROXY."
+    )
 
 
 def connect() -> client.ApiClient:
     """Return a client for the cluster this pod runs in, or the one the kubeconfig names.
 
     Raises:
-        MistakeError: There is neither.
+        MistakeError: There is neither, or the environment's proxy is none.
     """
     configuration = client.Configuration()
     try:
@@ -198,7 +222,27 @@ def connect() -> client.ApiClient:
             "There is no Kubernetes to talk to: set KUBECONFIG, or run this in a pod whose service account "
             f"has a token ({error})."
         ) from error
-    return client.ApiClient(configuration)
+    return through_proxy(configuration)
+
+
+def through_proxy(configuration: client.Configuration) -> client.ApiClient:
+    """Return a client that takes the proxy of the environment as our other clients do.
+
+    Raises:
+        MistakeError: It is of a kind that is not known.
+    """
+    if proxy := configuration.proxy:
+        # Without a scheme it is HTTP's, as curl has it; GNOME writes socks:// for any version.
+        proxy = proxy if "://" in proxy else f"http://{proxy}"
+        configuration.proxy = proxy.replace("socks://", "socks5://", 1)
+    try:
+        return client.ApiClient(configuration)
+    except urllib3.exceptions.ProxySchemeUnknown as error:
+        raise MistakeError(
+            "The environment names no proxy that can be used on the way to Kubernetes at "
+            f"{configuration.host} ({error}): write http://HOST:PORT or socks5://HOST:PORT there, unset it, "
+            "or use NO_PROXY."
+        ) from error
 
 
 def own_pod() -> str | None:

@@ -38,7 +38,7 @@ def require_free_port(host: str, port: int, what: str, variable: str) -> None:
     """Check that nothing listens on a port of an address; `::` is every address of both families.
 
     Raises:
-        MistakeError: Something does, or it is no address of this machine.
+        MistakeError: Something does, or the address is none of this machine.
     """
     host = host.strip("[]")
     both = host == "::" and socket.has_dualstack_ipv6()
@@ -48,13 +48,11 @@ def require_free_port(host: str, port: int, what: str, variable: str) -> None:
     try:
         socket.create_server((host, port), family=family, dualstack_ipv6=both).close()
     except OSError as error:
-        number = error.errno or 0
-        if number < 0 or number in {
-            errno.EADDRNOTAVAIL,
-            errno.EINVAL,
-        }:  # a name leads nowhere: below 0
+        # A name that is not known has a negative one, of getaddrinfo.
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EINVAL) or (error.errno or 0) < 0:
             raise MistakeError(
-                f"CNN_IMAGE_HOST is {host!r}, no address of this machine: name one, or `::` for all."
+                f"CNN_IMAGE_HOST names {host}, which is no address of this machine: "
+                "name one, such as 127.0.0.1 or ::1, or unset it for all of them."
             ) from None
         raise MistakeError(
             f"Port {port}, for {what}, is in use or not allowed ({os.strerror(error.errno or 0)}): "

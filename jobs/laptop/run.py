@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Collection
@@ -23,6 +24,7 @@ from jobs.errors import Exit, FaultError
 from jobs.laptop.processes import die_with_parent, require_free_port
 from jobs.laptop.serve import Service, serve
 from jobs.settings import Settings
+from jobs.signals import Told
 from model.contract import CLASSES
 from model.data.http_client import local_client
 from model.data.sources import example_images
@@ -91,21 +93,22 @@ def _child(
         SystemExit: It failed, has said why, and hands on its exit code.
         FaultError: It was killed, for want of memory perhaps.
     """
-    command = [sys.executable, "-P", "-m", "jobs.cli", *arguments, *_flag("--store", settings.store)]
+    command = [sys.executable, "-P", "-m", "cnn_image_entry", *arguments, *_flag("--store", settings.store)]
     # What it answers is for scripts; what it says while it works is for the person who waits here.
     # Nothing has threads yet here, which a preexec_fn could get stuck on.
     answers = sys.stderr if shown else subprocess.DEVNULL
-    child = subprocess.Popen(command, stdout=answers, preexec_fn=die_with_parent)  # noqa: PLW1509
+    child = subprocess.Popen(command, stdout=answers, preexec_fn=_begin)  # noqa: PLW1509
     try:
         code = child.wait()
-    except KeyboardInterrupt:  # the terminal has sent it to the child too, which may have been done by then
+    except KeyboardInterrupt as reason:  # the terminal has sent it to the child too
         code = child.wait()
-        if code == 0:
+        if code < 0 or code in codes:  # it ended before it could say so, or was done by then
             raise
+        raise Told(code) from reason
     except BaseException as reason:
         child.terminate()
         if child.wait() == Exit.TERMINATED:
-            raise SystemExit(Exit.TERMINATED) from reason  # the child has said so
+            raise Told(Exit.TERMINATED) from reason
         raise
     if code < 0:
         raise FaultError(
@@ -114,6 +117,12 @@ def _child(
     if code not in codes:
         raise SystemExit(code)
     return code
+
+
+def _begin() -> None:
+    """Called in the child: Ctrl-C waits until `cnn_image_entry` lets it come, past Python's own beginning."""
+    die_with_parent()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _flag(name: str, value: str | None) -> list[str]:

@@ -117,6 +117,19 @@ def train_run(run: Run, dataset: "Dataset", settings: Settings) -> None:
     say(f"Report: {report.page}")
 
 
+def finish_report(run: Run, data: Callable[[], "Dataset"]) -> None:
+    """Write a trained run's report where the run was stopped while it was written; else do nothing."""
+    from model.report.page import REPORT_FILE, write_report
+    from model.training.runs import load_run
+
+    if (run.folder / REPORT_FILE).is_file():
+        return
+    saved, dataset = load_run(run.folder), data()
+    if saved.data["digest"] == dataset.digest:
+        say(f"Writing the report of run {run.name} …")
+        say(f"Report: {write_report(saved, dataset).page}")
+
+
 def export_run(run: Run, settings: Settings) -> Lineage:
     """Export a trained run's graphs and prove them equal to the model.
 

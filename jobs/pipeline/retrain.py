@@ -18,6 +18,7 @@ from jobs.gate.verdict import last_verdict, require_passed
 from jobs.pipeline import mlflow_registry
 from jobs.pipeline.candidate import (
     export_run,
+    finish_report,
     load_data,
     made_before,
     publish_candidate,
@@ -123,6 +124,7 @@ def _trained(run: Run, settings: Settings, data: Callable[[], "Dataset"]) -> Run
     run.begin()
     if run.trained:
         say(f"Run {run.name} is trained already; going on with it.")
+        finish_report(run, data)
         return run
     require_gpu(settings)
     try:

@@ -25,6 +25,7 @@ _UNWANTED_SECONDS: Final = 30.0
 _UNHEARD_BYTES: Final = 32_000_000
 _GIVEN_ID: Final = re.compile(rb"\r\nx-request-id:[ \t]*([^\r]*)", re.IGNORECASE)
 _NO_HTTP: Final = "This is not an HTTP request that can be read; send HTTP/1.1."
+_NO_TARGET: Final = "The request's target is no path that can be read; send one of at most 65,535 bytes."
 _OVERLOADED: Final = ServiceError("overloaded", "Too many requests are under way; try again in a second.")
 
 
@@ -128,15 +129,18 @@ class GuardedProtocol(HttpToolsProtocol):
         if objection := framing.objection(method, version, self.headers):
             self._objection = objection
             raise _StopError
-        self._phase = _BODY
-        self.due = _NEVER
         self.between()
         if method == b"POST" and self._full():
+            self._phase = _BODY
             self._turn_away_from_head()
             return
         if self.expect_100_continue and version == "1.0":
             self.expect_100_continue = False  # RFC 9110, section 10.1.1
+        self._objection = _NO_TARGET  # which uvicorn takes apart, before anything else
         super().on_headers_complete()
+        self._objection = None
+        self._phase = _BODY
+        self.due = _NEVER
         self.headers = []  # for trailers, which nobody asks for
         if self.expect_100_continue and self.cycle.keep_alive:
             # After an answer ahead of the body nobody can tell whether that still comes.

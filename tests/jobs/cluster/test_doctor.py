@@ -195,12 +195,13 @@ def test_kubernetes_that_is_away(settings: Settings, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("jobs.cluster.client.connect", lambda: client.ApiClient(configuration))
     found = broken(settings)
     assert found.keys() == {"rights", "template", "InferenceService", "decoder"}
-    assert "Kubernetes does not answer" in found["rights"].text
+    assert "does not answer" in found["rights"].text
 
 
 def test_no_cluster_at_all(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.setattr(doctor, "_mlflow", lambda settings: "a store")
+    monkeypatch.setattr(doctor, "_alias", lambda settings, store: "as the ledger")
     monkeypatch.setattr(doctor, "_data", lambda settings: "images")
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
     found = broken(settings)

@@ -199,6 +199,7 @@ def steps(lineage: Any, verdict: Any, build: Any, monkeypatch: pytest.MonkeyPatc
     steps = Steps(lineage, verdict, build)
     for name in ("train_run", "export_run", "judge"):
         monkeypatch.setattr(pipeline, name, getattr(steps, name))
+    monkeypatch.setattr(pipeline, "finish_report", lambda *_: None)  # these runs have nothing to report on
     for registry in ("jobs.pipeline.retrain.mlflow_registry", "jobs.pipeline.candidate.mlflow_registry"):
         monkeypatch.setattr(registry, Silent())
     data = SimpleNamespace(test=SimpleNamespace(images=None, labels=None))
