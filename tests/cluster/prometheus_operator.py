@@ -76,7 +76,9 @@ def operated(namespace: Namespace, monitoring: str, folder: Path) -> Iterator[di
         config = wait_for(
             lambda: _config(namespace), f"the configuration (log: {folder / 'operator.log'})", 120
         )
-        config["rule_files"] = [str(file) for file in _rules(namespace, folder)]
+        # They come after it: the first look at the namespace may be before the rules are known.
+        rules = wait_for(lambda: list(_rules(namespace, folder)), "the rules", 120)
+        config["rule_files"] = [str(file) for file in rules]
         yield config
 
 
@@ -95,6 +97,7 @@ def _config(namespace: Namespace) -> dict[str, Any] | None:
 def _rules(namespace: Namespace, folder: Path) -> Iterator[Path]:
     """The rules that the Operator took, as files; it leaves out what Prometheus would refuse."""
     name = "prometheus-trial-rulefiles-0"
-    for file, text in namespace.get("configmap", name).get("data", {}).items():
+    found = namespace.kubectl("get", "configmap", name, "--ignore-not-found", "-o", "json")
+    for file, text in (json.loads(found).get("data", {}) if found else {}).items():
         (folder / file).write_text(text)
         yield folder / file
