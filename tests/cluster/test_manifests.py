@@ -194,7 +194,11 @@ def test_jobs_take_a_session_and_encrypt_and_the_download_takes_a_key_of_its_own
     objects = render(*FORMS["own S3 and MLflow"])
     accounts = {each["metadata"]["name"]: each for each in objects if each["kind"] == "ServiceAccount"}
     assert accounts["cnn-image-predictor"]["secrets"] == [{"name": "s3-read"}]
-    (job,) = (each for each in objects if each["metadata"]["name"] == "cnn-image-train-1")
+    (job,) = (
+        each
+        for each in objects
+        if each["kind"] == "Job" and each["metadata"]["name"].startswith("cnn-image-train-1-")
+    )
     (container,) = job["spec"]["template"]["spec"]["containers"]
     env = {each["name"]: each.get("value") or each["valueFrom"] for each in container["env"]}
     assert env["AWS_SESSION_TOKEN"] == {
