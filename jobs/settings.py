@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from export.store.versions import Store, open_store
 from jobs.errors import MistakeError
+from model.addresses import joined
 from model.contract import DEFAULT_HTTP_PORT
 from model.training.tracking_server import database_uri
 
@@ -138,7 +139,7 @@ class Settings(BaseSettings):
         host = self.host.strip("[]")
         if host in {"::", "0.0.0.0"}:  # noqa: S104 - compared, not listened on
             host = "127.0.0.1"
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        return f"http://{joined(host, self.port)}"
 
     @property
     def transformer_grpc_port(self) -> int:

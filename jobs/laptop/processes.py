@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import ctypes
-import errno
 import os
 import signal
 import socket
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from jobs.console import say
 from jobs.errors import FaultError, MistakeError
+from model.addresses import leads_nowhere, listen
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -41,15 +41,10 @@ def require_free_port(host: str, port: int, what: str, variable: str) -> None:
         MistakeError: Something does, or the address is none of this machine.
     """
     host = host.strip("[]")
-    both = host == "::" and socket.has_dualstack_ipv6()
-    if host == "::" and not both:
-        host = "0.0.0.0"  # noqa: S104 - as the transformer does
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket.create_server((host, port), family=family, dualstack_ipv6=both).close()
+        listen(host, port).close()
     except OSError as error:
-        # A name that is not known has a negative one, of getaddrinfo.
-        if error.errno in (errno.EADDRNOTAVAIL, errno.EINVAL) or (error.errno or 0) < 0:
+        if leads_nowhere(error):
             raise MistakeError(
                 f"CNN_IMAGE_HOST names {host}, which is no address of this machine: "
                 "name one, such as 127.0.0.1 or ::1, or unset it for all of them."

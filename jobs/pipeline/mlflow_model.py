@@ -39,7 +39,7 @@ def log_model(client: Any, run: Any, graph: Path, name: str, folder: Path) -> tu
 
     try:
         client.log_model_artifacts(logged.model_id, str(folder))
-    except Exception as error:
+    except Exception as error:  # each storage's own
         client.delete_logged_model(logged.model_id)  # it would wait for its files for ever
         raise ArtifactsError(logged.artifact_location) from error
     client.finalize_logged_model(logged.model_id, "READY")

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import logging
 import resource
 import signal
@@ -37,6 +36,7 @@ from image_transformer.training.local import LocalTrainer
 from image_transformer.training.routes import Trainer, TrainRoutes
 from image_transformer.triton.client import Triton
 from kserve import model_server
+from model import addresses
 
 # A compressed message could grow to any size before its length is looked at.
 _UNCOMPRESSED: Final = 1 << 0
@@ -168,7 +168,7 @@ class ImageServer(model_server.ModelServer):
         grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(  # type: ignore[no-untyped-call]
             ImageServicer(self.dataplane, self.model_repository_extension, inference, observer), server
         )
-        server.add_insecure_port(address(settings.host, settings.grpc_port))
+        server.add_insecure_port(addresses.joined(settings.host, settings.grpc_port))
         return server
 
 
@@ -205,36 +205,21 @@ def _milliseconds(seconds: float) -> int:
     return int(min(seconds * 1000, 2**31 - 1))
 
 
-def address(host: str, port: int) -> str:
-    """Joins an address and a port as URLs and gRPC write them: one of IPv6 stands in brackets."""
-    bare = host.strip("[]")
-    return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
-
-
 def listen(host: str, port: int, variable: str) -> socket.socket:
-    """Listens on an address; on `::` for both families, and where the kernel has no IPv6 for IPv4's.
+    """Listens on an address, or says what is in the way.
 
     Args:
-        host: A name or an address, one of IPv6 with or without brackets.
+        host: A name or an address, as `model.addresses.listen` takes it.
         port: Port to listen on.
         variable: Environment variable that chooses another one, for the sentence.
 
     Raises:
         PortTakenError: it cannot be had.
     """
-    bare = host.strip("[]")
-    both = bare == "::" and socket.has_dualstack_ipv6()
-    if bare == "::" and not both:
-        bare = "0.0.0.0"  # noqa: S104 - what was asked for
-    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
     try:
-        return socket.create_server((bare, port), family=family, backlog=2048, dualstack_ipv6=both)
+        return addresses.listen(host, port, backlog=2048)
     except OSError as error:
-        number = error.errno or 0
-        if number < 0 or number in {
-            errno.EADDRNOTAVAIL,
-            errno.EINVAL,
-        }:  # a name leads nowhere: below 0
+        if addresses.leads_nowhere(error):
             raise PortTakenError(
                 f"CNN_IMAGE_HOST is {host!r}, no address of this machine: name one, or `::` for all."
             ) from None

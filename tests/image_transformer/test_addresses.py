@@ -11,6 +11,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 from serving import RunningTransformer, RunningTriton, SmallModel, StartTransformer, StartTriton, wait_until
 
 from image_transformer import server
+from model import addresses
 
 LOCAL = {4: "127.0.0.1", 6: "[::1]"}
 
@@ -25,7 +26,7 @@ LOCAL = {4: "127.0.0.1", 6: "[::1]"}
     ],
 )
 def test_an_address_of_ipv6_stands_in_brackets(host: str, port: int, joined: str) -> None:
-    assert server.address(host, port) == joined
+    assert addresses.joined(host, port) == joined
 
 
 def test_without_ipv6_in_the_kernel_every_address_is_one_of_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
