@@ -19,7 +19,7 @@ from cluster import kube
 from cluster.kube import CLUSTER, ROOT, Namespace, run, say
 from cluster.release import TWO, Release, write_values
 from cluster.store import TrialStore, make_versions
-from cluster.volumes import await_discarded, discard
+from cluster.volumes import await_discarded, discard, free_volumes
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -71,6 +71,7 @@ def build_images(folder: Path) -> None:
 @contextmanager
 def fresh_namespace(word: str, session: pytest.Session) -> Iterator[Namespace]:
     """A fresh namespace under restricted pod security; removed with all that is in it."""
+    free_volumes()
     fresh = Namespace(f"test-{word}-{secrets.token_hex(2)}")
     say(f"namespace {fresh.name}")
     run("kubectl", "create", "namespace", fresh.name)

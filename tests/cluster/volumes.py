@@ -1,8 +1,10 @@
 """Namespaces with training data in a volume, and what becomes of their volumes afterwards."""
 
+import fcntl
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from cluster.kube import CLUSTER, ROOT, Namespace, run
@@ -14,7 +16,11 @@ TRAIN_IMAGE = os.environ.get("TRAIN_IMAGE", "cnn-image-train:0.1.0")
 def seed_data(namespace: Namespace) -> None:
     """Make the claim cifar10 and put the sample there, through a pod; it is in CIFAR-10's official layout."""
     namespace.kubectl("apply", "-f", "-", stdin=_SEED.format(image=TRAIN_IMAGE))
-    namespace.kubectl("wait", "--for=condition=Ready", "pod/seed", "--timeout=120s")
+    try:
+        namespace.kubectl("wait", "--for=condition=Ready", "pod/seed", "--timeout=120s")
+    except AssertionError as late:
+        events = namespace.kubectl("get", "events", "--sort-by=.lastTimestamp")
+        raise AssertionError(f"{late}\n{events[-3000:]}") from late
     put = ("exec", "-i", "seed", "--", "sh", "-c", "cat > /data/cifar10.zip")
     namespace.kubectl(*put, stdin=SAMPLE.read_bytes())
     namespace.kubectl("delete", "pod", "seed", "--grace-period=0", "--force")
@@ -60,18 +66,26 @@ def await_discarded(seconds: float = 300) -> None:
     for namespace in _leaving:
         deleted = ("--for=delete", f"namespace/{namespace.name}", f"--timeout={seconds:g}s")
         run("kubectl", "wait", *deleted, seconds=seconds + 10)
-    _free_volumes({namespace.name for namespace in _leaving})
     _leaving.clear()
+    free_volumes()
 
 
-def _free_volumes(namespaces: set[str]) -> None:
-    """Empty this machine's local volumes that namespaces had, so that the next claim finds one."""
+def free_volumes() -> None:
+    """Empty this machine's local volumes whose claims are gone, so that the next claims find one.
+
+    The cluster has twenty, and all files together ask for more. Of the session's workers one at a time does it:
+    a volume that another has freed may hold somebody's new data already.
+    """
     if not CLUSTER.exists():
         return
-    for volume in json.loads(run("kubectl", "get", "pv", "-o", "json"))["items"]:
-        folder = Path(volume["spec"].get("local", {}).get("path", "/nowhere"))
-        if volume["spec"].get("claimRef", {}).get("namespace") in namespaces and folder.is_dir():
-            for entry in folder.iterdir():
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            free = '[{"op": "remove", "path": "/spec/claimRef"}]'
-            run("kubectl", "patch", "pv", volume["metadata"]["name"], "--type=json", "-p", free)
+    with (Path(tempfile.gettempdir()) / "cnn-image-volumes.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for volume in json.loads(run("kubectl", "get", "pv", "-o", "json"))["items"]:
+            folder = Path(volume["spec"].get("local", {}).get("path", "/nowhere"))
+            claim = volume["spec"].get("claimRef", {}).get("namespace", "")
+            released = volume["status"]["phase"] == "Released" and claim.startswith("test-")
+            if released and folder.is_dir():
+                for entry in folder.iterdir():
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                free = '[{"op": "remove", "path": "/spec/claimRef"}]'
+                run("kubectl", "patch", "pv", volume["metadata"]["name"], "--type=json", "-p", free)
