@@ -73,8 +73,8 @@ def await_discarded(seconds: float = 300) -> None:
 def free_volumes() -> None:
     """Empty this machine's local volumes whose claims are gone, so that the next claims find one.
 
-    The cluster has twenty, and all files together ask for more. Of the session's workers one at a time does it:
-    a volume that another has freed may hold somebody's new data already.
+    The cluster has twenty, and all files together ask for more. Of the session's workers one at a time does
+    it: a volume that another has freed may hold somebody's new data already.
     """
     if not CLUSTER.exists():
         return
