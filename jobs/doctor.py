@@ -17,7 +17,7 @@ from jobs.pipeline import mlflow_links, mlflow_registry
 from jobs.places import open_deployer
 from jobs.settings import Settings
 from jobs.store_doctor import store_links
-from model.data.cifar10 import DataError
+from model.data.errors import DataError
 from model.data.http_client import has_way_to
 
 State = Literal["ok", "absent", "broken"]

@@ -102,8 +102,9 @@ _EXIT_OF: Final[tuple[tuple[type[Exception], Exit], ...]] = (
     (ExportError, Exit.MISTAKE),
 )
 _MODEL_ERRORS: Final = (
-    ("model.data.cifar10", "DataAwayError", Exit.FAULT),
-    ("model.data.cifar10", "DataError", Exit.MISTAKE),
+    ("model.data.errors", "DataAwayError", Exit.FAULT),
+    ("model.data.errors", "DataError", Exit.MISTAKE),
+    ("model.contract", "ContractError", Exit.MISTAKE),
     ("model.training.recipe", "TrainingError", Exit.MISTAKE),
     ("model.training.runs", "RunError", Exit.MISTAKE),
     ("model.images.decode", "ImageError", Exit.MISTAKE),

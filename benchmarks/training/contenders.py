@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.training.original import EPOCHS, Original
 from benchmarks.training.result import Result
-from model.data.sources import Dataset
+from model.data.dataset import Dataset
 from model.network.cnn import classifier
 from model.report.evaluate import evaluate, softmax
 from model.training.device import Device

@@ -16,7 +16,8 @@ from export.graph.quantize import quantize_graphs
 from jobs.gate import rules
 from jobs.gate.rules import Answers
 from jobs.pipeline.quantization import CALIBRATION_IMAGES, calibration_images
-from model.data.sources import Dataset, load_dataset
+from model.data.dataset import Dataset
+from model.data.sources import load_dataset
 from model.training.runs import RUN_FILE, Run, load_run
 
 _HEAD: Final = (

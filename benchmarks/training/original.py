@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.sources import Dataset
+from model.data.dataset import Dataset
 from model.network.cnn import build_network
 
 EPOCHS: Final = 10

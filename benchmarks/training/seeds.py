@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.serving import machine
-from model.data.sources import Dataset, load_dataset
+from model.data.dataset import Dataset
+from model.data.sources import load_dataset
 from model.network.cnn import classifier
 from model.report.evaluate import evaluate
 from model.training.observer import Observer, Plan

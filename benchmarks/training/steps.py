@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
-from model.data.sources import Dataset, Split
+from model.data.dataset import Dataset, Split
 from model.network.forward import training_logits
 from model.training.device import Device
 from model.training.train import QUICK

@@ -20,7 +20,7 @@ from jobs.gate.verdict import Cost, Verdict, attach_verdict
 from jobs.known import graph_answers
 from jobs.settings import Settings
 from model.contract import INPUT_NAME, MODEL_NAME, VERSION_WIDTH
-from model.data.sources import Split
+from model.data.dataset import Split
 from model.images.decode import DECODER_VERSION
 
 _TIMED_IMAGES = 64

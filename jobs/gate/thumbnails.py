@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from jobs.gate.rules import Answers
 from model.contract import CLASSES, IMAGE_SIZE
-from model.data.sources import Split
+from model.data.dataset import Split
 
 SHOWN: Final = 48
 _COLUMNS: Final = 8

@@ -19,7 +19,7 @@ from jobs.pipeline.training_runs import Request, Run
 from jobs.settings import Settings
 
 if TYPE_CHECKING:
-    from model.data.sources import Dataset
+    from model.data.dataset import Dataset
     from model.training.recipe import Recipe
 
 PARITY_IMAGES = 1024

@@ -24,7 +24,7 @@ from jobs.gate.rules import Answers
 from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
 
 if TYPE_CHECKING:
-    from model.data.sources import Dataset
+    from model.data.dataset import Dataset
 
 CALIBRATION_IMAGES: Final = 512
 _REPORT: Final = "report.html"

@@ -33,7 +33,7 @@ from jobs.settings import Settings
 from model.training.recipe import StaleCheckpointError
 
 if TYPE_CHECKING:
-    from model.data.sources import Dataset
+    from model.data.dataset import Dataset
 
 LEASE = "retrain"
 """Keeps two retrains apart, however each was started."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from model.contract import CIFAR10_LABELS, CLASSES, IMAGE_SHAPE, IMAGE_SIZE
+from model.data.errors import DataError
 
 TRAIN_FILES: Final = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST_FILE: Final = "test_batch"
@@ -29,14 +30,6 @@ BATCHES_FOLDER: Final = "cifar-10-batches-py"
 # An official batch has 31 MB; anything far larger is something else, and is not read into memory.
 MAX_FILE_BYTES: Final = 128 * 2**20
 _PIXELS: Final = IMAGE_SIZE * IMAGE_SIZE * 3
-
-
-class DataError(ValueError):
-    """The training data is missing, broken or not what was expected; the sentence names the file."""
-
-
-class DataAwayError(DataError):
-    """Where the training data is does not answer at present; it may on another try."""
 
 
 @dataclass(frozen=True)

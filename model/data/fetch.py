@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from model.data.cifar10 import BATCH_FILES, BATCHES_FOLDER, DataError
+from model.data.cifar10 import BATCH_FILES, BATCHES_FOLDER
+from model.data.errors import DataError
 
 URL: Final = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 SHA256: Final = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from model.data.cifar10 import BATCH_FILES, BATCHES_FOLDER, DataAwayError, DataError
+from model.data.cifar10 import BATCH_FILES, BATCHES_FOLDER
+from model.data.errors import DataAwayError, DataError
 from model.data.s3_client import again, connect, is_temporary, list_sizes, whole_answer
 from model.data.s3_errors import FAULTS, Asked, CutShortError
 from model.data.s3_explain import explain

@@ -6,23 +6,19 @@ Training and validation images come out of CIFAR-10's training split; its test s
 by nothing but the gate and the report.
 """
 
-import hashlib
 import logging
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.contract import CLASSES
 from model.data import fetch
-from model.data.cifar10 import Cifar10, DataError, Labelled, read_archive, read_folder
-
-__all__ = ["DataError", "Dataset", "Split", "example_images", "load_dataset"]
+from model.data.cifar10 import Cifar10, Labelled, read_archive, read_folder
+from model.data.dataset import Dataset, Split
+from model.data.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -31,55 +27,6 @@ SAMPLE: Final = Path(__file__).parents[1] / "sample"
 # Fixed for ever, unlike a run's seed: every run on the same data validates on the same images.
 _SPLIT_SEED: Final = 20090408
 VALIDATION_FRACTION: Final = 0.08
-
-
-@dataclass(frozen=True)
-class Split:
-    """Some of the images.
-
-    Attributes:
-        images: uint8 `[N, 32, 32, 3]`, RGB.
-        labels: int64 `[N]`, positions in `CLASSES`.
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @cached_property
-    def digest(self) -> str:
-        """The sha256 of classes, labels and pixels, in order."""
-        digest = hashlib.sha256(repr((CLASSES, self.images.shape)).encode())
-        digest.update(self.labels.astype("<i8").tobytes())
-        digest.update(self.images.tobytes())
-        return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Three splits that share no image.
-
-    Attributes:
-        train: What the weights are fitted to.
-        validation: What choices and the temperature are made on; held out of the training split.
-        test: What no choice ever sees.
-        source: Where it came from, for people.
-        kind: `cifar10`, or `sample` for the small one that ships with the repository.
-    """
-
-    train: Split
-    validation: Split
-    test: Split
-    source: str
-    kind: Literal["cifar10", "sample"]
-
-    @cached_property
-    def digest(self) -> str:
-        """The sha256 over all images and labels that are used."""
-        parts = (self.train.digest, self.validation.digest, self.test.digest)
-        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
 def load_dataset(

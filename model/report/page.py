@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.contract import CLASSES
-from model.data.sources import Dataset, Split
+from model.data.dataset import Dataset, Split
 from model.network.cnn import classifier
 from model.report import pictures
 from model.report.evaluate import Evaluation, calibration_bins, evaluate, wilson_interval

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import CLASSES, FILTER_BANK
-from model.data.sources import Split
+from model.data.dataset import Split
 from model.network.filters import KERNELS
 from model.report.evaluate import CalibrationBin, Evaluation
 from model.report.robustness import Robustness

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
 from model.contract import CLASSES
-from model.data.sources import Split
+from model.data.dataset import Split
 from model.network.cnn import Classify
 
 Degrade = Callable[[Image.Image, float], Image.Image]

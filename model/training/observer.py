@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.data.sources import Dataset
+from model.data.dataset import Dataset
 from model.training.recipe import Recipe
 
 if TYPE_CHECKING:

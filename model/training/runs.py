@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from model.data.sources import Dataset
+from model.data.dataset import Dataset
 from model.training.checkpoint import remove_checkpoint
 from model.training.device import load_tensorflow
 from model.training.observer import TrainedModel

@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
-from model.data.sources import Dataset
+from model.data.dataset import Dataset
 from model.report.evaluate import softmax
 from model.training.checkpoint import Checkpoint, load_checkpoint, remove_checkpoint, save_checkpoint
 from model.training.device import prepare_device

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import CLASSES
-from model.data.sources import Dataset
+from model.data.dataset import Dataset
 from model.network.cnn import build_network
 from model.network.forward import compile_sweep, training_logits
 from model.report.evaluate import evaluate, fit_temperature, softmax

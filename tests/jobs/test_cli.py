@@ -26,7 +26,7 @@ from export.store.versions import Store
 from jobs.cli import app, exit_code
 from jobs.errors import Exit, FaultError, LostError, MistakeError, RefusedError, ReturnedError
 from jobs.gate.verdict import attach_verdict
-from model.data.sources import DataError
+from model.data.errors import DataError
 
 
 @pytest.fixture(autouse=True)

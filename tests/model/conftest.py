@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.contract import CLASSES
-from model.data.sources import Dataset, Split
+from model.data.dataset import Dataset, Split
 
 BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 

@@ -20,7 +20,8 @@ from jobs.gate.judge import judge
 from jobs.gate.verdict import Verdict, last_verdict, require_passed
 from jobs.settings import Settings, load_settings
 from model.contract import CLASSES
-from model.data.sources import Dataset, Split, load_dataset
+from model.data.dataset import Dataset, Split
+from model.data.sources import load_dataset
 from model.report.evaluate import evaluate
 
 pytestmark = pytest.mark.slow

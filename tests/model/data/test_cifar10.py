@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from model.contract import CLASSES
-from model.data.cifar10 import DataError, read_archive, read_folder
+from model.data.cifar10 import read_archive, read_folder
+from model.data.errors import DataError
 
 
 def raw(folder: Path, name: str) -> dict[bytes, np.ndarray]:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from model.data import fetch
-from model.data.cifar10 import DataError, read_archive, read_folder
+from model.data.cifar10 import read_archive, read_folder
+from model.data.errors import DataError
 
 CONTENT = gzip.compress(random.Random(1).randbytes(99_999))
 

@@ -18,7 +18,8 @@ from minio_server import Minio
 from jobs.errors import Exit, exit_code
 from model.data import s3_client, s3_data
 from model.data import sources as data
-from model.data.cifar10 import BATCH_FILES, DataError
+from model.data.cifar10 import BATCH_FILES
+from model.data.errors import DataError
 
 INSIDE = [f"cifar/cifar-10-batches-py/{name}" for name in BATCH_FILES]
 

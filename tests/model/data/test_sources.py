@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from model.contract import CLASSES
-from model.data.sources import DataError, Dataset, Split, example_images, fetch, load_dataset
+from model.data.dataset import Dataset, Split
+from model.data.errors import DataError
+from model.data.sources import example_images, fetch, load_dataset
 from model.images.decode import decode_image
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from model.contract import CLASSES
-from model.data.sources import Dataset
+from model.data.dataset import Dataset
 from model.network.cnn import Classify
 from model.report import page as module
 from model.report.page import write_report

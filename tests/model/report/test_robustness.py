@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.data.sources import Split
+from model.data.dataset import Split
 from model.report.robustness import DEGRADATIONS, PER_CLASS, robustness
 
 LEVELS = np.array([30, 60, 90, 120, 150])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.data.sources import Dataset
+from model.data.dataset import Dataset
 
 pytestmark = pytest.mark.slow
 
@@ -15,7 +15,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import numpy as np
-from model.data.sources import Dataset, Split
+from model.data.dataset import Dataset, Split
 from model.training.observer import Observer
 from model.training.train import Recipe, train
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.data.sources import Dataset
+from model.data.dataset import Dataset
 from model.training import runs
 from model.training.observer import TrainedModel
 from model.training.runs import RunError, code_commit, load_run, save_run

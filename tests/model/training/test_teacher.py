@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.data.sources import Dataset, Split
+from model.data.dataset import Dataset, Split
 from model.report.evaluate import softmax
 from model.training.observer import Observer, Plan
 from model.training.recipe import Recipe

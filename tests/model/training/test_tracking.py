@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from jobs.settings import load_settings
-from model.data.sources import Dataset
+from model.data.dataset import Dataset
 from model.training import tracking
 from model.training.observer import Plan, TrainedModel
 from model.training.tracking import Tracking

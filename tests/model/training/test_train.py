@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.data.sources import Dataset
+from model.data.dataset import Dataset
 from model.report.evaluate import softmax
 from model.training.checkpoint import load_checkpoint
 from model.training.observer import Observer, Plan, Step, TrainedModel

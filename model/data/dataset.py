@@ -1,0 +1,87 @@
+"""What a network learns from and is judged by: three splits of labelled images that share none."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.contract import CLASSES, Fit
+
+Kind = Literal["cifar10", "sample", "images"]
+
+_ROWS_AT_A_TIME: Final = 4096
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some of the images.
+
+    Attributes:
+        images: uint8 `[N, S, S, 3]`, RGB; of one's own pictures a memory-mapped file.
+        labels: int64 `[N]`, positions in `classes`.
+        classes: Names by class id.
+        groups: int64 `[N]`, which images belong together (one person's, one scene's); None where each stands
+            for itself.
+        names: What the user calls each image, `[N]`; None where they have no names.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...] = CLASSES
+    groups: NDArray[np.int64] | None = None
+    names: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of classes, labels and pixels, in order."""
+        digest = hashlib.sha256(repr((self.classes, self.images.shape)).encode())
+        digest.update(self.labels.astype("<i8").tobytes())
+        for start in range(0, len(self.images), _ROWS_AT_A_TIME):
+            digest.update(self.images[start : start + _ROWS_AT_A_TIME].tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Three splits that share no image.
+
+    Attributes:
+        train: What the weights are fitted to.
+        validation: What choices and the temperature are made on; held out of the training split.
+        test: What no choice ever sees.
+        source: Where it came from, for people.
+        kind: `cifar10`, `sample` for the small one that ships with the repository, `images` for one's own.
+        fit: How the pictures became squares.
+        splits: Which picture is in which split, to be kept beside the version; see `model.data.splits`. None
+            where the source itself says so for ever.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    source: str
+    kind: Kind
+    fit: Fit = "stretch"
+    splits: bytes | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names by class id."""
+        return self.train.classes
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return int(self.train.images.shape[1])
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 over all images and labels that are used."""
+        parts = (self.train.digest, self.validation.digest, self.test.digest)
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
