@@ -21,8 +21,8 @@ class Picture:
         given: The split that the source puts it in; None where the source does not say.
         group: What it belongs to (a person, a scene); None where it stands for itself.
         digest: The sha256 of the file's bytes.
-        phash: Perceptual hash, 64 bits, of the picture squeezed into 32 x 32: the same whatever size and fit a
-            version has.
+        phash: Perceptual hash, 64 bits, of the picture squeezed into 32 x 32: the same whatever size and fit
+            a version has.
         thumb: The same picture in `THUMB_SIDE` x `THUMB_SIDE` grey bytes, row after row, to confirm what the
             hash says.
         width: In pixels, as it lies in the file.

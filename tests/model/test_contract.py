@@ -1,4 +1,4 @@
-"""What a version promises: what is taken, what is refused in a sentence, and what is written is read again."""
+"""What a version promises: what is taken, what is refused, and that what is written can be read."""
 
 import dataclasses
 from typing import Any
