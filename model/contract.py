@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 MODEL_NAME: Final = "cnn-image"
 """The classifier's name in Triton, in KServe and in the v2 routes."""
@@ -132,7 +132,7 @@ class Contract:
         """
         try:
             fields = json.loads(text)
-            lists = {name: tuple(fields.pop(name)) for name in ("classes", "filters", "unlearned")}
+            lists: dict[str, Any] = {n: tuple(fields.pop(n)) for n in ("classes", "filters", "unlearned")}
             if not all(isinstance(value, str | int) for value in fields.values()):
                 raise TypeError("a field has another type")
             return cls(**fields, **lists)
