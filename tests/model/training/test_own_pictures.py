@@ -1,4 +1,4 @@
-"""A whole training on one's own pictures: another size, uneven classes, and one that is known by name alone."""
+"""A whole training on one's own pictures: another size, uneven classes, one known by name alone."""
 
 from dataclasses import replace
 from pathlib import Path
