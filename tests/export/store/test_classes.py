@@ -10,7 +10,8 @@ import pytest
 
 from export.errors import IntegrityError, StoreError
 from export.store.blobs import Blobs
-from export.store.classes import ClassEvent, ClassList
+from export.store.class_events import ClassEvent
+from export.store.classes import ClassList
 from export.store.manifest import Lineage, Manifest
 from export.store.versions import Store
 from model.contract import CLASSES, Contract, ContractError
