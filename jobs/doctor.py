@@ -140,7 +140,7 @@ def _triton(settings: Settings, store: Store) -> str:
 
 
 def _service(settings: Settings, store: Store) -> str:
-    status = ServingFolder(settings.serving).status()
+    status = ServingFolder(settings.serving, settings.model).status()
     if status is None:
         raise _AbsentError("none runs here; `cnn-image run` starts it")
     ips = [ip for ip in ("127.0.0.1", "::1") if has_way_to(ip)] if status.host == "::" else []

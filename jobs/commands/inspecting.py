@@ -92,7 +92,7 @@ def _live(settings: Settings, store: Store) -> int | None:
     """What is served right now, as the place that serves says; None where it cannot be asked."""
     try:
         if settings.namespace is None:
-            status = ServingFolder(settings.serving).status()
+            status = ServingFolder(settings.serving, settings.model).status()
             return status.version if status else None
         from jobs.places import open_deployer
 

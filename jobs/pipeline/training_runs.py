@@ -21,6 +21,7 @@ from pathlib import Path
 
 from export.store.versions import Store
 from jobs.errors import MistakeError
+from model.contract import Fit
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Request:
         epochs: In place of the recipe's.
         batch_size: In place of the recipe's.
         seed: Of everything random.
+        size: Side of the network's input in place of what the version before has, or the pictures say.
+        fit: How a picture becomes a square, in place of what the version before has.
+        mirror: Whether mirrored pictures are learned too.
+        fixes: CSV file of labels that are put right while the pictures are read.
     """
 
     data: str | None
@@ -40,6 +45,10 @@ class Request:
     epochs: int | None
     batch_size: int | None
     seed: int
+    size: int | None = None
+    fit: Fit | None = None
+    mirror: bool = True
+    fixes: str | None = None
 
 
 @dataclass(frozen=True)
