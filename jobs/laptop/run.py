@@ -9,12 +9,14 @@ import asyncio
 import json
 import os
 import platform
+import re
 import shlex
 import signal
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Collection
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import httpx
 
@@ -25,14 +27,34 @@ from jobs.laptop.processes import die_with_parent, require_free_port
 from jobs.laptop.serve import Service, serve
 from jobs.settings import Settings
 from jobs.signals import Told
-from model.contract import CLASSES
+from model.contract import CLASSES, MODEL_NAME, ContractError, check_model_name
 from model.data.http_client import local_client
 from model.data.sources import example_images
 
 EXAMPLE = CLASSES[-1]
+_MANIFESTS = {".csv", ".parquet"}
+_ARCHIVES = re.compile(r"\.(zip|tgz|txz|tbz2|tar(\.(gz|xz|bz2|zst))?)$", re.IGNORECASE)
 _FIRST = "the first version on this machine"
 _JUDGED = (Exit.OK, Exit.REFUSED, Exit.MISTAKE)
 """How `judge` ends where the version can be served: a mistake is data that is not here any more."""
+
+
+def named_after(source: str) -> str:
+    """The name of a model that is made of one's own images, after their folder, archive or address.
+
+    `~/My Photos` becomes `my-photos`, `s3://bucket/birds.tar.gz` becomes `birds`, and `birds/labels.csv` too.
+    """
+    path = PurePosixPath(source if source.startswith("s3://") else Path(source).expanduser().absolute())
+    if path.suffix in _MANIFESTS:
+        path = path.parent
+    stem = _ARCHIVES.sub("", path.name)
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
+    name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-")
+    try:
+        check_model_name(name)
+    except ContractError:  # it begins with a digit, or nothing is left
+        return f"images-{name}"[:40].strip("-")
+    return "images" if name == MODEL_NAME else name
 
 
 def run(settings: Settings) -> None:
