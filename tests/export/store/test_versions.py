@@ -223,8 +223,8 @@ def test_a_manifest_of_another_version_or_a_newer_layout_is_refused(store: Store
     rewrite(store, "versions/000002/manifest.json", manifest.to_json())
     with pytest.raises(IntegrityError, match="says it is version 1"):
         store.manifest(2)
-    rewrite(store, "versions/000001/manifest.json", forge(manifest, layout=2))
-    with pytest.raises(IntegrityError, match="layout 2, which this cnn-image does not know; update it"):
+    rewrite(store, "versions/000001/manifest.json", forge(manifest, layout=3))
+    with pytest.raises(IntegrityError, match="layout 3, which this cnn-image does not know; update it"):
         store.manifest(1)
 
 
