@@ -125,7 +125,7 @@ def _register(client: Any, settings: Settings, store: Store, version: int) -> st
     run = _run_of(client, settings, manifest, tags)
     with tempfile.TemporaryDirectory(prefix="cnn-image-mlflow-") as scratch:
         fetched = store.fetch(version, Path(scratch) / "version")
-        graph = fetched / name / str(version) / "model.onnx"
+        graph = fetched / manifest.classifier_file
         source, model_id = log_model(client, run, graph, f"{name}-{version}", Path(scratch) / "model")
     try:
         client.create_registered_model(name)

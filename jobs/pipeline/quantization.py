@@ -21,7 +21,6 @@ from jobs.console import say
 from jobs.errors import MistakeError
 from jobs.gate import rules
 from jobs.gate.rules import Answers
-from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
 
 if TYPE_CHECKING:
     from model.data.dataset import Dataset
@@ -112,7 +111,12 @@ class _Twin:
 
     def publish(self, store: Store) -> Manifest:
         """Publish it, with the report of the training that both come from."""
-        manifest = store.publish(lambda number, folder: assemble(self.graphs, self.lineage, number, folder))
+        evidence = {
+            name: store.evidence(self.version, name) for name in store.manifest(self.version).evidence
+        }
+        manifest = store.publish(
+            lambda number, folder: assemble(self.graphs, self.lineage, number, folder), evidence
+        )
         if _REPORT in store.attachments(self.version):
             store.attach(manifest.version, _REPORT, store.attachment(self.version, _REPORT))
         parity = self.lineage.parity
@@ -137,11 +141,9 @@ def _quantized(store: Store, version: int, dataset: "Dataset", by: str) -> Itera
     images = calibration_images(dataset, original.seed)
     with tempfile.TemporaryDirectory(prefix="cnn-image-quantize-") as scratch:
         folder = store.fetch(version, Path(scratch))
-        graphs = Graphs(
-            *(folder / name / str(version) / "model.onnx" for name in (MODEL_NAME, FILTERS_MODEL_NAME))
-        )
+        graphs = Graphs(folder / original.classifier_file, folder / original.filters_file)
         say(f"Quantizing version {version}, calibrated on {len(images)} training images …")
-        quantized, parity = quantize_graphs(graphs, images, Path(scratch) / "int8")
+        quantized, parity = quantize_graphs(graphs, images, Path(scratch) / "int8", original.contract)
         kept = {name: getattr(original, name) for name in Lineage.model_fields}
         changes = {"created": datetime.now(UTC), "created_by": by, "parity": parity, "precision": "int8"}
         yield _Twin(version, graphs, quantized, Lineage(**kept | changes | {"quantized_from": version}))

@@ -19,12 +19,12 @@ from jobs.pipeline import mlflow_registry
 from jobs.pipeline.candidate import (
     export_run,
     finish_report,
-    load_data,
     made_before,
     publish_candidate,
     require_gpu,
     train_run,
 )
+from jobs.pipeline.data import load_data
 from jobs.pipeline.training_runs import Request, Run, new_run, unfinished_run
 from jobs.pipeline.upkeep import prune
 from jobs.promotion.deployer import Deployer
@@ -81,7 +81,7 @@ def retrain(
         lease = stack.enter_context(retrain_lease(settings, store))
         if keep is not None:
             prune(store, settings.runs, keep)
-        data = functools.cache(lambda: load_data(request, sample_allowed=sample_allowed))
+        data = functools.cache(lambda: load_data(request, settings, store, sample_allowed=sample_allowed))
         begun = unfinished_run(settings.runs, request, store)
         if begun is None and unless_unchanged:
             same = made_before(request, data(), store)
@@ -90,7 +90,7 @@ def retrain(
                 return None
         if deployer is not None:
             deployer.dry_run()
-        run = _trained(begun or new_run(settings.runs, request), settings, data)
+        run = _trained(begun or new_run(settings.runs, request), settings, store, data)
         stack.enter_context(_brought_to_its_end(run))
         if not run.exported:
             export_run(run, settings)
@@ -119,7 +119,7 @@ def retrain(
     return manifest
 
 
-def _trained(run: Run, settings: Settings, data: Callable[[], "Dataset"]) -> Run:
+def _trained(run: Run, settings: Settings, store: Store, data: Callable[[], "Dataset"]) -> Run:
     """The run trained, from wherever it is; a new one where its checkpoint cannot be continued."""
     run.begin()
     if run.trained:
@@ -128,13 +128,13 @@ def _trained(run: Run, settings: Settings, data: Callable[[], "Dataset"]) -> Run
         return run
     require_gpu(settings)
     try:
-        train_run(run, data(), settings)
+        train_run(run, data(), settings, store)
     except StaleCheckpointError as error:  # other data by now, another release's recipe, another device
         say(f"{error} It stays as it is; beginning a new run.")
         run.finish()
         run = new_run(settings.runs, run.request())
         run.begin()
-        train_run(run, data(), settings)
+        train_run(run, data(), settings, store)
     return run
 
 
