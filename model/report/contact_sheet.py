@@ -2,7 +2,7 @@
 
 import html
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -19,8 +19,10 @@ _MOST_BYTES: Final = 14_000_000
 _SIDE: Final = 96
 
 STYLE: Final = """
-.sheet { display: grid; grid-template-columns: repeat(auto-fill, 5rem); gap: .4rem; margin: .5rem 0 1.2rem }
-.sheet img, .pair img { width: 5rem; height: 5rem; object-fit: contain; background: #f6f8fa }
+.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(4.6rem, 1fr)); gap: .4rem;
+margin: .5rem 0 1.2rem }
+.sheet img { width: 100%; aspect-ratio: 1; object-fit: contain; background: #f6f8fa }
+.pair img, .pair i { display: block; width: 5rem; height: 5rem; object-fit: contain; background: #f6f8fa }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: .9rem }
 .pair { display: flex; gap: .6rem } .pair figure { flex: 1; min-width: 0 }
 .pair figcaption { overflow-wrap: anywhere }
@@ -36,11 +38,16 @@ class ContactSheet:
     Args:
         thumbnail: Where pixels come from.
         classes: How many classes there are; the more, the fewer pictures of each.
+
+    Attributes:
+        a_class: How many pictures of a class are shown.
+        missed: How many pictures there was no room for.
     """
 
     def __init__(self, thumbnail: Thumbnail, classes: int) -> None:
         self._thumbnail = thumbnail
         self._left = _MOST_BYTES
+        self.missed = 0
         self.a_class = max(3, min(MOST_A_CLASS, _MOST_IN_ALL // max(1, classes)))
 
     def sheet(self, pictures: Sequence[Picture], says: Callable[[Picture], str]) -> str:
@@ -51,28 +58,30 @@ class ContactSheet:
             says: What stands beside a picture that is pointed at, as text.
         """
         shown = sorted(pictures, key=lambda picture: picture.digest)[: self.a_class]
-        return f'<div class="sheet">{"".join(self._images(shown, says))}</div>'
+        images = (self._image(picture.name, says(picture)) for picture in shown)
+        return f'<div class="sheet">{"".join(images)}</div>'
 
     def pair(self, names: tuple[str, str], says: Callable[[str], str]) -> str:
         """Two pictures side by side, each with what is said of it below."""
         figures = (
-            f"<figure>{self.image(name, name)}<figcaption>{html.escape(says(name))}</figcaption></figure>"
+            f"<figure>{self._image(name, name) or '<i></i>'}"
+            f"<figcaption>{html.escape(says(name))}</figcaption></figure>"
             for name in names
         )
         return f'<div class="pair">{"".join(figures)}</div>'
 
-    def image(self, name: str, says: str) -> str:
+    def _image(self, name: str, says: str) -> str:
         """One picture; empty where there is none, or no room is left."""
-        pixels = self._thumbnail(name) if self._left > 0 else None
+        if self._left <= 0:
+            self.missed += 1
+            return ""
+        pixels = self._thumbnail(name)
         if pixels is None:
             return ""
         address = inline(_encoded(pixels), "webp")
         self._left -= len(address)
         text = html.escape(says)
         return f'<img src="{address}" alt="{text}" title="{text}" loading="lazy" decoding="async">'
-
-    def _images(self, pictures: Iterable[Picture], says: Callable[[Picture], str]) -> Iterable[str]:
-        return (self.image(picture.name, says(picture)) for picture in pictures)
 
 
 def _encoded(pixels: NDArray[np.uint8]) -> bytes:

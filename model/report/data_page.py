@@ -59,6 +59,8 @@ def write_data_page(
         f"{check.size} pixels, {html.escape(check.fit)}. Point at one for its name.</p>",
         *_sheets(by_class, sheet),
     ]
+    if sheet.missed:
+        sections.append(f'<p class="note">No room was left for {sheet.missed:,} of them.</p>')
     path.parent.mkdir(parents=True, exist_ok=True)
     page = document(f"{check.source}: the data", sections, contact_sheet.STYLE + _STYLE)
     # A file's name may hold bytes that are no UTF-8; the page says so and is whole all the same.
@@ -128,9 +130,11 @@ def _pairs(check: DataCheck, sheet: ContactSheet) -> Iterator[str]:
         pairs = sorted((pair for pair in check.pairs if pair.kind == kind), key=lambda pair: pair.exact)
         if pairs:
             exact = sum(pair.exact for pair in pairs)
+            kinds = ((len(pairs) - exact, "alike in looks"), (exact, "of the same bytes"))
+            says = ", ".join(f"{counted(number, 'pair')} {what}" for number, what in kinds if number)
             yield (
-                f"<h2>{head}</h2><p class='note'>{len(pairs) - exact:,} that look the same, {exact:,} with "
-                f"the same bytes{_bounded(len(pairs), _MOST_PAIRS)}.</p><div class='pairs'>"
+                f'<h2>{head}</h2><p class="note">{says}{_bounded(len(pairs), _MOST_PAIRS)}.</p>'
+                '<div class="pairs">'
             )
             for pair in pairs[:_MOST_PAIRS]:
                 yield sheet.pair((pair.name, pair.other), lambda name: said.get(name, name))
