@@ -31,9 +31,9 @@ _KIND_OF: Final[dict[Reason, Kind]] = {
     "leak": "leaks",
 }
 _PAIRS: Final[dict[Kind, str]] = {
-    "conflicts": "of one picture that stands under two classes",
-    "leaks": "of one picture that stands in two splits",
-    "duplicates": "of one picture that is there twice",
+    "conflicts": "a picture that another class has too",
+    "leaks": "a picture that another split has too",
+    "duplicates": "a picture that is there already",
 }
 _NAMES_IN_A_SENTENCE: Final = 3
 
@@ -63,14 +63,14 @@ def find(check: DataCheck) -> tuple[Finding, ...]:
 def _about_files(check: DataCheck) -> Iterable[Finding]:
     broken = [left for left in check.left_out if _KIND_OF.get(left.reason) == "broken"]
     if broken:
-        yield _finding("broken", [left.name for left in broken], "cannot be read as a picture")
+        yield _finding("broken", [left.name for left in broken], "no picture that can be read")
     if small := check.reasons.get("too small"):
         yield _finding("too-small", [left.name for left in small], "too small to be learned from")
 
 
 def _about_pairs(check: DataCheck) -> Iterable[Finding]:
     """Pairs and what was left out for one say the same of a file, which counts once."""
-    for kind, says in _PAIRS.items():
+    for kind, what in _PAIRS.items():
         names = dict.fromkeys(
             chain(
                 (left.name for left in check.left_out if _KIND_OF.get(left.reason) == kind),
@@ -78,7 +78,7 @@ def _about_pairs(check: DataCheck) -> Iterable[Finding]:
             )
         )
         if names:
-            yield _finding(kind, list(names), says)
+            yield _finding(kind, list(names), what, ("shows", "show"))
 
 
 def _about_classes(check: DataCheck) -> Iterable[Finding]:
@@ -128,8 +128,9 @@ def counted(number: int, noun: str, nouns: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
-def _finding(kind: Kind, names: Sequence[str], says: str) -> Finding:
-    return Finding(kind, len(names), f"{counted(len(names), 'file')} {says}: {_named(names)}.", tuple(names))
+def _finding(kind: Kind, names: Sequence[str], what: str, verbs: tuple[str, str] = ("is", "are")) -> Finding:
+    files = f"{counted(len(names), 'file')} {verbs[len(names) != 1]}"
+    return Finding(kind, len(names), f"{files} {what}: {_named(names)}.", tuple(names))
 
 
 def _named(names: Sequence[str]) -> str:

@@ -39,14 +39,14 @@ def test_a_pair_and_the_file_left_out_for_it_are_one() -> None:
     pairs = (Pair("a/2", "a/1", "duplicates", exact=True), Pair("a/4", "a/3", "duplicates", exact=False))
     (finding,) = find(checked({"a": LARGE, "b": LARGE}, left_out=left_out, pairs=pairs))
     assert (finding.kind, finding.count, finding.names) == ("duplicates", 2, ("a/2", "a/4"))
-    assert finding.sentence == "2 files of one picture that is there twice: 'a/2', 'a/4'."
+    assert finding.sentence == "2 files show a picture that is there already: 'a/2', 'a/4'."
 
 
 def test_a_sentence_names_three_and_counts_the_others() -> None:
     left_out = [LeftOut(f"a/{number}", "a", "broken", "…") for number in range(1003)]
     (finding,) = find(checked({"a": LARGE, "b": LARGE}, left_out=left_out))
     assert finding.sentence == (
-        "1,003 files cannot be read as a picture: 'a/0', 'a/1', 'a/2' and 1,000 more."
+        "1,003 files are no picture that can be read: 'a/0', 'a/1', 'a/2' and 1,000 more."
     )
     assert len(finding.names) == 1003
 

@@ -68,7 +68,7 @@ def test_it_shows_counts_findings_and_a_sheet_a_class(tmp_path: Path) -> None:
     assert "77 pictures of 2 classes; 1 file left out." in told
     assert "cat 40 3 2 1" in told
     assert "cat/cut.jpg cat It ends too early." in told
-    assert "broken : 1 file cannot be read as a picture: 'cat/cut.jpg'." in told
+    assert "broken : 1 file is no picture that can be read: 'cat/cut.jpg'." in told
     assert "50 to 50 pixels, median 50" in told
     assert "JPEG 77" in told
     assert "d1" * 32 in told
