@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
-from model.data.check import SPLITS, DataCheck, Pair
+from model.data.check import SPLITS, Alike, DataCheck
 from model.data.pictures import LeftOut, Picture, SplitName
 
 
@@ -16,7 +16,7 @@ def checked(
     classes: Mapping[str, tuple[int, int, int]],
     *,
     left_out: Sequence[LeftOut] = (),
-    pairs: Sequence[Pair] = (),
+    alike: Sequence[Alike] = (),
     groups: Mapping[str, str] | None = None,
 ) -> DataCheck:
     """A data set of so many pictures in training, validation and test of each class."""
@@ -28,4 +28,5 @@ def checked(
                 name = f"{label}/{split}-{number}.jpg"
                 pictures.append(picture(name, label, group=(groups or {}).get(name)))
                 splits.append(split)
-    return DataCheck("photos", pictures, splits, left_out, pairs, tuple(classes), 64, "stretch")
+    units = None if groups is None else [picture.group or picture.name for picture in pictures]
+    return DataCheck("photos", pictures, splits, left_out, alike, units, tuple(classes), 64, "stretch")

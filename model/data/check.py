@@ -15,19 +15,19 @@ SPLITS: Final[tuple[SplitName, ...]] = get_args(SplitName)
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """Two files that show the same picture.
+class Alike:
+    """Two files that show the same picture, and that people should see side by side.
 
     Attributes:
         name: Of the one; as in `Picture`.
         other: Of the other, that it was compared with.
-        kind: What that makes of them: one picture twice in a class, under two classes, or in two splits.
+        kind: What that makes of them: one picture under two classes, in two splits, or nearly twice in one.
         exact: Whether their bytes are the same; else they look the same.
     """
 
     name: str
     other: str
-    kind: Literal["duplicates", "conflicts", "leaks"]
+    kind: Literal["conflicts", "leaks", "near-duplicates"]
     exact: bool
 
 
@@ -56,7 +56,9 @@ class DataCheck:
         pictures: What is learned from and judged on.
         splits: The split of each picture.
         left_out: All files that are not, and why.
-        pairs: Files that show the same picture.
+        alike: Files that show the same picture.
+        units: What each picture belongs to as it was settled: its group, or several that share a near
+            duplicate; None where the source has no groups.
         classes: Class names by id, also of those that have no picture here.
         size: Side in pixels of what the network sees.
         fit: How a picture becomes that square.
@@ -66,7 +68,8 @@ class DataCheck:
     pictures: Sequence[Picture]
     splits: Sequence[SplitName]
     left_out: Sequence[LeftOut]
-    pairs: Sequence[Pair]
+    alike: Sequence[Alike]
+    units: Sequence[str] | None
     classes: Sequence[str]
     size: int
     fit: str
@@ -100,12 +103,11 @@ class DataCheck:
 
     @cached_property
     def groups(self) -> dict[SplitName, int]:
-        """How many groups each split has; empty where no picture is of one."""
+        """How many groups each split has; empty where the source has none."""
         found: dict[SplitName, set[str]] = {split: set() for split in SPLITS}
-        for picture, split in zip(self.pictures, self.splits, strict=True):
-            if picture.group is not None:
-                found[split].add(picture.group)
-        return {split: len(groups) for split, groups in found.items()} if any(found.values()) else {}
+        for unit, split in zip(self.units or (), self.splits, strict=self.units is not None):
+            found[split].add(unit)
+        return {} if self.units is None else {split: len(units) for split, units in found.items()}
 
     @cached_property
     def torn_groups(self) -> tuple[str, ...]:

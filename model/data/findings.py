@@ -9,7 +9,15 @@ from model.data.check import DataCheck
 from model.data.pictures import Reason
 
 Kind = Literal[
-    "broken", "too-small", "duplicates", "conflicts", "leaks", "imbalance", "small-classes", "few-groups"
+    "broken",
+    "too-small",
+    "duplicates",
+    "near-duplicates",
+    "conflicts",
+    "leaks",
+    "imbalance",
+    "small-classes",
+    "few-groups",
 ]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 """What can be found, by the names that `--fail-on` takes."""
@@ -34,6 +42,7 @@ _PAIRS: Final[dict[Kind, str]] = {
     "conflicts": "a picture that another class has too",
     "leaks": "a picture that another split has too",
     "duplicates": "a picture that is there already",
+    "near-duplicates": "nearly what another one of its class shows",
 }
 _NAMES_IN_A_SENTENCE: Final = 3
 
@@ -74,7 +83,7 @@ def _about_pairs(check: DataCheck) -> Iterable[Finding]:
         names = dict.fromkeys(
             chain(
                 (left.name for left in check.left_out if _KIND_OF.get(left.reason) == kind),
-                (pair.name for pair in check.pairs if pair.kind == kind),
+                (pair.name for pair in check.alike if pair.kind == kind),
             )
         )
         if names:

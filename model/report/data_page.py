@@ -121,13 +121,13 @@ def _pairs(check: DataCheck, sheet: ContactSheet) -> Iterator[str]:
     heads = {
         "conflicts": "One picture under two classes",
         "leaks": "One picture in two splits",
-        "duplicates": "One picture twice",
+        "near-duplicates": "Nearly the same picture twice",
     }
     said = {left.name: f"{left.name} ({left.label or 'no class'}, left out)" for left in check.left_out}
     for picture, split in zip(check.pictures, check.splits, strict=True):
         said[picture.name] = f"{picture.name} ({picture.label}, {split})"
     for kind, head in heads.items():
-        pairs = sorted((pair for pair in check.pairs if pair.kind == kind), key=lambda pair: pair.exact)
+        pairs = sorted((pair for pair in check.alike if pair.kind == kind), key=lambda pair: pair.exact)
         if pairs:
             exact = sum(pair.exact for pair in pairs)
             kinds = ((len(pairs) - exact, "alike in looks"), (exact, "of the same bytes"))

@@ -30,9 +30,19 @@ def test_classes_are_counted_by_split_and_a_class_of_broken_files_alone_is_one()
 def test_sizes_are_of_the_files_and_groups_of_each_split() -> None:
     members = [picture("a", "x", group="ann"), picture("b", "x", group="bob", side=300), picture("c", "y")]
     members.append(picture("d", "y", group="ann", side=8))
-    check = DataCheck("p", members, ["train", "test", "train", "validation"], (), (), ("x", "y"), 32, "crop")
+    check = DataCheck(
+        "p",
+        members,
+        ["train", "test", "train", "validation"],
+        (),
+        (),
+        ["1", "1", "2", "1"],
+        ("x", "y"),
+        32,
+        "crop",
+    )
     assert (check.widths, check.heights) == (Spread(8, 100, 300), Spread(4, 50, 150))
-    assert check.groups == {"train": 1, "validation": 1, "test": 1}
+    assert check.groups == {"train": 2, "validation": 1, "test": 1}
     assert check.torn_groups == ("ann",)
 
 

@@ -1,6 +1,6 @@
 from checked import checked
 
-from model.data.check import Pair
+from model.data.check import Alike
 from model.data.findings import KINDS, counted, find
 from model.data.pictures import LeftOut
 
@@ -35,11 +35,17 @@ def test_each_file_left_out_is_named_under_what_is_wrong_with_it() -> None:
 
 
 def test_a_pair_and_the_file_left_out_for_it_are_one() -> None:
-    left_out = (LeftOut("a/2", "a", "duplicate", "It is a/1."),)
-    pairs = (Pair("a/2", "a/1", "duplicates", exact=True), Pair("a/4", "a/3", "duplicates", exact=False))
-    (finding,) = find(checked({"a": LARGE, "b": LARGE}, left_out=left_out, pairs=pairs))
-    assert (finding.kind, finding.count, finding.names) == ("duplicates", 2, ("a/2", "a/4"))
-    assert finding.sentence == "2 files show a picture that is there already: 'a/2', 'a/4'."
+    left_out = (LeftOut("a/2", "a", "two classes", "It is b/1."),)
+    alike = (
+        Alike("a/2", "b/1", "conflicts", exact=True),
+        Alike("a/4", "b/3", "conflicts", exact=False),
+        Alike("b/5", "b/6", "near-duplicates", exact=False),
+    )
+    conflicts, near = find(checked({"a": LARGE, "b": LARGE}, left_out=left_out, alike=alike))
+    assert (conflicts.kind, conflicts.count, conflicts.names) == ("conflicts", 2, ("a/2", "a/4"))
+    assert conflicts.sentence == "2 files show a picture that another class has too: 'a/2', 'a/4'."
+    assert (near.kind, near.count) == ("near-duplicates", 1)
+    assert near.sentence == "1 file shows nearly what another one of its class shows: 'b/5'."
 
 
 def test_a_sentence_names_three_and_counts_the_others() -> None:
@@ -66,11 +72,12 @@ def test_small_classes_and_those_that_no_test_picture_judges() -> None:
 
 
 def test_a_group_in_two_splits_is_a_leak_and_few_groups_are_weak_evidence() -> None:
-    groups = {"a/train-0.jpg": "ann", "a/test-0.jpg": "ann", "a/test-1.jpg": "bob"}
-    leaks, few = find(checked({"a": LARGE, "b": LARGE}, groups=groups))
+    (leaks,) = find(checked({"a": LARGE, "b": LARGE}, groups={"a/train-0.jpg": "ann", "a/test-0.jpg": "ann"}))
     assert (leaks.kind, leaks.count, leaks.names) == ("leaks", 1, ("ann",))
-    assert (few.kind, few.count) == ("few-groups", 2)
-    many = {f"{label}/test-{number}.jpg": f"{label}{number}" for label in "ab" for number in range(15)}
+    few = {f"{label}/test-{number}.jpg": f"{number % 29}" for label in "ab" for number in range(60)}
+    (finding,) = find(checked({"a": LARGE, "b": LARGE}, groups=few))
+    assert (finding.kind, finding.count) == ("few-groups", 29)
+    many = {name: f"{group}" for group, name in enumerate(few)}
     assert find(checked({"a": LARGE, "b": LARGE}, groups=many)) == ()
 
 

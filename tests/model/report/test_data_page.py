@@ -10,7 +10,7 @@ from checked import checked
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.data.check import DataCheck, Pair
+from model.data.check import Alike, DataCheck
 from model.data.findings import find
 from model.data.pictures import LeftOut
 from model.report import contact_sheet
@@ -92,8 +92,8 @@ def test_its_pictures_are_inside_and_are_what_they_are_said_to_be(tmp_path: Path
 
 def test_names_are_text_wherever_they_stand(tmp_path: Path) -> None:
     left_out = (LeftOut(f"{NASTY}/gone.jpg", NASTY, "broken", f"{NASTY} is broken."),)
-    pairs = (Pair(f"{NASTY}/train-0.jpg", f"{NASTY}/gone.jpg", "conflicts", exact=False),)
-    _, page = write(tmp_path, checked({NASTY: (3, 1, 1), "b": (3, 1, 1)}, left_out=left_out, pairs=pairs))
+    alike = (Alike(f"{NASTY}/train-0.jpg", f"{NASTY}/gone.jpg", "conflicts", exact=False),)
+    _, page = write(tmp_path, checked({NASTY: (3, 1, 1), "b": (3, 1, 1)}, left_out=left_out, alike=alike))
     assert "script" not in page.tags
     assert page.text.count(NASTY) > 5
     assert {image["alt"] for image in page.images} >= {f"{NASTY}/train-0.jpg (train)"}
@@ -110,16 +110,16 @@ def test_a_name_that_is_no_unicode_is_shown_all_the_same(tmp_path: Path) -> None
     [
         ("conflicts", "One picture under two classes"),
         ("leaks", "One picture in two splits"),
-        ("duplicates", "One picture twice"),
+        ("near-duplicates", "Nearly the same picture twice"),
     ],
 )
 def test_the_same_picture_twice_is_shown_side_by_side(tmp_path: Path, kind: str, head: str) -> None:
     left_out = (LeftOut("b/gone.jpg", "b", "duplicate", "It is a/train-0.jpg."),)
-    pairs = (
-        Pair("b/gone.jpg", "a/train-0.jpg", kind, exact=True),  # type: ignore[arg-type]
-        Pair("a/train-1.jpg", "b/test-0.jpg", kind, exact=False),  # type: ignore[arg-type]
+    alike = (
+        Alike("b/gone.jpg", "a/train-0.jpg", kind, exact=True),  # type: ignore[arg-type]
+        Alike("a/train-1.jpg", "b/test-0.jpg", kind, exact=False),  # type: ignore[arg-type]
     )
-    _, page = write(tmp_path, checked({"a": (2, 0, 0), "b": (0, 0, 1)}, left_out=left_out, pairs=pairs))
+    _, page = write(tmp_path, checked({"a": (2, 0, 0), "b": (0, 0, 1)}, left_out=left_out, alike=alike))
     told = page.text[page.text.index(head) :]
     assert "1 pair alike in looks, 1 pair of the same bytes." in told
     assert told.index("a/train-1.jpg (a, train)") < told.index("b/test-0.jpg (b, test)")
@@ -144,8 +144,8 @@ def test_a_thousand_classes_are_folded_and_stay_below_20_mb(tmp_path: Path) -> N
 
 def test_long_lists_are_cut_and_say_so(tmp_path: Path) -> None:
     left_out = [LeftOut(f"a/{number}.jpg", "a", "broken", "cut short") for number in range(5000)]
-    pairs = [Pair("a/train-0.jpg", "a/train-1.jpg", "duplicates", exact=False)] * 300
-    path, page = write(tmp_path, checked({"a": (9, 0, 0), "b": (9, 0, 1)}, left_out=left_out, pairs=pairs))
+    alike = [Alike("a/train-0.jpg", "a/train-1.jpg", "near-duplicates", exact=False)] * 300
+    path, page = write(tmp_path, checked({"a": (9, 0, 0), "b": (9, 0, 1)}, left_out=left_out, alike=alike))
     assert "5,000 files; the first 200 are shown" in page.text
     assert "300 pairs alike in looks; the first 100 are shown" in page.text
     assert path.stat().st_size < 1e6
