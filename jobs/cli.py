@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from jobs.commands import (
     checking,
     cluster_jobs,
+    data,
     inspecting,
     keeping,
     predicting,
@@ -66,7 +67,7 @@ def which(
         os.environ["CNN_IMAGE_MODEL"] = model  # commands that this one starts are about it too
 
 
-for group in (training, promoting, inspecting, keeping, checking, serving, predicting):
+for group in (data, training, promoting, inspecting, keeping, checking, serving, predicting):
     for command in group.COMMANDS:
         app.command()(command)
 app.add_typer(cluster_jobs.app, name="jobs")

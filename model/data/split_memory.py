@@ -80,9 +80,7 @@ class Splits:
         """
         begin = len(_MAGIC) + _DIGEST_BYTES
         if data[: _MAGIC.index(b"1")] != _MAGIC[: _MAGIC.index(b"1")]:
-            raise DataError(
-                "The version's splits are no file that cnn-image wrote; restore it from a backup."
-            )
+            raise DataError("The version's splits are no file that cnn-image wrote; restore it from a backup.")
         if not data.startswith(_MAGIC):
             raise DataError("The version's splits were written by a newer cnn-image; update this one.")
         body = data[begin:]

@@ -6,10 +6,21 @@
 docs/splits.md says it for users, with what was measured.
 """
 
-from typing import Final
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
 
-from model.data.pictures import SplitName
-from model.data.split_memory import Splits
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from model.data.duplicates import NearPairs, near_pairs
+from model.data.errors import DataError
+from model.data.pictures import LeftOut, Picture, SplitName
+from model.data.split_memory import BITS, GROUP_BYTES, Splits, group_hash, strongest
+from model.data.split_shares import Unit, by_hash, top_up
 
 __all__ = ["Conflict", "Decision", "Leak", "Pair", "Splits", "check_decision", "decide"]
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import IMAGE_SIZE, SIZES, Fit
+from model.data.errors import DataError
 from model.data.own.cache import Kept, Key, find, find_natural, keep, writing
 from model.data.own.decoding import decode_all
 from model.data.own.files import File, Listing, Place, UnreadableError
@@ -102,7 +103,7 @@ def gather_from(place: Place, wishes: Wishes, progress: Progress = lambda done, 
 def natural_size(shorter_sides: Sequence[int]) -> int:
     """The size that is chosen for pictures: the largest of `SIZES` not above the median of their shorter
     sides, at least 32, at most `LARGEST_CHOSEN`.
-    """
+    """  # noqa: D209
     median = median_low(shorter_sides) if shorter_sides else IMAGE_SIZE
     return max(size for size in SIZES if size <= min(max(median, IMAGE_SIZE), LARGEST_CHOSEN))
 
@@ -158,7 +159,7 @@ def _gather(
 def _sort_out(files: Sequence[File], old: Kept | None) -> tuple[list[tuple[int | None, File]], list[File]]:
     """Files that were decoded before, with the row of their pixels (None for one that is no picture), by row;
     and those that were not.
-    """
+    """  # noqa: D205
     if old is None:
         return [], list(files)
     rows: dict[str, int | None] = {left.name: None for left in old.left_out}
