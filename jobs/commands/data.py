@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from jobs.commands.options import DataFlag, OutputsFlag, SampleFlag, StoreFlag, request_of, write_outputs
+from jobs.commands.options import DataFlag, OutputsFlag, SampleFlag, StoreFlag, write_outputs
 from jobs.console import answer, say
+from jobs.pipeline.training_runs import request_of
 from jobs.settings import load_settings
 
 

@@ -6,6 +6,7 @@ memory goes with it, and the path that only serves never imports it.
 """
 
 import asyncio
+import io
 import json
 import os
 import platform
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import unicodedata
+import zipfile
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +25,7 @@ import httpx
 from export.store.versions import Store
 from jobs.console import answer, say
 from jobs.errors import Exit, FaultError
+from jobs.known import known_evidence
 from jobs.laptop.processes import die_with_parent, require_free_port
 from jobs.laptop.serve import Service, serve
 from jobs.settings import Settings
@@ -72,13 +75,13 @@ def run(settings: Settings) -> None:
         _first_version(settings, store)
     else:
         say(f"Serving version {served}, promoted earlier; `cnn-image retrain` trains another.")
-    asyncio.run(serve(settings, store, lambda service: _show(service, settings)))
+    asyncio.run(serve(settings, store, lambda service: _show(service, store, settings)))
 
 
 def _first_version(settings: Settings, store: Store) -> None:
     """Train and publish a version if none was published yet; judge and promote the newest."""
     if not store.numbers():
-        _child(settings, "retrain", "--no-promote", "--sample-allowed", *_flag("--data", settings.data))
+        _child(settings, "retrain", "--no-promote", "--sample-allowed", *_wishes(settings))
     newest = store.manifest(store.numbers()[-1])
     version = str(newest.version)
     # Whoever clones this wants to see an answer, and nothing else can be served yet: a first version on a
@@ -147,13 +150,32 @@ def _begin() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
+def _wishes(settings: Settings) -> list[str]:
+    """What to train on and how, as flags."""
+    mirror = [] if settings.mirror else ["--no-mirror"]
+    size = _flag("--size", str(settings.size) if settings.size else None)
+    return [*_flag("--data", settings.data), *size, *_flag("--fit", settings.fit), *mirror]
+
+
 def _flag(name: str, value: str | None) -> list[str]:
     return [name, value] if value else []
 
 
-async def _show(service: Service, settings: Settings) -> None:
+def _example(store: Store, version: int, settings: Settings) -> Path:
+    """A picture that the served version knows: a test image of the default's, or of one's own."""
+    known = known_evidence(store, version)
+    if known is None:
+        return example_images()[EXAMPLE]
+    with zipfile.ZipFile(io.BytesIO(known)) as pictures:
+        name = sorted(pictures.namelist())[-1]
+        image = settings.home / f"example-{version}.png"
+        image.write_bytes(pictures.read(name))
+    return image
+
+
+async def _show(service: Service, store: Store, settings: Settings) -> None:
     """Send an example through the service, and print the call as a person would make it."""
-    image = example_images()[EXAMPLE]
+    image = await asyncio.to_thread(_example, store, service.version or 0, settings)
     async with local_client(settings.url, 30) as client:
         response = await client.post("/predict", files={"file": (image.name, image.read_bytes())})
     if response.status_code != httpx.codes.OK:

@@ -1,4 +1,4 @@
-"""The data of a request as a version's contract has it: which classes are known, which split each picture is in."""
+"""The data of a request as a version's contract has it: known classes, and which split keeps a picture."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +24,35 @@ def load_data(
     sample_allowed: bool,
     contract: Contract | None = None,
 ) -> "Dataset":
-    """Load the data of a request and say which it is.
+    """Load the data of a request and say which it is: `read_data`, and a line for people."""
+    dataset = read_data(request, settings, store, sample_allowed=sample_allowed, contract=contract)
+    counts = ", ".join(
+        f"{len(split):,} {name}"
+        for name, split in (
+            ("training", dataset.train),
+            ("validation", dataset.validation),
+            ("test", dataset.test),
+        )
+    )
+    own = "" if dataset.kind != "images" else f"{len(dataset.classes)} classes at {dataset.size} pixels, "
+    say(f"Data: {dataset.source} ({own}{counts} images; digest {dataset.digest[:12]}).")
+    return dataset
+
+
+def read_data(
+    request: Request,
+    settings: Settings,
+    store: Store | None,
+    *,
+    sample_allowed: bool,
+    contract: Contract | None = None,
+) -> "Dataset":
+    """Load the data of a request.
 
     Args:
         request: Which data, in which size and fit.
         settings: Where decoded pictures are kept.
-        store: Whose versions the classes and the splits are inherited from.
+        store: Whose versions the classes and the splits are inherited from; None inherits nothing.
         sample_allowed: Whether the small sample may stand in for CIFAR-10.
         contract: Of a version that the pictures are for, in place of the request's size and fit.
 
@@ -44,19 +67,9 @@ def load_data(
     known = with_classes.classes[: len(dataset.classes)]
     if dataset.kind != "images" and known and known != dataset.classes:
         raise MistakeError(
-            f"{dataset.source} is CIFAR-10, and the versions in {store.url} are of other classes "
+            f"{dataset.source} is CIFAR-10, and the versions in the store are of other classes "
             f"({', '.join(known[:5])} …): name their data with --data, or another model with --model."
         )
-    splits = ", ".join(
-        f"{len(split):,} {name}"
-        for name, split in (
-            ("training", dataset.train),
-            ("validation", dataset.validation),
-            ("test", dataset.test),
-        )
-    )
-    own = "" if dataset.kind != "images" else f"{len(dataset.classes)} classes at {dataset.size} pixels, "
-    say(f"Data: {dataset.source} ({own}{splits} images; digest {dataset.digest[:12]}).")
     return dataset
 
 
@@ -66,22 +79,23 @@ def wishes(request: Request, settings: Settings, store: Store, contract: Contrac
     Args:
         request: Size and fit, where it says them.
         settings: Where decoded pictures are kept.
-        store: Its classes; the size, fit and splits of the version before.
+        store: Its classes; the size, fit and splits of the version before. None knows nothing.
         contract: Of a version that the pictures are for.
     """
     from model.data.own.wishes import Wishes
 
-    before = _newest_of_own_images(store)
+    before = _newest_of_own_images(store) if store else None
+    known = None if store is None or request.new_classes else store.classes
     like = contract or (before.contract if before else None)
     size, fit = (contract.size, contract.fit) if contract else (request.size, request.fit)
     return Wishes(
         size=size or (like.size if like else None),
         fit=fit or (like.fit if like else "stretch"),
         cache=settings.home / "pictures",
-        classes=() if request.new_classes else store.classes.names(),
-        renamed={} if request.new_classes else store.classes.former_names(),
+        classes=known.names() if known else (),
+        renamed=known.former_names() if known else {},
         # Also of a version that was refused or rolled back: what it learned from stays what is learned from.
-        earlier=store.evidence(before.version, SPLITS) if before else None,
+        earlier=store.evidence(before.version, SPLITS) if store and before else None,
         fixes=Path(request.fixes) if request.fixes else None,
     )
 

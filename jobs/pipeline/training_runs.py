@@ -22,6 +22,7 @@ from pathlib import Path
 
 from export.store.versions import Store
 from jobs.errors import MistakeError
+from jobs.settings import Settings
 from model.contract import Fit
 
 
@@ -52,6 +53,24 @@ class Request:
     mirror: bool = True
     fixes: str | None = None
     new_classes: bool = False
+
+
+def request_of(
+    settings: Settings, seed: int, *, fix: Path | None = None, new_classes: bool = False
+) -> Request:
+    """What the settings ask to be trained."""
+    return Request(
+        data=settings.data,
+        recipe=settings.recipe,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        seed=seed,
+        size=settings.size,
+        fit=settings.fit,
+        mirror=settings.mirror,
+        fixes=str(fix.absolute()) if fix else None,
+        new_classes=new_classes,
+    )
 
 
 @dataclass(frozen=True)
