@@ -126,10 +126,11 @@ class Settings(BaseSettings):
                 "CNN_IMAGE_STORE_KMS_KEY goes with CNN_IMAGE_STORE_ENCRYPTION=aws:kms; set both."
             )
         if self.store_encryption is None:
-            return open_store(self.store_url)
+            return open_store(self.store_url, model=self.model)
         from export.store.s3 import Encryption  # boto3 takes a while to import
 
-        return open_store(self.store_url, Encryption(self.store_encryption, self.store_kms_key))
+        encryption = Encryption(self.store_encryption, self.store_kms_key)
+        return open_store(self.store_url, encryption, self.model)
 
     @property
     def prefers_int8(self) -> bool:

@@ -8,6 +8,7 @@ import typer
 from jobs.commands.options import (
     DataFlag,
     JsonFlag,
+    NewClassesFlag,
     OutputsFlag,
     StoreFlag,
     VersionArgument,
@@ -71,6 +72,7 @@ def promote(
         str | None, typer.Option("--override-gate", help="Promote against the gate; say why, for the ledger.")
     ] = None,
     reason: ReasonFlag = "by hand",
+    new_classes: NewClassesFlag = False,
     store: StoreFlag = None,
     outputs: OutputsFlag = None,
 ) -> None:
@@ -102,6 +104,7 @@ def promote(
         decoder=decoder,
         by=settings.who,
         reason=reason,
+        new_classes=new_classes,
     )
     mlflow_registry.follow(settings, opened)
     write_outputs(outputs, entry=entry.number, version=version)

@@ -32,6 +32,7 @@ from jobs.settings import Settings
 from jobs.signals import Told
 from model.contract import CLASSES, MODEL_NAME, ContractError, check_model_name
 from model.data.http_client import local_client
+from model.data.own.places import official, opened
 from model.data.sources import example_images
 
 EXAMPLE = CLASSES[-1]
@@ -60,6 +61,25 @@ def named_after(source: str) -> str:
     return "images" if name == MODEL_NAME else name
 
 
+def of_its_data(settings: Settings) -> Settings:
+    """The settings with a model's name after its data, where these are one's own and no model was named.
+
+    Raises:
+        DataError: There is no data of that name.
+    """
+    if settings.data in {None, "sample"} or "CNN_IMAGE_MODEL" in os.environ:
+        return settings
+    name = named_after(str(settings.data))
+    called = settings.model_copy(update={"model": name})
+    if not called.home.is_dir():  # made by an earlier run: nothing has to be looked at
+        with opened(str(settings.data)) as place:
+            if official(place) is not None:
+                return settings
+    os.environ["CNN_IMAGE_MODEL"] = name  # for the commands that this one runs
+    say(f"The model is called {name}, after its data; `cnn-image --model {name} …` is about it.")
+    return called
+
+
 def run(settings: Settings) -> None:
     """Serve the promoted version until Ctrl-C; train, publish, judge and promote one first if there is none.
 
@@ -69,6 +89,7 @@ def run(settings: Settings) -> None:
     """
     require_free_port(settings.host, settings.port, "HTTP", "PORT")
     require_free_port(settings.host, settings.transformer_grpc_port, "gRPC", "CNN_IMAGE_GRPC_PORT")
+    settings = of_its_data(settings)
     store = settings.open_store()
     served = store.ledger.served()
     if served is None:

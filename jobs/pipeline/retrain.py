@@ -114,6 +114,7 @@ def retrain(
             decoder=verdict.decoder_version,
             by=settings.who,
             reason=f"retrain: {verdict.sentence}",
+            new_classes=request.new_classes,
         )
         mlflow_registry.follow(settings, store)
     return manifest
