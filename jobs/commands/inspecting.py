@@ -153,7 +153,7 @@ def info(version: VersionArgument, store: StoreFlag = None, as_json: JsonFlag = 
             "metrics": ", ".join(f"{name} {value:.3f}" for name, value in manifest.metrics.items()),
             "data": f"{manifest.data.kind}, {manifest.data.source}, digest {manifest.data.digest[:16]}",
             "classes": _classes(manifest.contract),
-            "input": f"{manifest.contract.size} x {manifest.contract.size} pixels, fit {manifest.contract.fit}",
+            "input": f"{manifest.contract.size} x {manifest.contract.size} pixels, {manifest.contract.fit}",
             "code": manifest.commit,
             "MLflow run": manifest.mlflow_run or "none",
             "verdict": verdict.sentence if verdict else "never judged",
