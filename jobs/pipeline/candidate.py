@@ -43,7 +43,7 @@ def made_before(request: Request, dataset: "Dataset", store: Store) -> int | Non
     commit = code_commit()
     if commit is None or commit.endswith("-dirty"):
         return None
-    recipe = _recipe(request).fitted(len(dataset.train))
+    recipe = _recipe(request, dataset)
     wanted = (commit, dataset.digest, asdict(recipe), request.seed, "float32")
     judged: set[int] = set()
     for manifest in reversed(store.versions()):
@@ -87,7 +87,7 @@ def train_run(run: Run, dataset: "Dataset", settings: Settings, store: Store) ->
     from model.training.train import train
 
     request = run.request()
-    recipe = _recipe(request)
+    recipe = _recipe(request, dataset)
     tracking = Tracking(
         run.folder, settings.mlflow_tracking_uri, var=settings.state, experiment=settings.model
     )
@@ -239,11 +239,18 @@ def _keep_evidence(run: Run, dataset: "Dataset") -> None:
     np.save(run.held_out, images[: min(PARITY_IMAGES, _PARITY_BYTES // images[0].nbytes)])
 
 
-def _recipe(request: Request) -> "Recipe":
-    """The recipe that was asked for."""
+def _recipe(request: Request, dataset: "Dataset") -> "Recipe":
+    """The recipe that was asked for, fitted to the data."""
+    from model.training.fitting import fit_recipe
     from model.training.train import RECIPES
 
-    return RECIPES[request.recipe].override(epochs=request.epochs, batch_size=request.batch_size)
+    return fit_recipe(
+        RECIPES[request.recipe],
+        dataset,
+        epochs=request.epochs,
+        batch_size=request.batch_size,
+        mirror=request.mirror,
+    )
 
 
 def _lineage(path: Path) -> Lineage:

@@ -1,6 +1,7 @@
 """How good a classifier is: figures from its probabilities and the right labels, in numpy alone."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,26 +48,28 @@ class CalibrationBin:
     accuracy: float
 
 
-def evaluate(probs: NDArray[np.floating], labels: NDArray[np.integer]) -> Evaluation:
-    """Judge probabilities `[N, 5]` against labels `[N]`.
+def evaluate(
+    probs: NDArray[np.floating], labels: NDArray[np.integer], classes: Sequence[str] = CLASSES
+) -> Evaluation:
+    """Judge probabilities `[N, C]` of `classes` against labels `[N]`.
 
     Raises:
         ValueError: The shapes do not fit, or there is no image.
     """
-    _check(probs, labels)
+    _check(probs, labels, len(classes))
     answers = probs.argmax(axis=1)
-    classes = len(CLASSES)
-    confusion = np.bincount(labels * classes + answers, minlength=classes**2).reshape(classes, classes)
+    count = len(classes)
+    confusion = np.bincount(labels * count + answers, minlength=count**2).reshape(count, count)
     right = int(np.trace(confusion))
     of_class = confusion.sum(axis=1)
-    recall = np.divide(np.diag(confusion), of_class, out=np.full(classes, math.nan), where=of_class > 0)
+    recall = np.divide(np.diag(confusion), of_class, out=np.full(count, math.nan), where=of_class > 0)
     likelihood = np.clip(probs[np.arange(len(labels)), labels].astype(np.float64), 1e-12, 1)
     bins = calibration_bins(probs, labels)
     return Evaluation(
         images=len(labels),
         accuracy=right / len(labels),
         interval=wilson_interval(right, len(labels)),
-        per_class=dict(zip(CLASSES, recall.tolist(), strict=True)),
+        per_class=dict(zip(classes, recall.tolist(), strict=True)),
         confusion=confusion.astype(np.int64),
         ece=sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / len(labels),
         nll=float(-np.log(likelihood).mean()),
@@ -75,7 +78,7 @@ def evaluate(probs: NDArray[np.floating], labels: NDArray[np.integer]) -> Evalua
 
 def calibration_bins(probs: NDArray[np.floating], labels: NDArray[np.integer]) -> list[CalibrationBin]:
     """Sort answers by confidence into `CALIBRATION_BINS` equal bins; empty ones are left out."""
-    _check(probs, labels)
+    _check(probs, labels, probs.shape[-1])
     confidence = probs.max(axis=1).astype(np.float64)
     right = probs.argmax(axis=1) == labels
     which = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
@@ -108,7 +111,7 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     Temperature scaling is by Guo et al. 2017. Golden-section search over 1/temperature from 0.05 to 20, in
     which the likelihood is concave.
     """
-    _check(logits, labels)
+    _check(logits, labels, logits.shape[-1])
     scores = logits.astype(np.float64)
 
     def nll(log_inverse: float) -> float:
@@ -133,8 +136,10 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[n
     return probs
 
 
-def _check(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
-    if scores.ndim != 2 or scores.shape[1] != len(CLASSES) or labels.shape != (len(scores),):
-        raise ValueError(f"scores {scores.shape} and labels {labels.shape} do not fit; give [N, 5] and [N].")
+def _check(scores: NDArray[np.floating], labels: NDArray[np.integer], classes: int) -> None:
+    if scores.ndim != 2 or scores.shape[1] != classes or labels.shape != (len(scores),):
+        raise ValueError(
+            f"scores {scores.shape} and labels {labels.shape} do not fit; give [N, {classes}] and [N]."
+        )
     if not len(labels):
         raise ValueError("there is no image to judge.")
