@@ -7,36 +7,14 @@ older ones stay, and a version says which it follows.
 
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Literal, Protocol
-
-from pydantic import AwareDatetime, Field
+from typing import Protocol
 
 from export.errors import ExistsError, IntegrityError, StoreError
 from export.store.blobs import Blobs
-from export.store.numbered import Numbered, NumberedList
+from export.store.class_events import Action, ClassEvent, Names, UnfitError, replay
+from export.store.numbered import NumberedList
 from model.contract import MAX_CLASSES, ContractError, check_class
-
-Action = Literal["begin", "add", "rename"]
-
-
-class ClassEvent(Numbered):
-    """One change of the lists.
-
-    Attributes:
-        action: `begin` a new list with these names, `add` names to a list, or `rename` one class.
-        class_list: Which list, from 1; that of a `begin` follows the last one begun.
-        names: Of `begin` and `add`, names in the order of their ids; of `rename`, the old one and the new.
-        by: The user or the service account.
-        at: When.
-    """
-
-    action: Action
-    class_list: Annotated[int, Field(ge=1)]
-    names: tuple[str, ...]
-    by: str
-    at: AwareDatetime
 
 
 class Followed(Protocol):
@@ -49,26 +27,6 @@ class Followed(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """Its names by id."""
-
-
-@dataclass
-class _List:
-    """A list as its events made it: the names by id, and the id of every name that a class ever had."""
-
-    names: list[str] = field(default_factory=list)
-    ids: dict[str, int] = field(default_factory=dict)
-
-    def add(self, names: Iterable[str]) -> None:
-        for name in names:
-            if name in self.ids:
-                raise ValueError(f"the class {name!r} is there already")
-            self.ids[name] = len(self.names)
-            self.names.append(name)
-
-    def rename(self, old: str, new: str) -> None:
-        if self.ids.setdefault(new, self.ids[old]) != self.ids[old]:
-            raise ValueError(f"the class {new!r} is another one")
-        self.names[self.ids[old]] = new
 
 
 class ClassList:
@@ -199,7 +157,7 @@ class ClassList:
         """
         return self._events.entries()
 
-    def _look(self, number: int | None) -> tuple[list[ClassEvent], int, _List]:
+    def _look(self, number: int | None) -> tuple[list[ClassEvent], int, Names]:
         """All changes, which list is meant, and that list."""
         events = self.events()
         lists = self._lists(events)
@@ -208,7 +166,7 @@ class ClassList:
             return events, which, lists[which - 1]
         if lists or which != 1:
             raise StoreError(f"There is no list {which} of classes in {self._url}, but {len(lists)}.")
-        first = _List()
+        first = Names()
         first.add(self._first_names())
         return events, which, first
 
@@ -221,25 +179,14 @@ class ClassList:
         version = self._in_use()
         return _composed(version.classes) if version else []
 
-    def _lists(self, events: Sequence[ClassEvent]) -> list[_List]:
-        lists: list[_List] = []
-        for event in events:
-            try:
-                if event.action == "begin":
-                    lists.append(_List())
-                    if event.class_list != len(lists):
-                        raise ValueError(f"list {len(lists)} is due")
-                found = lists[event.class_list - 1]
-                if event.action == "rename":
-                    found.rename(*event.names)
-                else:
-                    found.add(event.names)
-            except (ValueError, LookupError, TypeError) as error:
-                raise IntegrityError(
-                    f"{self._events.key(event.number)} in {self._url} does not follow from those before it"
-                    f" ({error}); restore it from a backup."
-                ) from None
-        return lists
+    def _lists(self, events: Sequence[ClassEvent]) -> list[Names]:
+        try:
+            return replay(events)
+        except UnfitError as error:
+            raise IntegrityError(
+                f"{self._events.key(error.number)} in {self._url} does not follow from those before it "
+                f"({error}); restore it from a backup."
+            ) from None
 
     def _append(
         self, events: Sequence[ClassEvent], action: Action, which: int, names: Sequence[str], by: str
