@@ -125,10 +125,10 @@ def gather_from(place: Place, wishes: Wishes, progress: Progress = silent) -> Ga
         return Gathered.of(old)
     listing = place.listing()
     size = wishes.size or (old.key.size if old else _likely_size(place, listing.files))
-    kept = _gather(place, listing, Key(wishes.cache, place.source, size, wishes.fit), old, stamp, progress)
+    kept = _gather(place, listing, Key(wishes.cache, place.source, size, wishes.fit), old, progress)
     if wishes.size is None and kept.natural != size:
         key = dataclasses.replace(kept.key, size=kept.natural)
-        kept = _gather(place, listing, key, find(key), stamp, progress)
+        kept = _gather(place, listing, key, find(key), progress)
     return Gathered.of(kept)
 
 
@@ -158,9 +158,7 @@ def _likely_size(place: Place, files: Sequence[File]) -> int:
     return natural_size(sides)
 
 
-def _gather(
-    place: Place, listing: Listing, key: Key, old: Kept | None, stamp: str | None, progress: Progress
-) -> Kept:
+def _gather(place: Place, listing: Listing, key: Key, old: Kept | None, progress: Progress) -> Kept:
     """Take over what was decoded before, decode the rest."""
     again, fresh = _sort_out(listing.files, old)
     rows = [row for row, _ in again if row is not None]
@@ -174,7 +172,16 @@ def _gather(
     def kept(images: NDArray[np.uint8], file: Path) -> Kept:
         natural = natural_size([min(picture.width, picture.height) for picture in pictures])
         return Kept(
-            key, stamp, natural, pictures, stamps, images, left_out, listing.classes, listing.notes, file
+            key,
+            listing.stamp,
+            natural,
+            pictures,
+            stamps,
+            images,
+            left_out,
+            listing.classes,
+            listing.notes,
+            file,
         )
 
     if old is not None and not fresh and len(rows) == len(old.pictures):

@@ -76,7 +76,8 @@ def _in_bucket(source: str, scratch: Path) -> Place:
         bring = partial(address.download, address.key, scratch)
         mark = bucket.stamp_of(address.objects[address.key])
         if PurePosixPath(address.key).suffix.casefold() in MANIFESTS:
-            return Manifest(bring, mark, source, bucket.AT_A_TIME, address)
+            base = f"{_S3}{address.bucket}/{address.key.rpartition('/')[0]}".rstrip("/") + "/"
+            return Manifest(bring, mark, source, bucket.AT_A_TIME, base)
         return Archive(bring, mark, source, workers())
     if batches := address.batches:
         for key in batches:
