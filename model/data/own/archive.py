@@ -1,4 +1,4 @@
-"""Pictures in an archive of class folders: a zip, a tar, a compressed tar. Nothing is unpacked onto a disk."""
+"""Pictures in an archive of class folders, a zip or a tar of any compression; it is not unpacked."""
 
 import dataclasses
 import tarfile

@@ -139,9 +139,11 @@ def _old(place: Place, wishes: Wishes) -> Kept | None:
 
 
 def natural_size(shorter_sides: Sequence[int]) -> int:
-    """The size that is chosen for pictures: the largest of `SIZES` not above the median of their shorter
-    sides, at least 32, at most `LARGEST_CHOSEN`.
-    """  # noqa: D209
+    """The size that is chosen for pictures.
+
+    It is the largest of `SIZES` not above the median of their shorter sides, at least 32 and at most
+    `LARGEST_CHOSEN`.
+    """
     median = median_low(shorter_sides) if shorter_sides else IMAGE_SIZE
     return max(size for size in SIZES if size <= min(max(median, IMAGE_SIZE), LARGEST_CHOSEN))
 
@@ -149,7 +151,7 @@ def natural_size(shorter_sides: Sequence[int]) -> int:
 def _likely_size(place: Place, files: Sequence[File]) -> int:
     """The size of the first pictures: most often it is that of all, and nothing is decoded twice."""
     sides = []
-    for _, read in islice(place.read(files[:: max(1, len(files) // _LOOKED_AT)]), _LOOKED_AT):
+    for _, read in islice(place.read(files), _LOOKED_AT):
         try:
             header = read_header(read())
         except (ImageError, UnreadableError):
@@ -202,9 +204,10 @@ def _gather(place: Place, listing: Listing, key: Key, old: Kept | None, progress
 
 
 def _sort_out(files: Sequence[File], old: Kept | None) -> tuple[list[tuple[int | None, File]], list[File]]:
-    """Files that were decoded before, with the row of their pixels (None for one that is no picture), by row;
-    and those that were not.
-    """  # noqa: D205
+    """Part the files that were decoded before, by the row of their pixels, from the others.
+
+    The row is None of a file that was found to be no picture.
+    """
     if old is None:
         return [], list(files)
     rows: dict[str, int | None] = {left.name: None for left in old.left_out}

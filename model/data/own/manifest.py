@@ -1,4 +1,4 @@
-"""Pictures that a table lists, CSV or Parquet: `image` and `label`, and where there are `split` and `group`."""
+"""Pictures that a table lists, CSV or Parquet: `image` and `label`, perhaps `split` and `group`."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -58,16 +58,15 @@ class Manifest:
             raise DataError(f"{self.source} lists no pictures; give each a row with its image and label.")
         if not any(row.followed for row in rows):
             raise DataError(
-                f"{self.source} holds no pictures, only where they lay on another machine ({rows[0].path}); write it "
-                "again with the pictures' bytes in it, with Hugging Face's datasets by "
-                "cast_column('image', Image(decode=False)) and the bytes read into it."
+                f"{self.source} holds no pictures, only where they lay on another machine "
+                f"({rows[0].path}); name the folder of the pictures, or write it again with their bytes in it."
             )
         targets = self._targets(rows)
         names = _names(rows)
         files: list[File] = []
         left_out: list[LeftOut] = []
         for row, name in zip(rows, names, strict=True):
-            if not row.followed and row.path is not None:
+            if not row.followed:
                 detail = "The manifest has no bytes of it, only where it lay on another machine."
                 left_out.append(LeftOut(name, row.label or None, "path only", detail))
             elif not row.label:
@@ -117,8 +116,8 @@ class Manifest:
         paths = list(dict.fromkeys(row.path for row in rows if row.path and row.followed))
         if foreign := [path for path in paths if "://" in path and not path.startswith(S3)]:
             raise DataError(
-                f"{self.source} has the address {foreign[0]}, which is not fetched; bring the pictures to this disk or "
-                "into a bucket, and name them by path or s3://."
+                f"{self.source} has the address {foreign[0]}, which is not fetched; bring the pictures to this "
+                "disk or into a bucket, and name them by path or s3://."
             )
         found = dict(zip(paths, self._pointer.find(paths), strict=True))
         require_all([path for path, target in found.items() if target is None], self.source)

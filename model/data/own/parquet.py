@@ -1,4 +1,4 @@
-"""A Parquet that lists pictures, as Hugging Face's data sets have it: bytes, class numbers, and their names."""
+"""A Parquet that lists pictures, as Hugging Face has it: their bytes, numbers of classes, names of those."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -40,7 +40,8 @@ class Table:
         self._is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
         if not (self._is_struct or self._is_bytes or _is_text(kind)):
             raise DataError(
-                f"{source} has images of the type {kind}; a manifest has paths, bytes, or both as Hugging Face does."
+                f"{source} has images of the type {kind}; a manifest has paths, bytes, or both as Hugging "
+                "Face does."
             )
         self._names = _class_names(schema, source)
 
@@ -97,12 +98,8 @@ class Table:
         paths: list[str | None] = [None] * len(batch)
         embedded = [True] * len(batch)
         if self._is_struct:
-            parts = dict(
-                zip(
-                    (field.name for field in batch.schema.field("image").type),
-                    batch.column("image").flatten(),
-                )
-            )
+            names = [field.name for field in batch.schema.field("image").type]
+            parts = dict(zip(names, batch.column("image").flatten(), strict=True))
             paths = parts["path"].to_pylist()
             if "bytes" in parts:
                 embedded = parts["bytes"].is_valid().to_pylist()
@@ -121,7 +118,7 @@ class Table:
                 label=self._label(cells["label"][place], where),
                 given=split_of("" if split is None else str(split).strip(), self._source, where),
                 group=None if group in {None, ""} else str(group),
-                followed=not (self._is_struct and _is_absolute(path or "")),
+                followed=has_bytes or not (self._is_struct and _is_absolute(path or "")),
             )
 
     def _label(self, value: Any, where: str) -> str:

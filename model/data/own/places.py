@@ -56,8 +56,8 @@ def _on_disk(source: str) -> Place:
     except OSError as error:
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             raise DataError(
-                f"{path} does not exist; name a folder or an archive of pictures by class, a CSV or Parquet that "
-                "lists them, or CIFAR-10's batches."
+                f"{path} does not exist; name a folder or an archive of pictures by class, a CSV or Parquet "
+                "that lists them, or CIFAR-10's batches."
             ) from error
         raise DataError(f"{path} cannot be read ({error.strerror}); ask its owner for the right.") from error
     if path.is_dir():

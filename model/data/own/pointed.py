@@ -56,7 +56,7 @@ class Pointer:
         """
         keys = [self._key(path) for path in paths]
         self._list([key for key in keys if key and key.startswith(S3)])
-        return [key and self._target(key) or None for key in keys]
+        return [self._target(key) if key else None for key in keys]
 
     def reader(self, key: str, length: int) -> Read:
         """How a target is read."""
@@ -86,7 +86,7 @@ class Pointer:
         for bucket, names in by_bucket.items():
             from model.data.s3_data import look
 
-            self._buckets[bucket] = look(f"{S3}{bucket}/{os.path.commonprefix(names)}")
+            self._buckets[bucket] = look(f"{S3}{bucket}/{os.path.commonprefix(names)}")  # noqa: RUF071  # of keys
 
     def _target(self, key: str) -> Target | None:
         if key.startswith(S3):
@@ -110,7 +110,8 @@ def require_all(missing: Sequence[str], source: str) -> None:
     """
     if missing:
         listed = ", ".join(missing[:3]) + (f" and {len(missing) - 3:,} more" if len(missing) > 3 else "")
+        which = "file that is" if len(missing) == 1 else "files that are"
         raise DataError(
-            f"{source} lists {len(missing):,} {'file that is' if len(missing) == 1 else 'files that are'} not there: "
-            f"{listed}; paths are relative to the manifest: correct them, or bring the files."
+            f"{source} lists {len(missing):,} {which} not there: {listed}; correct the paths, which are relative "
+            "to the manifest, or bring the files."
         )

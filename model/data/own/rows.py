@@ -94,8 +94,8 @@ def check_columns(names: list[str], source: str) -> None:
     """
     if absent := [name for name in WANTED if name not in names]:
         raise DataError(
-            f"{source} has no column {absent[0]!r}, but {', '.join(map(repr, names[:8])) or 'none at all'}; a "
-            "manifest has image and label, and may have split and group."
+            f"{source} has no column {absent[0]!r}, but {', '.join(map(repr, names[:8])) or 'none at all'}; "
+            "a manifest has image and label, and may have split and group."
         )
 
 
@@ -109,7 +109,8 @@ def split_of(value: str, source: str, where: str) -> SplitName | None:
         return None
     if (split := SPLIT_NAMES.get(value.casefold())) is None:
         raise DataError(
-            f"{source} has the split {value!r} in {where}; write train, validation or test, or leave it empty."
+            f"{source} has the split {value!r} in {where}; write train, validation or test, or leave it "
+            "empty."
         )
     return split
 
