@@ -1,5 +1,6 @@
-"""Pictures in an archive of class folders: a zip, a tar, a compressed tar. Nothing is unpacked onto a disk."""
+"""Pictures in an archive of class folders, a zip or a tar of any compression; it is not unpacked."""
 
+import dataclasses
 import tarfile
 import zipfile
 import zlib
@@ -68,7 +69,9 @@ class Archive:
         try:
             members = _zip_members(self._zip) if self._is_zip else _tar_members(self._tar, self.mark)
         except BROKEN as error:
-            raise DataError(f"{self.source} is truncated or not an archive ({error}); fetch it again.") from error
+            raise DataError(
+                f"{self.source} is truncated or not an archive ({error}); fetch it again."
+            ) from error
         found: dict[Parts, Found] = {}
         folders: list[Parts] = []
         left_out: list[LeftOut] = []
@@ -77,7 +80,9 @@ class Archive:
             try:
                 parts = parts_of(member.path)
             except ValueError:
-                left_out.append(LeftOut(member.path, None, "not a picture", "Its path leads out of the archive."))
+                left_out.append(
+                    LeftOut(member.path, None, "not a picture", "Its path leads out of the archive.")
+                )
                 continue
             if not parts or any(map(is_hidden, parts)):
                 continue
@@ -90,7 +95,8 @@ class Archive:
                 if parts in found:
                     twice["/".join(parts)] = None
                 found[parts] = Found(parts, member.length, member.stamp, str(number))
-        return list_found(list(found.values()), folders, left_out, self.source, _about_twice(list(twice)))
+        listing = list_found(list(found.values()), folders, left_out, self.source, _about_twice(list(twice)))
+        return dataclasses.replace(listing, stamp=self.mark)
 
     def read(self, files: Sequence[File]) -> Iterator[tuple[File, Read]]:
         """See `Place.read`."""
