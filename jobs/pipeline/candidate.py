@@ -58,7 +58,7 @@ def made_before(request: Request, dataset: "Dataset", store: Store) -> int | Non
     commit = code_commit()
     if commit is None or commit.endswith("-dirty"):
         return None
-    recipe = _recipe(request).fitted(len(dataset.train))
+    recipe = _recipe(request, dataset)
     wanted = (commit, dataset.digest, asdict(recipe), request.seed, "float32")
     judged: set[int] = set()
     for manifest in reversed(store.versions()):
@@ -95,7 +95,7 @@ def train_run(run: Run, dataset: "Dataset", settings: Settings) -> None:
     from model.training.train import train
 
     request = run.request()
-    recipe = _recipe(request)
+    recipe = _recipe(request, dataset)
     tracking = Tracking(run.folder, settings.mlflow_tracking_uri, var=settings.state)
     with run.held():
         trained = train(
@@ -226,11 +226,13 @@ def publish_candidate(run: Run, settings: Settings, store: Store, data: Callable
     return manifest
 
 
-def _recipe(request: Request) -> "Recipe":
-    """The recipe that was asked for."""
+def _recipe(request: Request, dataset: "Dataset") -> "Recipe":
+    """The recipe that was asked for, fitted to the data."""
+    from model.training.fitting import fit_recipe
     from model.training.train import RECIPES
 
-    return RECIPES[request.recipe].override(epochs=request.epochs, batch_size=request.batch_size)
+    recipe = RECIPES[request.recipe]
+    return fit_recipe(recipe, dataset, epochs=request.epochs, batch_size=request.batch_size)
 
 
 def _lineage(path: Path) -> Lineage:
