@@ -15,11 +15,12 @@ def data(
     outputs: OutputsFlag = None,
 ) -> None:
     """Check the training data: all images there, which they are, and what was made of them already."""
-    from jobs.pipeline.candidate import load_data, made_before
+    from jobs.pipeline.candidate import made_before
+    from jobs.pipeline.data import load_data
 
     settings = load_settings(data=source, store=store)
     request = request_of(settings, 0)
-    dataset = load_data(request, sample_allowed=sample_allowed)
+    dataset = load_data(request, settings, settings.open_store(), sample_allowed=sample_allowed)
     made = made_before(request, dataset, settings.open_store())
     if made is not None:
         say(f"Version {made} was made of it, by the same recipe, seed and code.")

@@ -7,6 +7,7 @@ from export.store.manifest import Manifest
 from export.store.versions import SPLITS, Store
 from jobs.console import say
 from jobs.errors import LostError, MistakeError
+from jobs.pipeline.progress import reading
 from jobs.pipeline.training_runs import Request
 from jobs.settings import Settings
 from model.contract import Contract
@@ -63,7 +64,10 @@ def read_data(
     from model.data.sources import load_dataset
 
     with_classes = wishes(request, settings, store, contract)
-    dataset = load_dataset(request.data, allow_sample=sample_allowed, wishes=with_classes)
+    with reading() as progress:
+        dataset = load_dataset(
+            request.data, allow_sample=sample_allowed, wishes=with_classes, progress=progress
+        )
     known = with_classes.classes[: len(dataset.classes)]
     if dataset.kind != "images" and known and known != dataset.classes:
         raise MistakeError(
@@ -73,7 +77,9 @@ def read_data(
     return dataset
 
 
-def wishes(request: Request, settings: Settings, store: Store, contract: Contract | None = None) -> "Wishes":
+def wishes(
+    request: Request, settings: Settings, store: Store | None, contract: Contract | None = None
+) -> "Wishes":
     """What a request asks of its data, beside what the model knows and has decided already.
 
     Args:
