@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     batch_size: Annotated[int, Field(ge=1, le=8192)] | None = Field(
         None, validation_alias=AliasChoices("batch_size", "BATCH_SIZE")
     )
+    check_labels: bool = Field(
+        True, description="after training on one's own images, look for wrong labels by three short trainings"
+    )
     require_gpu: bool = Field(False, description="training does not begin where there is no GPU")
     int8: bool | None = Field(
         None, description="go on with a version's int8 twin, where it is no worse; true unless on a GPU"

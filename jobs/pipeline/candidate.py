@@ -19,6 +19,7 @@ from jobs.pipeline import mlflow_registry
 from jobs.pipeline.data import give_ids
 from jobs.pipeline.progress import ProgressBar
 from jobs.pipeline.quantization import twin_or_itself
+from jobs.pipeline.reporting import attach_reports, report_on
 from jobs.pipeline.training_runs import Request, Run
 from jobs.settings import Settings
 
@@ -43,7 +44,7 @@ def made_before(request: Request, dataset: "Dataset", store: Store) -> int | Non
     commit = code_commit()
     if commit is None or commit.endswith("-dirty"):
         return None
-    recipe = _recipe(request, dataset)
+    recipe = recipe_of(request, dataset)
     wanted = (commit, dataset.digest, asdict(recipe), request.seed, "float32")
     judged: set[int] = set()
     for manifest in reversed(store.versions()):
@@ -81,13 +82,12 @@ def train_run(run: Run, dataset: "Dataset", settings: Settings, store: Store) ->
         TrainingError: Training cannot start: no GPU where one is required.
         KeyboardInterrupt: Ctrl-C; the checkpoint of the last whole epoch is kept.
     """
-    from model.report.page import write_report
     from model.training.runs import save_run
     from model.training.tracking import Tracking
     from model.training.train import train
 
     request = run.request()
-    recipe = _recipe(request, dataset)
+    recipe = recipe_of(request, dataset)
     tracking = Tracking(
         run.folder, settings.mlflow_tracking_uri, var=settings.state, experiment=settings.model
     )
@@ -106,25 +106,10 @@ def train_run(run: Run, dataset: "Dataset", settings: Settings, store: Store) ->
         )
         _keep_evidence(run, dataset)
         saved = save_run(run.folder, trained, dataset, mlflow_run=tracking.run_id)
-        say("Writing the report: test images, robustness, what the filters see …")
-        report = write_report(saved, dataset, trained.network)
+        report = report_on(saved, dataset, recipe, settings, trained.network)
         tracking.record_files(report.page)
         tracking.record_files(report.pictures, "pictures")
         tracking.close()
-    say(f"Report: {report.page}")
-
-
-def finish_report(run: Run, data: Callable[[], "Dataset"]) -> None:
-    """Write a trained run's report where the run was stopped while it was written; else do nothing."""
-    from model.report.page import REPORT_FILE, write_report
-    from model.training.runs import load_run
-
-    if (run.folder / REPORT_FILE).is_file():
-        return
-    saved, dataset = load_run(run.folder), data()
-    if saved.data["digest"] == dataset.digest:
-        say(f"Writing the report of run {run.name} …")
-        say(f"Report: {write_report(saved, dataset).page}")
 
 
 def export_run(run: Run, settings: Settings) -> Lineage:
@@ -196,9 +181,7 @@ def publish_run(run: Run, store: Store) -> Manifest:
     evidence = {path.name: path.read_bytes() for path in sorted(run.evidence_folder.glob("*"))}
     manifest = store.publish(lambda number, folder: assemble(graphs, lineage, number, folder), evidence)
     run.published_as(store, manifest.version)
-    report = run.folder / "report.html"
-    if report.is_file():
-        store.attach(manifest.version, "report.html", report.read_bytes())
+    attach_reports(run, store, manifest.version)
     say(f"Published as version {manifest.version} in {store.url}.")
     return manifest
 
@@ -239,9 +222,8 @@ def _keep_evidence(run: Run, dataset: "Dataset") -> None:
     np.save(run.held_out, images[: min(PARITY_IMAGES, _PARITY_BYTES // images[0].nbytes)])
 
 
-def _recipe(request: Request, dataset: "Dataset") -> "Recipe":
+def recipe_of(request: Request, dataset: "Dataset") -> "Recipe":
     """The recipe that was asked for, fitted to the data."""
-    from model.training.fitting import fit_recipe
     from model.training.train import RECIPES
 
     return fit_recipe(

@@ -21,12 +21,12 @@ from jobs.console import say
 from jobs.errors import MistakeError
 from jobs.gate import rules
 from jobs.gate.rules import Answers
+from jobs.pipeline.reporting import ATTACHED
 
 if TYPE_CHECKING:
     from model.data.dataset import Dataset
 
 CALIBRATION_IMAGES: Final = 512
-_REPORT: Final = "report.html"
 
 
 def calibration_images(dataset: "Dataset", seed: int) -> NDArray[np.uint8]:
@@ -117,8 +117,9 @@ class _Twin:
         manifest = store.publish(
             lambda number, folder: assemble(self.graphs, self.lineage, number, folder), evidence
         )
-        if _REPORT in store.attachments(self.version):
-            store.attach(manifest.version, _REPORT, store.attachment(self.version, _REPORT))
+        for name in store.attachments(self.version):
+            if name in ATTACHED:
+                store.attach(manifest.version, name, store.attachment(self.version, name))
         parity = self.lineage.parity
         say(
             f"Published as version {manifest.version} in {store.url}: at most {parity.max_difference:.3f} "

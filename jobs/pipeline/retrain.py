@@ -5,6 +5,7 @@ import functools
 import os
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from export.errors import ParityError
@@ -18,13 +19,14 @@ from jobs.gate.verdict import last_verdict, require_passed
 from jobs.pipeline import mlflow_registry
 from jobs.pipeline.candidate import (
     export_run,
-    finish_report,
     made_before,
     publish_candidate,
+    recipe_of,
     require_gpu,
     train_run,
 )
 from jobs.pipeline.data import load_data
+from jobs.pipeline.reporting import finish_report
 from jobs.pipeline.training_runs import Request, Run, new_run, unfinished_run
 from jobs.pipeline.upkeep import prune
 from jobs.promotion.deployer import Deployer
@@ -125,7 +127,7 @@ def _trained(run: Run, settings: Settings, store: Store, data: Callable[[], "Dat
     run.begin()
     if run.trained:
         say(f"Run {run.name} is trained already; going on with it.")
-        finish_report(run, data)
+        finish_report(run, settings, data, partial(recipe_of, run.request()))
         return run
     require_gpu(settings)
     try:
