@@ -224,6 +224,7 @@ def _keep_evidence(run: Run, dataset: "Dataset") -> None:
 
 def recipe_of(request: Request, dataset: "Dataset") -> "Recipe":
     """The recipe that was asked for, fitted to the data."""
+    from model.training.fitting import fit_recipe
     from model.training.train import RECIPES
 
     return fit_recipe(

@@ -56,9 +56,7 @@ def report_on(
     report = write_report(saved, dataset, network, doubts)
     say(f"Report: {report.page}")
     if report.disputed is not None:
-        say(
-            f"Labels to look at: {report.disputed}; `cnn-image data --fix` takes it once its last column is filled."
-        )
+        say(f"Labels to look at: {report.disputed}; fill in its last column for `cnn-image retrain --fix`.")
     return report
 
 
