@@ -85,7 +85,8 @@ def thumb(pixels: NDArray[np.uint8]) -> bytes:
     """
     step = SIDE // THUMB_SIDE
     small = _grey(pixels).reshape(THUMB_SIDE, step, THUMB_SIDE, step).mean((1, 3))
-    return np.round(small).astype(np.uint8).tobytes()
+    rounded: NDArray[np.uint8] = np.round(small).astype(np.uint8)
+    return rounded.tobytes()
 
 
 def near_pairs(hashes: NDArray[np.uint64], thumbs: NDArray[np.uint8]) -> NearPairs:
@@ -123,7 +124,7 @@ def _candidates(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[
     """Pairs whose hashes differ in `NEAR_BITS` bits at most, each once."""
     bits = np.unpackbits(hashes.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)
     bands = [
-        np.packbits(bits[:, _BAND_OF_BIT % _BANDS == band], axis=1).ravel().astype(np.uint16)
+        np.packbits(bits[:, band == _BAND_OF_BIT % _BANDS], axis=1).ravel().astype(np.uint16)
         for band in range(_BANDS)
     ]
     count = max(1, len(hashes))
@@ -146,9 +147,7 @@ def _candidates(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[
     return found // count, found % count
 
 
-def _agree(
-    thumbs: NDArray[np.uint8], left: NDArray[np.int64], right: NDArray[np.int64]
-) -> NDArray[np.bool_]:
+def _agree(thumbs: NDArray[np.uint8], left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether the thumbnails of each pair are of one picture: up to light, contrast and a small shift."""
     agree = np.zeros(len(left), bool)
     for start in range(0, len(left), _PAIRS_AT_A_TIME):

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -80,7 +81,9 @@ class Splits:
         """
         begin = len(_MAGIC) + _DIGEST_BYTES
         if data[: _MAGIC.index(b"1")] != _MAGIC[: _MAGIC.index(b"1")]:
-            raise DataError("The version's splits are no file that cnn-image wrote; restore it from a backup.")
+            raise DataError(
+                "The version's splits are no file that cnn-image wrote; restore it from a backup."
+            )
         if not data.startswith(_MAGIC):
             raise DataError("The version's splits were written by a newer cnn-image; update this one.")
         body = data[begin:]
@@ -130,3 +133,37 @@ def group_hash(name: str) -> bytes:
 def strongest(bits: int) -> SplitName | None:
     """The split of `bits` that has to stay clean before the others; None of no bits."""
     return next((split for split in ("test", "validation", "train") if bits & BITS[split]), None)
+
+
+def remember(
+    digests: Sequence[bytes],
+    hashes: NDArray[np.uint64],
+    thumbs: NDArray[np.uint8],
+    bits: NDArray[np.uint8],
+    labels: Sequence[str | None],
+    groups: Mapping[int, Sequence[bytes]],
+) -> Splits:
+    """Put together what is kept of files; one without a split is not.
+
+    Args:
+        digests: Of each file, in any order.
+        hashes: uint64 `[F]`.
+        thumbs: uint8 `[F, THUMB_SIDE ** 2]`.
+        bits: uint8 `[F]`, of `BITS`.
+        labels: The class of each.
+        groups: The hashed groups of each file that has any.
+    """
+    kept = sorted((file for file in range(len(digests)) if bits[file]), key=lambda file: digests[file])
+    classes = sorted({label for file in kept if (label := labels[file]) is not None})
+    number = {name: position for position, name in enumerate(classes)}
+    members = [(row, group) for row, file in enumerate(kept) for group in groups.get(file, ())]
+    return Splits(
+        digests=np.frombuffer(b"".join(digests[file] for file in kept), np.uint8).reshape(-1, _DIGEST_BYTES),
+        hashes=hashes[kept],
+        thumbs=thumbs[kept],
+        bits=bits[kept],
+        labels=np.array([number[str(labels[file])] for file in kept], np.int32),
+        classes=tuple(classes),
+        group_rows=np.array([row for row, _ in members], np.int32),
+        groups=np.frombuffer(b"".join(group for _, group in members), np.uint8).reshape(-1, GROUP_BYTES),
+    )

@@ -3,7 +3,7 @@
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from model.data.errors import DataError
 from model.data.own.files import File, Listing, Read, UnreadableError
-from model.data.own.folder import readable, stamp_of
+from model.data.own.folder import readable
 from model.data.own.layout import Parts, is_hidden, parts_of
 from model.data.own.listing import Found, list_found
 from model.data.pictures import LeftOut
@@ -42,23 +42,31 @@ class _Member(NamedTuple):
 
 @dataclass
 class Archive:
-    """See `model.data.own.files.Place`."""
+    """See `model.data.own.files.Place`.
 
-    path: Path
+    Attributes:
+        bring: Brings the archive onto this disk; asked only where it is to be opened.
+        mark: Differs where the archive does.
+    """
+
+    bring: Callable[[], Path]
+    mark: str
     source: str
     workers: int
 
     def stamp(self) -> str:
         """See `Place.stamp`."""
-        try:
-            return stamp_of(self.path.stat())
-        except OSError as error:
-            raise DataError(f"{self.path} cannot be read ({error.strerror}).") from error
+        return self.mark
+
+    @cached_property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.bring()
 
     def listing(self) -> Listing:
         """See `Place.listing`."""
         try:
-            members = _zip_members(self._zip) if self._is_zip else _tar_members(self._tar, self.stamp())
+            members = _zip_members(self._zip) if self._is_zip else _tar_members(self._tar, self.mark)
         except BROKEN as error:
             raise DataError(f"{self.source} is truncated or not an archive ({error}); fetch it again.") from error
         found: dict[Parts, Found] = {}
