@@ -97,7 +97,7 @@ def test_cifar_10_prints_its_digest_and_nothing_else(home: Path) -> None:
     assert run("data", "sample").stdout == result.stdout
     assert not (home / "var" / "data.html").exists()
     for flag in ("--page", "--list", "--fix"):
-        assert "one's own pictures" in said(run("data", "sample", flag, "x"), Exit.MISTAKE)
+        assert "for own pictures" in said(run("data", "sample", flag, "x"), Exit.MISTAKE)
 
 
 def test_a_step_of_argo_gets_the_same_of_own_pictures(home: Path, photos: Path) -> None:
