@@ -109,9 +109,11 @@ def _is_by_class(names: Iterable[str]) -> bool:
     """Whether all JPEGs are of CIFAR-10's ten classes and none of our five is missing."""
     jpegs = [PurePosixPath(name).parts for name in names if name.endswith(".jpg")]
     found = {parts[-3:-1] for parts in jpegs}
-    return {(split, name) for split in _SPLITS for name in CLASSES} <= found <= {
-        (split, name) for split in _SPLITS for name in ALL_CLASSES
-    }
+    return (
+        {(split, name) for split in _SPLITS for name in CLASSES}
+        <= found
+        <= {(split, name) for split in _SPLITS for name in ALL_CLASSES}
+    )
 
 
 def _is_small(jpeg: bytes) -> bool:

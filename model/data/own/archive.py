@@ -68,7 +68,9 @@ class Archive:
         try:
             members = _zip_members(self._zip) if self._is_zip else _tar_members(self._tar, self.mark)
         except BROKEN as error:
-            raise DataError(f"{self.source} is truncated or not an archive ({error}); fetch it again.") from error
+            raise DataError(
+                f"{self.source} is truncated or not an archive ({error}); fetch it again."
+            ) from error
         found: dict[Parts, Found] = {}
         folders: list[Parts] = []
         left_out: list[LeftOut] = []
@@ -77,7 +79,9 @@ class Archive:
             try:
                 parts = parts_of(member.path)
             except ValueError:
-                left_out.append(LeftOut(member.path, None, "not a picture", "Its path leads out of the archive."))
+                left_out.append(
+                    LeftOut(member.path, None, "not a picture", "Its path leads out of the archive.")
+                )
                 continue
             if not parts or any(map(is_hidden, parts)):
                 continue

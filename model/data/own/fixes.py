@@ -60,7 +60,17 @@ def fixed(gathered: Gathered, path: Path, known: Sequence[str]) -> Gathered:
                 f"{path} makes {name} a {fix!r}, which is no class of {gathered.source}; write one of its classes, "
                 f"or {DROP!r}."
             )
-    if absent := sorted(fixes.keys() - {picture.name for picture in gathered.pictures}):
+    here = {picture.name for picture in gathered.pictures}
+    if absent := sorted(fixes.keys() - here):
         log.warning("%s fixes %d pictures that are not there: %s …", path, len(absent), ", ".join(absent[:3]))
-    ...
-    return gathered
+    stay: list[int] = []
+    pictures: list[Picture] = []
+    left_out = list(gathered.left_out)
+    for position, picture in enumerate(gathered.pictures):
+        fix = fixes.get(picture.name, picture.label)
+        if fix == DROP:
+            left_out.append(LeftOut(picture.name, picture.label, "fixed", f"{path.name} drops it."))
+        else:
+            stay.append(position)
+            pictures.append(picture if fix == picture.label else dataclasses.replace(picture, label=fix))
+    return dataclasses.replace(gathered, pictures=pictures, rows=gathered.rows[stay], left_out=left_out)

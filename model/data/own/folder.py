@@ -81,7 +81,9 @@ def _walk(top: Path) -> Iterator[Found | Parts | LeftOut]:
                 entries = sorted(scan, key=lambda entry: entry.name)
         except OSError as error:
             if not parts:
-                raise DataError(f"{top} cannot be read ({error.strerror}); ask its owner for the right.") from error
+                raise DataError(
+                    f"{top} cannot be read ({error.strerror}); ask its owner for the right."
+                ) from error
             yield _broken(parts, f"The folder cannot be read ({error.strerror}).")
             continue
         for entry in entries:

@@ -16,6 +16,7 @@ from model.data.errors import DataError
 from model.data.own.cache import Kept, Key, find, find_natural, keep, writing
 from model.data.own.decoding import decode_all
 from model.data.own.files import File, Listing, Place, UnreadableError
+from model.data.own.places import official, opened
 from model.data.own.wishes import Wishes
 from model.data.pictures import LeftOut, Picture
 from model.images.decode import read_header
@@ -31,13 +32,17 @@ Progress = Callable[[int, int], None]
 """Is told how many files are done, and of how many."""
 
 
+def silent(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True)
 class Gathered:
     """The pictures of a source.
 
     Attributes:
         pictures: What could be decoded.
-        images: uint8 `[N, size, size, 3]`, RGB, memory-mapped; row i is of picture i.
+        rows: int64, where the pixels of each picture lie in the cache; see `pixels`.
         left_out: What is not learned from, and why.
         source: What the user calls it.
         size: Side of the squares in pixels.
@@ -48,7 +53,7 @@ class Gathered:
     """
 
     pictures: list[Picture]
-    images: NDArray[np.uint8]
+    rows: NDArray[np.int64]
     left_out: list[LeftOut]
     source: str
     size: int
@@ -62,7 +67,7 @@ class Gathered:
         """What lies in the cache."""
         return cls(
             pictures=list(kept.pictures),
-            images=kept.images,
+            rows=np.arange(len(kept.pictures)),
             left_out=list(kept.left_out),
             source=kept.key.source,
             size=kept.key.size,
@@ -72,8 +77,39 @@ class Gathered:
             kept=kept,
         )
 
+    def pixels(self, positions: Sequence[int]) -> NDArray[np.uint8]:
+        """Some of the pictures as the network sees them, uint8 `[n, size, size, 3]`, RGB."""
+        return self.kept.images[self.rows[list(positions)]]
 
-def gather_from(place: Place, wishes: Wishes, progress: Progress = lambda done, all_: None) -> Gathered:
+
+def gather(source: str, wishes: Wishes | None = None, progress: Progress = silent) -> Gathered:
+    """Find and decode the pictures of a source of one's own.
+
+    Args:
+        source: A folder, an archive, a CSV or Parquet, or the `s3://` address of one of them.
+        wishes: Size, fit and cache are used.
+        progress: Is told how many files are done, from time to time.
+
+    Raises:
+        DataAwayError: A bucket cannot be reached at present.
+        DataError: It cannot be read, has no class folders, is CIFAR-10's own files, or the disk is full.
+    """
+    with opened(source) as place:
+        if official(place) is not None:
+            raise DataError(f"{source} holds CIFAR-10's own files, which are used as they are.")
+        return gather_from(place, wishes or Wishes(), progress)
+
+
+def is_kept(place: Place, wishes: Wishes) -> bool:
+    """Whether a place's pictures lie in the cache, so that it need not even be opened."""
+    stamp = place.stamp()
+    if stamp is None:
+        return False
+    old = _old(place, wishes)
+    return old is not None and old.stamp == stamp
+
+
+def gather_from(place: Place, wishes: Wishes, progress: Progress = silent) -> Gathered:
     """Decode what is not decoded yet of a place's pictures.
 
     Args:
@@ -84,11 +120,7 @@ def gather_from(place: Place, wishes: Wishes, progress: Progress = lambda done, 
     Raises:
         DataError: It cannot be read, has no class folders, or its decoded pictures cannot be kept.
     """
-    if wishes.size is not None:
-        old = find(Key(wishes.cache, place.source, wishes.size, wishes.fit))
-    else:
-        old = find_natural(wishes.cache, place.source, wishes.fit, SIZES)
-    stamp = place.stamp()
+    stamp, old = place.stamp(), _old(place, wishes)
     if old is not None and stamp is not None and old.stamp == stamp:
         return Gathered.of(old)
     listing = place.listing()
@@ -98,6 +130,12 @@ def gather_from(place: Place, wishes: Wishes, progress: Progress = lambda done, 
         key = dataclasses.replace(kept.key, size=kept.natural)
         kept = _gather(place, listing, key, find(key), stamp, progress)
     return Gathered.of(kept)
+
+
+def _old(place: Place, wishes: Wishes) -> Kept | None:
+    if wishes.size is None:
+        return find_natural(wishes.cache, place.source, wishes.fit, SIZES)
+    return find(Key(wishes.cache, place.source, wishes.size, wishes.fit))
 
 
 def natural_size(shorter_sides: Sequence[int]) -> int:

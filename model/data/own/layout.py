@@ -126,8 +126,6 @@ def _within(paths: Iterable[Parts], top: Parts) -> list[Parts]:
 def _has_pictures(paths: Iterable[Parts], folder: Parts) -> bool:
     depth = len(folder) + 1
     return any(
-        len(path) == depth
-        and path[:-1] == folder
-        and PurePosixPath(path[-1]).suffix.casefold() in _PICTURES
+        len(path) == depth and path[:-1] == folder and PurePosixPath(path[-1]).suffix.casefold() in _PICTURES
         for path in paths
     )

@@ -58,4 +58,6 @@ def list_found(
 
 def too_large(name: str, label: str, length: int) -> LeftOut:
     """A file that is longer than any picture that is taken."""
-    return LeftOut(name, label, "too large", f"It has {length:,} bytes; a picture has at most {MOST_BYTES:,}.")
+    return LeftOut(
+        name, label, "too large", f"It has {length:,} bytes; a picture has at most {MOST_BYTES:,}."
+    )

@@ -1,13 +1,12 @@
 """Own pictures become a data set: fixed, divided into splits, their classes numbered."""
 
 import dataclasses
-import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.contract import ContractError, check_classes
 from model.data.dataset import Dataset, Split
@@ -16,10 +15,8 @@ from model.data.errors import DataError
 from model.data.own.fixes import fixed
 from model.data.own.gather import Gathered
 from model.data.own.wishes import Wishes
-from model.data.pictures import LeftOut, Picture, SplitName
+from model.data.pictures import Picture, SplitName
 from model.data.splits import Splits, decide
-
-log = logging.getLogger(__name__)
 
 _NAMES_IN_A_SENTENCE: Final = 5
 
@@ -65,7 +62,9 @@ def mistakes(gathered: Gathered, known: Sequence[str] = ()) -> tuple[str, ...]:
     source, counts = gathered.source, Counter(picture.label for picture in gathered.pictures)
     if not counts:
         why = f"; {gathered.left_out[0].name}: {gathered.left_out[0].detail}" if gathered.left_out else "."
-        return (f"None of the {len(gathered.left_out):,} files in {source} is a picture that can be decoded{why}",)
+        return (
+            f"None of the {len(gathered.left_out):,} files in {source} is a picture that can be decoded{why}",
+        )
     found = []
     if empty := [name for name in gathered.classes if not counts[name]]:
         found.append(
@@ -105,7 +104,8 @@ def too_small(decision: Decision) -> tuple[str, ...]:
     for split in ("train", "test"):
         if lacking := [label for label, lacks in decision.lacking if lacks == split]:
             counts = ", ".join(
-                f"{label!r} has {sum(decision.counts[label].values()):,}" for label in lacking[:_NAMES_IN_A_SENTENCE]
+                f"{label!r} has {sum(decision.counts[label].values()):,}"
+                for label in lacking[:_NAMES_IN_A_SENTENCE]
             )
             found.append(
                 f"The {split} split has no picture of {_classes(lacking)} ({counts} in all, duplicates aside); add "
@@ -129,9 +129,7 @@ def dataset_of(gathered: Gathered, wishes: Wishes) -> Dataset:
     decision.check()
     classes = class_names((picture.label for picture in gathered.pictures), wishes.classes)
     rows = {split: _rows(gathered.pictures, decision, split) for split in SPLIT_NAMES}
-    order = [row for split in SPLIT_NAMES for row in rows[split]]
-    order += sorted(set(range(len(gathered.pictures))) - set(order), key=lambda row: gathered.pictures[row].name)
-    images = gathered.kept.in_order(order).images
+    images = _in_order(gathered, [row for split in SPLIT_NAMES for row in rows[split]])
     ids = {name: number for number, name in enumerate(classes)}
     groups = np.unique(np.asarray(decision.groups), return_inverse=True)[1].astype(np.int64)
     splits, start = {}, 0
@@ -160,6 +158,13 @@ def _rows(pictures: Sequence[Picture], decision: Decision, split: SplitName) -> 
     """The pictures of a split, by their bytes: the same ones, however shipped or named, stand the same."""
     rows = [row for row, outcome in enumerate(decision.outcomes) if outcome == split]
     return sorted(rows, key=lambda row: (pictures[row].digest, pictures[row].label, pictures[row].name))
+
+
+def _in_order(gathered: Gathered, positions: Sequence[int]) -> NDArray[np.uint8]:
+    """The pixels of pictures one after the other; what is not learned from lies behind them."""
+    order = gathered.rows[list(positions)].tolist()
+    rest = sorted(set(range(len(gathered.kept.pictures))) - set(order))
+    return gathered.kept.in_order(order + rest).images
 
 
 def _classes(names: Sequence[str]) -> str:
