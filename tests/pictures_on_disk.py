@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from PIL import Image
@@ -15,8 +16,9 @@ def a_picture(seed: int, side: int = 40) -> Image.Image:
 
 def write_classes(folder: Path, classes: Mapping[str, int], *, side: int = 40) -> Path:
     """A folder for each class with so many JPEGs in it."""
-    for number, (label, count) in enumerate(classes.items()):
+    for label, count in classes.items():
         (folder / label).mkdir(parents=True)
-        for picture in range(count):
-            a_picture(number * 100_000 + picture, side).save(folder / label / f"{picture:03}.jpg", quality=92)
+        for number in range(count):
+            picture = a_picture(crc32(f"{label} {number}".encode()), side)
+            picture.save(folder / label / f"{number:03}.jpg", quality=92)
     return folder

@@ -126,8 +126,9 @@ def _show(own: "Look", page: Path | None, list_file: Path | None, *, as_json: bo
     if page is not None:
         from model.report.data_page import write_data_page
 
-        told = {"digest": digest, "mistakes": own.mistakes, "notes": own.notes}
-        write_data_page(page, own.check, findings, own.pixels, **told)
+        write_data_page(
+            page, own.check, findings, own.pixels, digest=digest, mistakes=own.mistakes, notes=own.notes
+        )
         say(f"Page: {page}")
     if as_json:
         facts = own.check.to_json() | {

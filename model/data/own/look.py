@@ -123,7 +123,12 @@ def look(source: str, wishes: Wishes, progress: Progress = silent) -> Look | Dat
     if not gathered.pictures:
         raise DataError(wrong[0])
     decision = decided(gathered, wishes)
-    return Look(gathered, decision, wishes, wrong or too_small(decision))
+    wrong = wrong or too_small(decision)
+    try:
+        decision.check()
+    except DataError as error:
+        wrong = wrong or (str(error),)
+    return Look(gathered, decision, wishes, wrong)
 
 
 def _alike(pictures: Sequence[Picture], decision: Decision) -> list[Alike]:

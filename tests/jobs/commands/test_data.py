@@ -15,7 +15,7 @@ from PIL import Image
 from jobs.errors import Exit
 from model.data.sources import load_sample
 
-NASTY = 'cat, "tabby" & <b>[/x] 犬'
+NASTY = 'cat, "tabby" & <b>[i] 犬'
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def test_own_pictures_get_a_table_and_a_page_and_are_left_alone(home: Path, phot
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["class", "train", "validation", "test", "left", "out"]
-    rows = {line[: len(NASTY)].strip(): line[len(NASTY) :].split() for line in lines[1:3]}
+    rows = {name.strip(): numbers for name, *numbers in (line.rsplit(maxsplit=4) for line in lines[1:3])}
     assert rows.keys() == {NASTY, "dog"}
     assert [sum(map(int, row[:3])) for row in rows.values()] == [60, 60]
     facts = dict(line.split(maxsplit=1) for line in lines[4:] if line)
@@ -88,16 +88,15 @@ def test_data_is_named_by_flag_or_variable_too(photos: Path, monkeypatch: pytest
 
 def test_cifar_10_prints_its_digest_and_nothing_else(home: Path) -> None:
     result = run("data", "--data", "sample", "--outputs", str(home / "out"))
-    assert result.stdout == f"{load_sample().digest}\n"
+    sample = load_sample()
+    assert result.stdout == f"{sample.digest}\n"
     assert {file.name: file.read_text() for file in (home / "out").iterdir()} == {
-        "digest": load_sample().digest,
-        "images": str(len(load_sample().train)),
+        "digest": sample.digest,
+        "images": str(len(sample.train)),
         "made": "",
     }
-    assert run("data", "sample").stdout == result.stdout
     assert not (home / "var" / "data.html").exists()
-    for flag in ("--page", "--list", "--fix"):
-        assert "for own pictures" in said(run("data", "sample", flag, "x"), Exit.MISTAKE)
+    assert "for own pictures" in said(run("data", "sample", "--list", "files.csv"), Exit.MISTAKE)
 
 
 def test_a_step_of_argo_gets_the_same_of_own_pictures(home: Path, photos: Path) -> None:
@@ -116,7 +115,7 @@ def test_all_that_is_wrong_is_named(spoiled: Path) -> None:
     assert set(names["conflicts"]) == {f"{NASTY}/002.jpg", "dog/cat.jpg"}
     assert set(names["near-duplicates"]) <= {f"{NASTY}/003.jpg", f"{NASTY}/larger.png"}
     assert names["near-duplicates"]
-    assert names["imbalance"] == [NASTY, "owl"]
+    assert names["imbalance"] == ["dog", "owl"]
     assert "owl" in names["small-classes"]
 
 
@@ -259,7 +258,18 @@ def test_a_mistake_is_one_sentence_with_the_names(
 ) -> None:
     result = run("data", make(home))
     last = result.stderr.strip().splitlines()[-1]
-    assert (result.exit_code, result.stdout) == (Exit.MISTAKE, ""), result.output
+    assert result.exit_code == Exit.MISTAKE, result.output
+    assert "Traceback" not in result.output
     assert last.endswith(".")
     assert [name for name in names if name not in last] == []
-    assert not (home / "var" / "data.html").exists()
+
+
+def test_the_page_shows_pictures_that_nothing_can_be_learned_from(home: Path) -> None:
+    result = run("data", an_empty_class(home), "--json")
+    facts = json.loads(result.stdout)
+    assert facts["digest"] is None
+    assert "'owl'" in facts["mistakes"][0]
+    assert facts["mistakes"][0] in result.stderr
+    page = (home / "var" / "data.html").read_text()
+    assert "To be mended before anything can be learned" in page
+    assert page.count("<img") == 48
