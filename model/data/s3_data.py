@@ -1,4 +1,4 @@
-"""Training data in any S3: what lies at an address, and its objects on this disk, whole, or a sentence why not."""
+"""Training data in any S3: what lies at an address, and its objects, whole, or a sentence that says why."""
 
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
@@ -73,7 +73,8 @@ class Address:
                 if isinstance(error, FAULTS):
                     raise
                 raise DataError(
-                    f"{self.url} cannot be kept in {folder} ({error.strerror}); make room there, or set TMPDIR."
+                    f"{self.url} cannot be kept in {folder} ({error.strerror}); make room there, or "
+                    "set TMPDIR."
                 ) from error
         return target
 

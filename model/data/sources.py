@@ -2,9 +2,9 @@
 
     --data / CIFAR10_DIR  →  Keras' cache  →  the official download  →  the sample in the repository, loudly
 
-What `--data` names is CIFAR-10's own files or one's own pictures (`model.data.own`). Of CIFAR-10, training and
-validation images come out of its training split; its test split stays whole and is used by nothing but the gate
-and the report.
+What `--data` names is CIFAR-10's own files or one's own pictures (`model.data.own`). Of CIFAR-10, training
+and validation images come out of its training split; its test split stays whole and is used by nothing but
+the gate and the report.
 """
 
 import logging
@@ -44,9 +44,9 @@ def load_dataset(
     """Load CIFAR-10's five classes, or one's own pictures.
 
     Args:
-        source: A folder of the official batches, an archive, or an `s3://` address of either; or pictures by
-            class, in a folder, an archive or below an `s3://` address, or listed by a CSV or Parquet. None looks
-            in Keras' cache, then downloads.
+        source: A folder of the official batches, an archive, or an `s3://` address of either; or pictures
+            by class, in a folder, an archive or below an `s3://` address, or listed by a CSV or Parquet. None
+            looks in Keras' cache, then downloads.
         allow_sample: Whether the small sample may stand in when no source was named and nothing could be
             downloaded. A Job in a cluster never allows it.
         wishes: What is asked of own pictures.

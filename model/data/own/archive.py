@@ -1,5 +1,6 @@
-"""Pictures in an archive of class folders: a zip, a tar, a compressed tar. Nothing is unpacked onto a disk."""
+"""Pictures in an archive of class folders, a zip or a tar of any compression; it is not unpacked."""
 
+import dataclasses
 import tarfile
 import zipfile
 import zlib
@@ -94,7 +95,8 @@ class Archive:
                 if parts in found:
                     twice["/".join(parts)] = None
                 found[parts] = Found(parts, member.length, member.stamp, str(number))
-        return list_found(list(found.values()), folders, left_out, self.source, _about_twice(list(twice)))
+        listing = list_found(list(found.values()), folders, left_out, self.source, _about_twice(list(twice)))
+        return dataclasses.replace(listing, stamp=self.mark)
 
     def read(self, files: Sequence[File]) -> Iterator[tuple[File, Read]]:
         """See `Place.read`."""

@@ -63,7 +63,7 @@ class Bucket:
         return ((file, partial(read_object, self.address, file.key, file.length)) for file in files)
 
     def _about_collisions(self, found: dict[Parts, Found], folders: Sequence[Parts]) -> Iterator[str]:
-        """MinIO does not list keys below an object's name: `p/cat/1.jpg` is not seen where `p/cat` is an object.
+        """MinIO does not list keys below an object's name: no `p/cat/1.jpg` where `p/cat` is an object.
 
         Raises:
             DataError: There are such keys.
@@ -77,12 +77,12 @@ class Bucket:
                 continue
             if not file.length or any(self._is_there(f"{file.key}/{other}") for other in names):
                 raise DataError(
-                    f"{self.source} has an object {'/'.join(path)!r} that is named like the folder of a class, and "
-                    "this S3 does not list what lies below an object's name; remove or rename the object."
+                    f"{self.source} has an object {'/'.join(path)!r} that is named like the folder of a "
+                    "class, and this S3 does not list what lies below an object's name; remove or rename it."
                 )
             yield (
-                f"The object {'/'.join(path)!r} lies where class folders are; an S3 like MinIO does not list what "
-                "lies below an object's name, so a class of that name would not be seen."
+                f"The object {'/'.join(path)!r} lies where class folders are; an S3 like MinIO does not list "
+                "what lies below an object's name, so a class of that name would not be seen."
             )
 
     def _is_there(self, key: str) -> bool:

@@ -1,7 +1,8 @@
 """Decoded pictures in a file that is mapped into memory, and beside it an index of what they are.
 
-`<source>-<size>-<fit>.json` names the file of pixels that belongs to it and appears last, whole or not at all, so
-what was written halfway is never used. One that is replaced is removed; who still reads it keeps it open.
+`<source>-<size>-<fit>.json` names the file of pixels that belongs to it and appears last, whole or not at
+all, so what was written halfway is never used. One that is replaced is removed; who still reads it keeps it
+open.
 """
 
 import base64
@@ -147,8 +148,8 @@ def writing(key: Key) -> Iterator[Pixels]:
             yield Pixels(key, path, file)
     except OSError as error:
         raise DataError(
-            f"The decoded pictures cannot be kept in {key.folder} ({error.strerror}); make room there, or name "
-            "another folder."
+            f"The decoded pictures cannot be kept in {key.folder} ({error.strerror}); make room there, or "
+            "name another folder."
         ) from error
     finally:
         path.unlink(missing_ok=True)

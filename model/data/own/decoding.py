@@ -102,7 +102,7 @@ def decode_file(file: File, data: bytes, size: int, fit: Fit) -> Decoded | LeftO
         detail = f"It has {header.width} x {header.height} pixels; a side has at least {SMALLEST_SIDE}."
         return LeftOut(file.name, file.label, "too small", detail)
     small = decode_image(data, header)
-    pixels = small if (size, fit) == (IMAGE_SIZE, "stretch") else _square(data, size, fit)
+    pixels = small if (size, fit) == (IMAGE_SIZE, "stretch") else decode_image(data, size=size, fit=fit)
     picture = Picture(
         name=file.name,
         label=file.label,
@@ -122,12 +122,3 @@ def decode_file(file: File, data: bytes, size: int, fit: Fit) -> Decoded | LeftO
 def _about_file(error: ImageError) -> str:
     """What the decoder says to who sends a picture, without what to send instead."""
     return str(error).partition(";")[0] + "."
-
-
-def _square(data: bytes, size: int, fit: Fit) -> NDArray[np.uint8]:
-    import io
-
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB").resize((size, size)))

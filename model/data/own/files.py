@@ -50,12 +50,14 @@ class Listing:
         left_out: What is passed over, but for what an operating system hides in folders.
         classes: All classes there are, also those without a file, sorted.
         notes: What people should know of it, in sentences.
+        stamp: The place's, where all that it holds lies in itself.
     """
 
     files: list[File]
     left_out: list[LeftOut]
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    stamp: str | None = None
 
 
 class Place(Protocol):
@@ -70,7 +72,7 @@ class Place(Protocol):
     workers: int
 
     def stamp(self) -> str | None:
-        """Differs where anything in the place does; None where only its listing tells that."""
+        """Differs where the place's own file does; None where only its listing tells that."""
 
     def listing(self) -> Listing:
         """Look at what there is.

@@ -57,8 +57,8 @@ def fixed(gathered: Gathered, path: Path, known: Sequence[str]) -> Gathered:
     for name, fix in fixes.items():
         if fix != DROP and fix not in classes:
             raise DataError(
-                f"{path} makes {name} a {fix!r}, which is no class of {gathered.source}; write one of its classes, "
-                f"or {DROP!r}."
+                f"{path} makes {name} a {fix!r}, which is no class of {gathered.source}; write one of its "
+                f"classes, or {DROP!r}."
             )
     here = {picture.name for picture in gathered.pictures}
     if absent := sorted(fixes.keys() - here):

@@ -125,10 +125,10 @@ def gather_from(place: Place, wishes: Wishes, progress: Progress = silent) -> Ga
         return Gathered.of(old)
     listing = place.listing()
     size = wishes.size or (old.key.size if old else _likely_size(place, listing.files))
-    kept = _gather(place, listing, Key(wishes.cache, place.source, size, wishes.fit), old, stamp, progress)
+    kept = _gather(place, listing, Key(wishes.cache, place.source, size, wishes.fit), old, progress)
     if wishes.size is None and kept.natural != size:
         key = dataclasses.replace(kept.key, size=kept.natural)
-        kept = _gather(place, listing, key, find(key), stamp, progress)
+        kept = _gather(place, listing, key, find(key), progress)
     return Gathered.of(kept)
 
 
@@ -139,9 +139,11 @@ def _old(place: Place, wishes: Wishes) -> Kept | None:
 
 
 def natural_size(shorter_sides: Sequence[int]) -> int:
-    """The size that is chosen for pictures: the largest of `SIZES` not above the median of their shorter
-    sides, at least 32, at most `LARGEST_CHOSEN`.
-    """  # noqa: D209
+    """The size that is chosen for pictures.
+
+    It is the largest of `SIZES` not above the median of their shorter sides, at least 32 and at most
+    `LARGEST_CHOSEN`.
+    """
     median = median_low(shorter_sides) if shorter_sides else IMAGE_SIZE
     return max(size for size in SIZES if size <= min(max(median, IMAGE_SIZE), LARGEST_CHOSEN))
 
@@ -149,7 +151,7 @@ def natural_size(shorter_sides: Sequence[int]) -> int:
 def _likely_size(place: Place, files: Sequence[File]) -> int:
     """The size of the first pictures: most often it is that of all, and nothing is decoded twice."""
     sides = []
-    for _, read in islice(place.read(files[:: max(1, len(files) // _LOOKED_AT)]), _LOOKED_AT):
+    for _, read in islice(place.read(files), _LOOKED_AT):
         try:
             header = read_header(read())
         except (ImageError, UnreadableError):
@@ -158,9 +160,7 @@ def _likely_size(place: Place, files: Sequence[File]) -> int:
     return natural_size(sides)
 
 
-def _gather(
-    place: Place, listing: Listing, key: Key, old: Kept | None, stamp: str | None, progress: Progress
-) -> Kept:
+def _gather(place: Place, listing: Listing, key: Key, old: Kept | None, progress: Progress) -> Kept:
     """Take over what was decoded before, decode the rest."""
     again, fresh = _sort_out(listing.files, old)
     rows = [row for row, _ in again if row is not None]
@@ -174,7 +174,16 @@ def _gather(
     def kept(images: NDArray[np.uint8], file: Path) -> Kept:
         natural = natural_size([min(picture.width, picture.height) for picture in pictures])
         return Kept(
-            key, stamp, natural, pictures, stamps, images, left_out, listing.classes, listing.notes, file
+            key,
+            listing.stamp,
+            natural,
+            pictures,
+            stamps,
+            images,
+            left_out,
+            listing.classes,
+            listing.notes,
+            file,
         )
 
     if old is not None and not fresh and len(rows) == len(old.pictures):
@@ -195,9 +204,10 @@ def _gather(
 
 
 def _sort_out(files: Sequence[File], old: Kept | None) -> tuple[list[tuple[int | None, File]], list[File]]:
-    """Files that were decoded before, with the row of their pixels (None for one that is no picture), by row;
-    and those that were not.
-    """  # noqa: D205
+    """Part the files that were decoded before, by the row of their pixels, from the others.
+
+    The row is None of a file that was found to be no picture.
+    """
     if old is None:
         return [], list(files)
     rows: dict[str, int | None] = {left.name: None for left in old.left_out}

@@ -1,7 +1,7 @@
 """Which class and split a file is of, by the folders that it lies in.
 
-`<class>/<any depth>/file`, or `train|val|validation|test/<class>/…` where the split is given. Folders that hold
-all the others, as archives have them, are looked through.
+`<class>/<any depth>/file`, or `train|val|validation|test/<class>/…` where the split is given. Folders that
+hold all the others, as archives have them, are looked through.
 """
 
 import unicodedata
@@ -25,7 +25,8 @@ SPLIT_NAMES: Final[dict[str, SplitName]] = {
 
 _HIDDEN: Final = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin"}
 _PICTURES: Final = {
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif",
+    ".avif",
 }  # fmt: skip
 """Only to tell a folder of pictures from one that holds a read-me; what is a picture its bytes say."""
 

@@ -40,9 +40,9 @@ def list_found(
     layout = Layout.of([file.parts for file in found], folders)
     if not layout.classes:
         raise DataError(
-            f"{source} is not CIFAR-10's python version, and holds no pictures in folders by class; name a place "
-            "that has a folder for each class with its pictures in it, or a CSV or Parquet that says which picture "
-            "is of which."
+            f"{source} is not CIFAR-10's python version, and holds no pictures in folders by class; name a "
+            "place that has a folder for each class with its pictures in it, or a CSV or Parquet that says "
+            "which picture is of which."
         )
     files, passed = [], list(left_out)
     for file in sorted(found):

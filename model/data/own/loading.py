@@ -61,19 +61,21 @@ def mistakes(gathered: Gathered, known: Sequence[str] = ()) -> tuple[str, ...]:
     """
     source, counts = gathered.source, Counter(picture.label for picture in gathered.pictures)
     if not counts:
-        why = f"; {gathered.left_out[0].name}: {gathered.left_out[0].detail}" if gathered.left_out else "."
+        first = next(iter(gathered.left_out), None)
+        why = f" ({first.name}: {first.detail.rstrip('.')})" if first else ""
         return (
-            f"None of the {len(gathered.left_out):,} files in {source} is a picture that can be decoded{why}",
+            f"None of the files in {source} is a picture that can be decoded{why}; bring whole pictures.",
         )
     found = []
     if empty := [name for name in gathered.classes if not counts[name]]:
         found.append(
-            f"{source} has no picture that can be decoded of {_classes(empty)}; add some, or remove the empty class."
+            f"{source} has no picture that can be decoded of {_classes(empty)}; add some, or remove what is "
+            "empty."
         )
     if len(counts) < 2:
         found.append(
-            f"{source} has pictures of one class only, {next(iter(counts))!r}; add a second, there is nothing to "
-            "tell apart."
+            f"{source} has pictures of one class only, {next(iter(counts))!r}; add a second, for there is "
+            "nothing to tell apart."
         )
     try:
         if len(counts) > 1:
@@ -82,8 +84,8 @@ def mistakes(gathered: Gathered, known: Sequence[str] = ()) -> tuple[str, ...]:
         found.append(str(error))
     if known and not set(known) & set(counts):
         found.append(
-            f"{source} has none of the classes that the model knows ({_listed(known)}), but {_listed(sorted(counts))}"
-            "; name the right data, rename the classes, or begin a new list of classes."
+            f"{source} has none of the classes that the model knows ({_listed(known)}), but "
+            f"{_listed(sorted(counts))}; name the right data, rename classes, or begin a new list of them."
         )
     return tuple(found)
 
@@ -108,8 +110,8 @@ def too_small(decision: Decision) -> tuple[str, ...]:
                 for label in lacking[:_NAMES_IN_A_SENTENCE]
             )
             found.append(
-                f"The {split} split has no picture of {_classes(lacking)} ({counts} in all, duplicates aside); add "
-                "different pictures, or leave the class out."
+                f"The {split} split has no picture of {_classes(lacking)} ({counts} in all, duplicates "
+                "aside); add different pictures, or leave the class out."
             )
     return tuple(found)
 

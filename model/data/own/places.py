@@ -56,8 +56,8 @@ def _on_disk(source: str) -> Place:
     except OSError as error:
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             raise DataError(
-                f"{path} does not exist; name a folder or an archive of pictures by class, a CSV or Parquet that "
-                "lists them, or CIFAR-10's batches."
+                f"{path} does not exist; name a folder or an archive of pictures by class, a CSV or Parquet "
+                "that lists them, or CIFAR-10's batches."
             ) from error
         raise DataError(f"{path} cannot be read ({error.strerror}); ask its owner for the right.") from error
     if path.is_dir():
@@ -76,7 +76,8 @@ def _in_bucket(source: str, scratch: Path) -> Place:
         bring = partial(address.download, address.key, scratch)
         mark = bucket.stamp_of(address.objects[address.key])
         if PurePosixPath(address.key).suffix.casefold() in MANIFESTS:
-            return Manifest(bring, mark, source, bucket.AT_A_TIME, address)
+            base = f"{_S3}{address.bucket}/{address.key.rpartition('/')[0]}".rstrip("/") + "/"
+            return Manifest(bring, mark, source, bucket.AT_A_TIME, base)
         return Archive(bring, mark, source, workers())
     if batches := address.batches:
         for key in batches:
