@@ -1,4 +1,4 @@
-"""`cnn-image data s3://…` on a real MinIO: as of a folder; what may be wrong with a bucket is one sentence."""
+"""`cnn-image data s3://…` on a real MinIO: as of a folder, and a sentence for what is wrong with a bucket."""
 
 import json
 from collections.abc import Callable
