@@ -27,6 +27,12 @@ def load_data(
 ) -> "Dataset":
     """Load the data of a request and say which it is: `read_data`, and a line for people."""
     dataset = read_data(request, settings, store, sample_allowed=sample_allowed, contract=contract)
+    say_which(dataset)
+    return dataset
+
+
+def say_which(dataset: "Dataset") -> None:
+    """Say which data it is, and how much."""
     counts = ", ".join(
         f"{len(split):,} {name}"
         for name, split in (
@@ -37,7 +43,6 @@ def load_data(
     )
     own = "" if dataset.kind != "images" else f"{len(dataset.classes)} classes at {dataset.size} pixels, "
     say(f"Data: {dataset.source} ({own}{counts} images; digest {dataset.digest[:12]}).")
-    return dataset
 
 
 def read_data(

@@ -109,7 +109,7 @@ def _about_classes(check: DataCheck) -> Iterable[Finding]:
             "small-classes",
             len(small),
             f"{counted(len(small), 'class', 'classes')} with fewer than {SMALL_CLASS} pictures{without}: "
-            f"{_named([count.name for count in small])}.",
+            f"{named([count.name for count in small])}.",
             tuple(count.name for count in small),
         )
 
@@ -119,7 +119,7 @@ def _about_groups(check: DataCheck) -> Iterable[Finding]:
         yield Finding(
             "leaks",
             len(torn),
-            f"{counted(len(torn), 'group')} with pictures in more than one split: {_named(torn)}.",
+            f"{counted(len(torn), 'group')} with pictures in more than one split: {named(torn)}.",
             torn,
         )
     if check.groups and check.groups["test"] < FEW_GROUPS:
@@ -139,10 +139,11 @@ def counted(number: int, noun: str, nouns: str | None = None) -> str:
 
 def _finding(kind: Kind, names: Sequence[str], what: str, verbs: tuple[str, str] = ("is", "are")) -> Finding:
     files = f"{counted(len(names), 'file')} {verbs[len(names) != 1]}"
-    return Finding(kind, len(names), f"{files} {what}: {_named(names)}.", tuple(names))
+    return Finding(kind, len(names), f"{files} {what}: {named(names)}.", tuple(names))
 
 
-def _named(names: Sequence[str]) -> str:
+def named(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
     more = len(names) - _NAMES_IN_A_SENTENCE
     listed = ", ".join(repr(name) for name in names[:_NAMES_IN_A_SENTENCE])
     return f"{listed} and {more:,} more" if more > 0 else listed

@@ -29,7 +29,14 @@ summary small { color: #59636e; font-weight: 400 } .counts td + td { text-align:
 
 
 def write_data_page(
-    path: Path, check: DataCheck, findings: Sequence[Finding], thumbnail: Thumbnail, digest: str
+    path: Path,
+    check: DataCheck,
+    findings: Sequence[Finding],
+    thumbnail: Thumbnail,
+    *,
+    digest: str | None = None,
+    mistakes: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> None:
     """Write the page.
 
@@ -38,7 +45,9 @@ def write_data_page(
         check: What was found in the data.
         findings: What is wrong with it.
         thumbnail: The pixels of a picture, by its name.
-        digest: Of all images and labels that are used.
+        digest: Of all images and labels that are used; None where nothing can be learned from them.
+        mistakes: Why not, a sentence each.
+        notes: What else people should know, a sentence each.
     """
     sheet = ContactSheet(thumbnail, len(check.counts))
     by_class: dict[str, list[tuple[Picture, str]]] = {count.name: [] for count in check.counts}
@@ -49,7 +58,9 @@ def write_data_page(
         f"<p><span class='big'>{len(check.pictures):,}</span> pictures of "
         f"{counted(sum(1 for count in check.counts if count.total), 'class', 'classes')}; "
         f"{counted(len(check.left_out), 'file')} left out.</p>",
+        _sentences("To be mended before anything can be learned", mistakes),
         _findings(findings),
+        _sentences("To be known", notes),
         "<h2>Classes</h2>" + _counts(check.counts),
         "<h2>Pictures</h2>" + table(_facts(check, digest)),
         *_pairs(check, sheet),
@@ -77,6 +88,11 @@ def _findings(findings: Sequence[Finding]) -> str:
     return f'<h2>Found</h2><ul class="findings">{"".join(lines)}</ul>'
 
 
+def _sentences(head: str, sentences: Sequence[str]) -> str:
+    lines = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
+    return f'<h2>{head}</h2><ul class="findings">{lines}</ul>' if lines else ""
+
+
 def _counts(counts: Sequence[ClassCount]) -> str:
     most = max((count.total for count in counts), default=0) or 1
     rows = (
@@ -100,7 +116,7 @@ def _bar(count: ClassCount, most: int) -> str:
     )
 
 
-def _facts(check: DataCheck, digest: str) -> Iterator[tuple[str, str]]:
+def _facts(check: DataCheck, digest: str | None) -> Iterator[tuple[str, str]]:
     yield "width", _spread(check.widths)
     yield "height", _spread(check.heights)
     yield "formats", ", ".join(f"{name} {number:,}" for name, number in check.formats.items())
@@ -109,7 +125,7 @@ def _facts(check: DataCheck, digest: str) -> Iterator[tuple[str, str]]:
     if check.groups:
         yield "groups", ", ".join(f"{split} {number:,}" for split, number in check.groups.items())
         yield "groups in several splits", f"{len(check.torn_groups):,}"
-    yield "digest", digest
+    yield "digest", digest or "none"
 
 
 def _spread(spread: Spread) -> str:

@@ -57,7 +57,7 @@ def grey(name: str) -> NDArray[np.uint8] | None:
 
 def write(folder: Path, check: DataCheck) -> tuple[Path, _Page]:
     path = folder / "new" / "data.html"
-    write_data_page(path, check, find(check), grey, "d1" * 32)
+    write_data_page(path, check, find(check), grey, digest="d1" * 32)
     return path, _Page(path.read_text(encoding="utf-8"))
 
 
@@ -132,9 +132,7 @@ def test_a_thousand_classes_are_folded_and_stay_below_20_mb(tmp_path: Path) -> N
     noise = np.random.default_rng(0)
     check = checked({f"class {number}": (7, 1, 1) for number in range(1000)})
     path = tmp_path / "data.html"
-    write_data_page(
-        path, check, find(check), lambda _: noise.integers(0, 256, (96, 96, 3), dtype=np.uint8), "d"
-    )
+    write_data_page(path, check, find(check), lambda _: noise.integers(0, 256, (96, 96, 3), dtype=np.uint8))
     page = _Page(path.read_text())
     assert 12e6 < path.stat().st_size < 20e6
     assert page.tags.count("details") == 1001
