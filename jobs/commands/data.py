@@ -99,7 +99,7 @@ def data(
             say_which(dataset)
         answer(dataset.digest)
     else:
-        page = None if no_page else page or settings.state / PAGE_FILE
+        page = None if no_page else page or settings.home / PAGE_FILE
         _refuse_inside(found.check.source, [file for file in (page, list_file) if file is not None])
         findings = _show(found, page, list_file, as_json=as_json)
         dataset = found.dataset
