@@ -19,7 +19,7 @@ from image_transformer.observe.requests import Observer
 from image_transformer.settings import Settings
 from image_transformer.training.routes import Trainer, TrainRoutes
 from image_transformer.triton.client import Triton
-from model.contract import DEFAULT_CONTRACT, MODEL_NAME, Contract
+from model.contract import MODEL_NAME
 
 # kserve reads the command line when it is imported; pytest's has flags that it takes for its own.
 with pytest.MonkeyPatch.context() as patch:
@@ -39,14 +39,12 @@ class FakeTriton:
         break_next: So many inferences lose their connection instead of an answer.
         status: What every request is answered with, besides 200 the reason alone.
         silent: Whether nothing at all is answered.
-        contract: The version's, in its configuration; None as in layout 1, which has none.
         refused: Connections up to this one, counted from 1, are answered 503: their pod is told to end.
     """
 
     model: Any
     port: int = 0
     version: str = "7"
-    contract: Contract | None = None
     parameters: dict[str, str] = field(default_factory=lambda: {"decoder_version": "1", "version": "7"})
     answers: asyncio.Event = field(default_factory=asyncio.Event)
     calls: list[int] = field(default_factory=list)
@@ -103,8 +101,8 @@ class FakeTriton:
             self._send(writer, 200, b"")
         elif path.endswith("/config"):
             texts = dict(self.parameters)
-            if self.contract is not None:
-                texts["contract"] = self.contract.to_json()
+            if self.model.written is not None:
+                texts["contract"] = self.model.written.to_json()
             parameters = {name: {"string_value": text} for name, text in texts.items()}
             self._send(writer, 200, orjson.dumps({"parameters": parameters}))
         else:
@@ -113,9 +111,8 @@ class FakeTriton:
     async def _infer(self, writer: asyncio.StreamWriter, headers: dict[str, str], body: bytes) -> bool:
         length = int(headers["inference-header-content-length"])
         (tensor,) = orjson.loads(body[:length])["inputs"]
-        shape = (self.contract or DEFAULT_CONTRACT).image_shape
-        version = self.version
-        pixels = np.frombuffer(body[length:], np.uint8).reshape(-1, *shape)
+        model, version = self.model, self.version
+        pixels = np.frombuffer(body[length:], np.uint8).reshape(-1, *model.contract.image_shape)
         assert tensor["shape"] == list(pixels.shape)
         self.calls.append(len(pixels))
         self.waiting += 1
@@ -126,7 +123,7 @@ class FakeTriton:
             self.break_next -= 1
             writer.transport.abort()
             return False
-        probs = self.model.probs(pixels)
+        probs = model.probs(pixels)
         output = {"name": "probs", "datatype": "FP32", "shape": list(probs.shape)}
         output["parameters"] = {"binary_data_size": probs.nbytes}
         answer = orjson.dumps({"model_name": MODEL_NAME, "model_version": version, "outputs": [output]})
