@@ -61,7 +61,7 @@ class ImageModel(Model):
             check_output(output.name)
         tensor = payload.inputs[0]
         check_shape(
-            tensor.datatype, tensor.shape, self._inference.settings.max_images, self._inference.shapes
+            tensor.datatype, tensor.shape, self._inference.settings.max_images, self._inference.triton.shapes
         )
         return json_images(tensor.datatype, tensor.data, tensor.shape, None)
 

@@ -226,7 +226,7 @@ async def start_service(fake_triton: FakeTriton) -> AsyncIterator[StartService]:
     made: list[Service] = []
 
     async def start(*, trainer: Trainer | None = None, **changes: Any) -> Service:
-        settings = settings_of(predictor_host=f"127.0.0.1:{fake_triton.port}", **changes)
+        settings = settings_of(**{"predictor_host": f"127.0.0.1:{fake_triton.port}", **changes})
         metrics = Metrics()
         triton = Triton(settings.predictor_host, settings.model_name, settings.triton_seconds, metrics)
         inference = Inference(settings, triton, metrics)

@@ -93,7 +93,7 @@ class ImageServicer(InferenceServicer):
                 self._inference.check_model(request.model_name)
                 with self._inference.held.during(request.ByteSize()):
                     images = parse_request(
-                        request, self._inference.settings.max_images, self._inference.shapes
+                        request, self._inference.settings.max_images, self._inference.triton.shapes
                     )
                     result = await self._inference.classify(images, lambda: not context.cancelled())
                 observation.status = 200

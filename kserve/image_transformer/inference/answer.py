@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from image_transformer.codecs.tensors import Images, Pixels, Probabilities, Shape
+from image_transformer.codecs.tensors import Images, Pixels, Probabilities
 from image_transformer.codecs.v2 import metadata, wrong_shape
 from image_transformer.errors import ServiceError, VersionGoneError
 from image_transformer.inference.batching import Alive, Batcher
@@ -97,11 +97,6 @@ class Inference:
             raise ServiceError(
                 "unknown_model", f"There is no model {name[:80]!r}; ask for {self.settings.model_name!r}."
             )
-
-    @property
-    def shapes(self) -> list[Shape]:
-        """Of the pixels that are taken now; none while no version is known."""
-        return list({served.contract.image_shape: None for served in self.triton.known})
 
     def described(self, version: str | None = None) -> dict[str, Any]:
         """v2's description of the model, or of one of its versions.

@@ -60,7 +60,7 @@ class Call:
             metrics.retries += 1
             self.send()
         elif isinstance(answer, OSError):
-            self._give_up(str(answer))
+            self._look(str(answer))
         else:
             metrics.triton_seconds.add(time.perf_counter() - self._started)
             metrics.call_images.add(self._count)
@@ -78,22 +78,22 @@ class Call:
             probs = probs.reshape(self._count, len(served.contract.classes))
         except (ValueError, KeyError, TypeError) as error:
             # A version that is being replaced or unloaded answers so; nothing a client sent can cause it.
-            looking = asyncio.ensure_future(self._look())
-            looking.add_done_callback(lambda _, reason=str(error)[:500]: self._give_up(reason))  # type: ignore[misc]
+            self._look(str(error)[:500])
         else:
             self._done(Probabilities(probs, served.version, served.contract))
 
-    async def _look(self) -> None:
-        """Sees whether those that refused serve the version at all."""
-        for endpoint in set(self._tried):
-            if self._served in endpoint.served:
-                await self._triton.look(endpoint)
+    def _look(self, reason: str) -> None:
+        """Sees whether those that were asked serve the version at all, before it is given up there."""
+        asked = {endpoint for endpoint in self._tried if self._served in endpoint.served}
+        looking = asyncio.gather(*(self._triton.look(endpoint) for endpoint in asked), return_exceptions=True)
+        looking.add_done_callback(lambda _: self._give_up(reason))
 
     def _give_up(self, reason: str) -> None:
-        """Tells that the version is gone where it is, so that what asks may turn to another."""
-        there = self._tried and all(self._served in endpoint.served for endpoint in self._tried)
-        if self._triton.ready and not there:
+        """Tells that it cannot be had, or that the version is gone there, so that another one is asked."""
+        triton, served = self._triton, self._served
+        refused = triton.endpoints.count(served) and all(served in one.served for one in self._tried)
+        if triton.ready and not refused:
             self._done(VersionGoneError())
             return
-        log.warning("Triton cannot be asked", extra={"version": self._served.version, "reason": reason})
-        self._done(self._triton.unavailable())
+        log.warning("Triton cannot be asked", extra={"version": served.version, "reason": reason})
+        self._done(triton.unavailable())

@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 import orjson
 
+from image_transformer.codecs.tensors import Shape
 from image_transformer.errors import ServiceError
 from image_transformer.observe.metrics import Metrics
 from image_transformer.triton.call import Call, Inferred
@@ -29,7 +30,9 @@ class Triton:
     Attributes:
         seconds: Until Triton has to answer a call.
         on_change: Called when a version came or went, and after every round of looks.
-        newest: The newest version that is ready; while none is, the one that was last.
+        known: The versions that are ready, the newest first; while none is, those that were last.
+        newest: Of these the newest; None before the first.
+        shapes: Of the pixels that they take.
     """
 
     def __init__(self, host: str, model: str, seconds: float, metrics: Metrics) -> None:
@@ -43,6 +46,8 @@ class Triton:
         self.endpoints = Endpoints(host)
         self.endpoints.on_change = self._changed
         self.newest: Served | None = None
+        self.known: tuple[Served, ...] = ()
+        self.shapes: tuple[Shape, ...] = ()
         metrics.triton_up = lambda: self.ready
         metrics.model_decoders = lambda: [served.parameters.get("decoder_version") for served in self.known]
 
@@ -50,15 +55,6 @@ class Triton:
     def ready(self) -> bool:
         """Whether any address has a version ready."""
         return bool(self.endpoints.offered)
-
-    @property
-    def known(self) -> tuple[Served, ...]:
-        """The versions that are ready, the newest first; while none is, the one that was last, if any."""
-        return self.endpoints.live or self._last
-
-    @property
-    def _last(self) -> tuple[Served, ...]:
-        return (self.newest,) if self.newest is not None else ()
 
     def unavailable(self) -> ServiceError:
         """The answer while no Triton has the model ready."""
@@ -188,7 +184,7 @@ class Triton:
         return tuple(served for version in versions if (served := read[version]) is not None)
 
     def _take(self, endpoint: Endpoint, version: str, config: dict[str, Any]) -> Served | None:
-        """Returns what a configuration says, as one object for all pods; says it where that cannot be read."""
+        """Returns what a configuration says, one object for all pods; where it cannot be read, None."""
         try:
             served = read_served(self._model, version, config)
         except ContractError as error:
@@ -200,6 +196,7 @@ class Triton:
         return self._served.setdefault((version, served.contract), served)
 
     def _changed(self) -> None:
-        if self.endpoints.offered:
-            self.newest = self.endpoints.offered[0]
+        if live := self.endpoints.live:
+            self.known, self.newest = live, live[0]
+            self.shapes = tuple(dict.fromkeys(served.contract.image_shape for served in live))
         self.on_change()
