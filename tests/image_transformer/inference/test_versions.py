@@ -164,6 +164,37 @@ async def test_versions_share_the_load_and_a_call_holds_one_alone(service: Any, 
     assert 8 <= versions.count("8") <= 16
 
 
+async def test_a_version_that_has_more_to_do_gets_less(service: Any, beside: Start) -> None:
+    other = await beside(STRETCHED)
+    other.answers.clear()
+    tasks = []
+    for number in range(1, 13):
+        tasks.append(asyncio.create_task(SENDERS["raw"](service).send([picture()])))
+        await until(lambda number=number: sum(service.fake.calls) + sum(other.calls) == number)  # type: ignore[misc]
+        await until(lambda: service.fake.waiting == 0)
+    assert len(other.calls) <= 2
+    other.answers.set()
+    assert [answer.status for answer in await asyncio.gather(*tasks)] == [200] * 12
+
+
+async def test_a_triton_with_two_versions_ready(service: Any) -> None:
+    """As while one takes the other's place: the newest answers, and the other where it alone can."""
+    await serve(service, CROPPED)
+    service.fake.older = [SEVEN, STRETCHED]
+    await service.triton.probe()
+    assert service.inference.described()["versions"] == ["7", "8", "9"]
+    sender, image = SENDERS["v2"](service), picture()
+    for path, model in (("", CROPPED), ("", CROPPED), ("/versions/7", SEVEN), ("/versions/8", STRETCHED)):
+        answer = await sender.send([image], path=f"/v2/models/cnn-image{path}/infer")
+        version, probs = probabilities("v2", answer)
+        assert version == str(model.version)
+        assert np.array_equal(probs, due(model, image))
+    _, answer = await pixels(service, 32)
+    assert probabilities("v2", answer)[0] == "7"
+    _, answer = await pixels(service, 64)
+    assert probabilities("v2", answer)[0] == "9"
+
+
 async def test_a_pod_of_another_version_takes_over_when_the_last_of_one_dies(
     service: Any, beside: Start
 ) -> None:
