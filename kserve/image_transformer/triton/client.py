@@ -169,26 +169,33 @@ class Triton:
         path = f"/v2/models/{self._model}"
         status, metadata = await self.get(path, endpoint)
         if status != 200 or (await self.get(f"{path}/ready", endpoint))[0] != 200:
+            endpoint.unusable = ""
             return ()
         versions = sorted(map(str, metadata.get("versions") or ()), key=int)
-        read = endpoint.read
+        known = endpoint.read
+        read: dict[str, Served | None] = {}
         for version in versions:
-            if version not in read:
-                status, config = await self.get(f"{path}/versions/{version}/config", endpoint)
-                if status != 200 or not isinstance(config, dict):
-                    return None
-                read[version] = self._take(endpoint, version, config)
-        for version in read.keys() - set(versions):
-            del read[version]
-        endpoint.unusable = endpoint.unusable if None in read.values() else ""
-        return tuple(served for version in versions if (served := read[version]) is not None)
+            if version in known:
+                read[version] = known[version]
+                continue
+            status, config = await self.get(f"{path}/versions/{version}/config", endpoint)
+            if status != 200 or not isinstance(config, dict):
+                return None
+            read[version] = self._take(endpoint, version, config)
+        if None not in read.values():
+            endpoint.unusable = ""
+        endpoint.read = read
+        return tuple(served for served in read.values() if served is not None)
 
     def _take(self, endpoint: Endpoint, version: str, config: dict[str, Any]) -> Served | None:
         """Returns what a configuration says, one object for all pods; where it cannot be read, None."""
         try:
             served = read_served(self._model, version, config)
         except ContractError as error:
-            endpoint.unusable = f"Version {version} of the model cannot be served: {error}"
+            endpoint.unusable = (
+                f"Version {version} of the model cannot be served by this release, so update cnn-image or "
+                f"promote another version: {error}"
+            )
             log.error(  # noqa: TRY400 - the sentence says it all
                 "a version cannot be served", extra={"address": endpoint.address, "reason": endpoint.unusable}
             )

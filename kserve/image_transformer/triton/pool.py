@@ -56,7 +56,7 @@ class Endpoint:
 
     def lost(self) -> None:
         """Notes that nobody answers: whoever does next may be another Triton."""
-        self.read.clear()
+        self.read = {}
         self.unusable = ""
         self.serves(())
 

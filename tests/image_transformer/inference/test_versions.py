@@ -311,8 +311,8 @@ NEWER = (
     '{"classes": ["a", "b"], "size": 512, "fit": "stretch", "network": "cnn", "filters": [], "unlearned": []}'
 )
 REASON = (
-    "Version 8 of the model cannot be served: The size 512 is not offered; "
-    "choose one of 32, 48, 64, 96, 128, 160, 192, 224."
+    "Version 8 of the model cannot be served by this release, so update cnn-image or promote another "
+    "version: The size 512 is not offered; choose one of 32, 48, 64, 96, 128, 160, 192, 224."
 )
 
 
