@@ -111,6 +111,25 @@ async def test_what_waits_for_a_version_that_goes_is_decoded_again_for_the_next(
     assert not service.metrics.errors
 
 
+async def test_many_images_are_answered_by_one_version_though_it_changes(service: Any) -> None:
+    """Some are under way to the old version, others wait, and all are decoded again for the new one."""
+    await serve(service, STRETCHED)
+    await service.triton.probe()
+    service.fake.answers.clear()
+    images = [picture(seed) for seed in range(40)]
+    task = asyncio.create_task(SENDERS["form"](service).send(images))
+    await until(lambda: len(service.fake.calls) == 3)
+    await serve(service, CROPPED)
+    service.fake.answers.set()
+    answer = await task
+    assert answer.status == 200
+    assert answer.headers["x-model-version"] == "9"
+    for image, body in zip(images, answer.json(), strict=True):
+        assert np.array_equal(np.float32(body["probabilities"]), due(CROPPED, image))
+        assert body["class_name"] == CROPPED.contract.classes[body["class_id"]]
+    assert service.metrics.versions == {"9": 40}
+
+
 async def test_a_version_that_is_asked_for_and_goes_is_not_served(
     service: Any, failure: Callable[[str], Any]
 ) -> None:
