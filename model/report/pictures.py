@@ -27,6 +27,9 @@ SMALL: Final = 9
 MOST_FILTERED: Final = 8
 """Classes of which an image is shown through the filters."""
 
+_LETTERS: Final = 10
+"""Of a name for which a confusion matrix has room as it is."""
+
 _MOST_LETTERS: Final = 24
 _BLUE, _ORANGE, _GREY = "#1f6feb", "#d9730d", "#8b949e"
 
@@ -54,18 +57,21 @@ def confusion_matrix(evaluation: Evaluation) -> "Figure":
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     named = len(shown) <= MOST_NAMED
     more = max(0, len(shown) - SMALL) if named else 10
-    figure = _figure(4.6 + 0.32 * more, 4 + 0.32 * more)
+    labels = [drawn_name(evaluation.classes, label) for label in shown] if named else []
+    letters = max([_LETTERS, *map(len, labels)]) - _LETTERS
+    figure = _figure(4.6 + 0.32 * more + 0.08 * letters, 4 + 0.32 * more + 0.08 * letters)
     axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     axes.set(xlabel="answer", ylabel="right class")
     if not named:
+        axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
         axes.set(xticks=[], yticks=[])
+        axes.set_title("colour: square root of the share, so that rare answers are seen", fontsize=8)
         return figure
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(counts.shape):
         colour = "white" if shares[row, column] > 0.5 else "black"
         count = f"{counts[row, column]}" if not more or counts[row, column] else ""
         axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=7 if more else 9)
-    labels = [drawn_name(evaluation.classes, label) for label in shown]
     # A dollar sign in a name begins no formula.
     axes.set_xticks(range(len(shown)), labels, rotation=90 if more else 30, ha="right", parse_math=False)
     axes.set_yticks(range(len(shown)), labels, parse_math=False)
