@@ -71,6 +71,7 @@ def data(
     Of own pictures it prints a table and draws a page to look through; nothing of them is changed.
     """
     from jobs.pipeline.candidate import load_data, made_before, say_which
+    from jobs.pipeline.decoding import decoding_shown
     from model.data.dataset import Dataset
     from model.data.own.look import look
     from model.data.own.wishes import Wishes
@@ -80,7 +81,8 @@ def data(
     kinds = _kinds(fail_on)
     settings = load_settings(data=source or named, store=store)
     request = request_of(settings, 0)
-    found = look(settings.data, Wishes(fixes=fix)) if settings.data else None
+    with decoding_shown() as progress:
+        found = look(settings.data, Wishes(fixes=fix), progress) if settings.data else None
     findings: Sequence[Finding] = ()
     if found is None or isinstance(found, Dataset):
         if page or list_file or fix or fail_on or as_json:
