@@ -152,7 +152,8 @@ def writing(key: Key) -> Iterator[Pixels]:
             "name another folder."
         ) from error
     finally:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is not there, being published, or could not be made
+            path.unlink()
 
 
 def keep(kept: Kept) -> Kept:

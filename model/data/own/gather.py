@@ -94,10 +94,11 @@ def gather(source: str, wishes: Wishes | None = None, progress: Progress = silen
         DataAwayError: A bucket cannot be reached at present.
         DataError: It cannot be read, has no class folders, is CIFAR-10's own files, or the disk is full.
     """
+    wishes = wishes or Wishes()
     with opened(source) as place:
-        if official(place) is not None:
+        if not is_kept(place, wishes) and official(place):
             raise DataError(f"{source} holds CIFAR-10's own files, which are used as they are.")
-        return gather_from(place, wishes or Wishes(), progress)
+        return gather_from(place, wishes, progress)
 
 
 def is_kept(place: Place, wishes: Wishes) -> bool:

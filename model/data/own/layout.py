@@ -47,7 +47,7 @@ def parts_of(path: str) -> Parts:
     """
     parts = tuple(part for part in path.split("/") if part not in {"", "."})
     if ".." in parts:
-        raise ValueError
+        raise ValueError(f"{path!r} leads out")
     return parts
 
 

@@ -59,7 +59,7 @@ class Manifest:
         if not any(row.followed for row in rows):
             raise DataError(
                 f"{self.source} holds no pictures, only where they lay on another machine "
-                f"({rows[0].path}); name the folder of the pictures, or write it again with their bytes in it."
+                f"({rows[0].path}); name the pictures' folder, or write it again with their bytes in it."
             )
         targets = self._targets(rows)
         names = _names(rows)
@@ -116,8 +116,8 @@ class Manifest:
         paths = list(dict.fromkeys(row.path for row in rows if row.path and row.followed))
         if foreign := [path for path in paths if "://" in path and not path.startswith(S3)]:
             raise DataError(
-                f"{self.source} has the address {foreign[0]}, which is not fetched; bring the pictures to this "
-                "disk or into a bucket, and name them by path or s3://."
+                f"{self.source} has the address {foreign[0]}, which is not fetched; bring the pictures to "
+                "this disk or into a bucket, and name them by path or s3://."
             )
         found = dict(zip(paths, self._pointer.find(paths), strict=True))
         require_all([path for path, target in found.items() if target is None], self.source)

@@ -112,6 +112,6 @@ def require_all(missing: Sequence[str], source: str) -> None:
         listed = ", ".join(missing[:3]) + (f" and {len(missing) - 3:,} more" if len(missing) > 3 else "")
         which = "file that is" if len(missing) == 1 else "files that are"
         raise DataError(
-            f"{source} lists {len(missing):,} {which} not there: {listed}; correct the paths, which are relative "
-            "to the manifest, or bring the files."
+            f"{source} lists {len(missing):,} {which} not there: {listed}; correct the paths, which are "
+            "relative to the manifest, or bring the files."
         )
