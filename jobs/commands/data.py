@@ -72,7 +72,7 @@ def data(
     """
     from jobs.pipeline.candidate import made_before
     from jobs.pipeline.data import load_data, say_which, wishes
-    from jobs.pipeline.progress import reading
+    from jobs.pipeline.decoding import decoding_shown
     from model.data.dataset import Dataset
     from model.data.own.look import look
 
@@ -84,7 +84,7 @@ def data(
     request = request_of(settings, 0, fix=fix)
     found = None
     if settings.data:
-        with reading() as progress:
+        with decoding_shown() as progress:
             found = look(settings.data, wishes(request, settings, opened), progress)
     findings: Sequence[Finding] = ()
     if found is None or isinstance(found, Dataset):

@@ -7,7 +7,7 @@ from export.store.manifest import Manifest
 from export.store.versions import SPLITS, Store
 from jobs.console import say
 from jobs.errors import LostError, MistakeError
-from jobs.pipeline.progress import reading
+from jobs.pipeline.decoding import decoding_shown
 from jobs.pipeline.training_runs import Request
 from jobs.settings import Settings
 from model.contract import Contract
@@ -69,7 +69,7 @@ def read_data(
     from model.data.sources import load_dataset
 
     with_classes = wishes(request, settings, store, contract)
-    with reading() as progress:
+    with decoding_shown() as progress:
         dataset = load_dataset(
             request.data, allow_sample=sample_allowed, wishes=with_classes, progress=progress
         )

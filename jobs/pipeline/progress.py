@@ -1,43 +1,12 @@
-"""Long work as a person watches it: pictures that are read; training, with speed, loss and the time left."""
+"""Training as a person watches it: images/s, loss, accuracy, the time left, and a line an epoch."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from jobs.console import err
 from model.training.observer import Observer, Plan, Step, TrainedModel
-
-
-@contextmanager
-def reading(console: Console = err) -> Iterator[Callable[[int, int], None]]:
-    """Show how many pictures are read: a live bar on a terminal, elsewhere a line each tenth.
-
-    Yields:
-        What is told how many are done, and of how many.
-    """
-    bar = Progress(
-        TextColumn("reading pictures"),
-        BarColumn(bar_width=30),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    task = bar.add_task("", total=None, visible=False)
-    tenths = 0
-
-    def progress(done: int, total: int) -> None:
-        nonlocal tenths
-        bar.update(task, completed=done, total=total, visible=True)
-        if not console.is_terminal and done * 10 // total > tenths:
-            tenths = done * 10 // total
-            console.print(f"Read {done:,} of {total:,} pictures.", highlight=False)
-
-    with bar:
-        yield progress
 
 
 class ProgressBar(Observer):

@@ -42,7 +42,7 @@ _PAIRS: Final[dict[Kind, str]] = {
     "conflicts": "a picture that another class has too",
     "leaks": "a picture that another split has too",
     "duplicates": "a picture that is there already",
-    "near-duplicates": "nearly what another one of its class shows",
+    "near-duplicates": "nearly the same as another file of the class",
 }
 _NAMES_IN_A_SENTENCE: Final = 3
 

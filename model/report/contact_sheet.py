@@ -24,7 +24,8 @@ margin: .5rem 0 1.2rem }
 .sheet img { width: 100%; aspect-ratio: 1; object-fit: contain; background: #f6f8fa }
 .pair img, .pair i { display: block; width: 5rem; height: 5rem; object-fit: contain; background: #f6f8fa }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: .9rem }
-.pair { display: flex; gap: .6rem } .pair figure { flex: 1; min-width: 0 }
+.pair { display: flex; gap: .6rem; padding: .6rem; border: 1px solid #d0d7de; border-radius: 6px }
+.pair figure { flex: 1; min-width: 0 }
 .pair figcaption { overflow-wrap: anywhere }
 """
 

@@ -45,7 +45,7 @@ def test_a_pair_and_the_file_left_out_for_it_are_one() -> None:
     assert (conflicts.kind, conflicts.count, conflicts.names) == ("conflicts", 2, ("a/2", "a/4"))
     assert conflicts.sentence == "2 files show a picture that another class has too: 'a/2', 'a/4'."
     assert (near.kind, near.count) == ("near-duplicates", 1)
-    assert near.sentence == "1 file shows nearly what another one of its class shows: 'b/5'."
+    assert near.sentence == "1 file shows nearly the same as another file of the class: 'b/5'."
 
 
 def test_a_sentence_names_three_and_counts_the_others() -> None:
