@@ -32,6 +32,7 @@ def judge(
     outputs: OutputsFlag = None,
 ) -> None:
     """Judge a version on the test images, against what is served; exit code 3 if it is refused."""
+    from jobs.gate.judge import fixed
     from jobs.gate.judge import judge as carry_out
     from jobs.pipeline import mlflow_registry
     from model.data.sources import load_dataset
@@ -40,7 +41,7 @@ def judge(
     opened = settings.open_store()
     opened.manifest(version)
     dataset = load_dataset(settings.data, allow_sample=False)
-    verdict = carry_out(opened, version, dataset.test, settings)
+    verdict = carry_out(opened, version, fixed(dataset.test), settings)
     mlflow_registry.record_verdict(settings, opened, verdict)
     write_outputs(
         outputs, verdict=verdict.word, accuracy=verdict.candidate.accuracy, sentence=verdict.sentence

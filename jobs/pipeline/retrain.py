@@ -13,7 +13,7 @@ from export.store.manifest import Manifest
 from export.store.versions import Store
 from jobs.console import err, say
 from jobs.errors import RefusedError, ReturnedError
-from jobs.gate.judge import judge
+from jobs.gate.judge import fixed, judge
 from jobs.gate.verdict import last_verdict, require_passed
 from jobs.pipeline import mlflow_registry
 from jobs.pipeline.candidate import (
@@ -101,7 +101,7 @@ def retrain(
         verdict = last_verdict(store, version)
         # One that is served already was judged and promoted by a try that was cut off after that.
         if verdict is None or served not in {verdict.judged_against, version}:
-            verdict = judge(store, version, data().test, settings)
+            verdict = judge(store, version, fixed(data().test), settings)
             verdict.show(err)
             mlflow_registry.record_verdict(settings, store, verdict)
         require_passed(verdict, weak_accepted=weak_accepted)

@@ -1,0 +1,195 @@
+"""Versions whose true difference is known, made by chance, and what all of the gate's checks say of them.
+
+A version is right or wrong on an image by a hidden score that images of one group share in part. A second one
+differs from it where its own hidden score is far from the middle: at one end answers turn wrong, at the other
+right, as many as its true difference asks for. Confidences are drawn so that every version is calibrated.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from jobs.gate import rules
+from jobs.gate.answers import Answers
+from jobs.gate.power import ASSUMED, Expected, Floors, resolution
+from jobs.gate.verdict import Check
+
+SPREAD: Final = 2.0
+"""The two parameters of the confidences' beta distribution add up to this; real ones lie at the ends."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A test split, and how its versions are.
+
+    Attributes:
+        images: Test images.
+        classes: Number of classes, of as many images each.
+        flips: Share of the answers in which two equally good versions differ.
+        accuracy: Of the champion.
+        group: Images in a group; 1 where each stands for itself.
+        correlation: Of the hidden scores within a group.
+        whole: Whether a group is of one class; else it goes through them.
+        history: Images of the verdict that the expected flips come from, itself made by chance; 0 for none,
+            None where they are known exactly.
+    """
+
+    images: int
+    classes: int
+    flips: float = 0.10
+    accuracy: float = 0.85
+    group: int = 1
+    correlation: float = 0.5
+    whole: bool = False
+    history: int | None = 0
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The right answers, `[N]`."""
+        if self.whole:
+            return (np.arange(self.images) // self.group) % self.classes
+        return np.arange(self.images) % self.classes
+
+    @property
+    def groups(self) -> NDArray[np.int64] | None:
+        """The group of each image, `[N]`."""
+        return np.arange(self.images) // self.group if self.group > 1 else None
+
+
+class Chance:
+    """Makes versions of one scene."""
+
+    def __init__(self, scene: Scene, seed: int) -> None:
+        self.scene, self.labels, self.groups = scene, scene.labels, scene.groups
+        self._rng = np.random.default_rng(seed)
+        self._names = [f"class {number}" for number in range(scene.classes)]
+
+    def champion(self) -> NDArray[np.bool_]:
+        """Which answers of a version are right, `[N]`."""
+        return self._scores() < self.scene.accuracy
+
+    def another(self, version: NDArray[np.bool_], worse: NDArray[np.float64] | float) -> NDArray[np.bool_]:
+        """Which answers of another version are right, so much worse in truth on each image, `[N]`.
+
+        As many answers turn wrong as it takes; those that turn right are as many as they are expected to be.
+        """
+        flips = np.maximum(self.scene.flips, worse)
+        score = self._scores()
+        broken, mended = (flips + worse) / 2, (flips - worse) / 2
+        # Of the right answers a share turns, and of the wrong ones, so that shares of all images result.
+        turned = np.where(version, broken / self.scene.accuracy, mended / (1 - self.scene.accuracy))
+        return version ^ np.where(version, score < turned, score > 1 - turned)
+
+    def answers(self, number: int, right: NDArray[np.bool_]) -> Answers:
+        """Calibrated probabilities of a version that is right where it is said."""
+        scene, rng, chance = self.scene, self._rng, 1 / self.scene.classes
+        accuracy = float(right.mean())
+        top = min(max((accuracy - chance) / (1 - chance), 0.02), 0.98) * SPREAD
+        flat = rng.random(len(right)) < chance / accuracy
+        above = np.where(right, rng.beta(top + ~flat, SPREAD - top), rng.beta(top, SPREAD - top + 1, len(right)))
+        confidence = np.clip(chance + (1 - chance) * above, chance + 1e-6, 1 - 1e-9)
+        other = rng.integers(1, scene.classes, len(right))
+        answer = np.where(right, self.labels, (self.labels + other) % scene.classes)
+        probs = np.repeat(((1 - confidence) / (scene.classes - 1))[:, None], scene.classes, axis=1)
+        probs[np.arange(len(right)), answer] = confidence
+        return Answers(number, probs.astype(np.float32))
+
+    def expected(self) -> Expected:
+        """What a history says of the flips: what an earlier pair of versions showed."""
+        scene = self.scene
+        if scene.history == 0:
+            return ASSUMED
+        if scene.history is None:
+            effect = None if scene.group == 1 else self._effect()
+            return Expected(scene.flips, effect, 1)
+        past = Chance(replace(scene, images=scene.history), int(self._rng.integers(2**31)))
+        before = past.champion()
+        pair = past.answers(1, before), past.answers(2, past.another(before, 0.0))
+        seen = rules.flips(pair[1], pair[0], past.labels, past.groups)
+        flipped = seen.mended + seen.broken
+        return Expected(flipped / scene.history, seen.design_effect, 1) if flipped else ASSUMED
+
+    def checks(
+        self, *, worse: float | None = 0.0, lost: int | None = None, drift: bool = False
+    ) -> tuple[float, list[Check]]:
+        """Judge a candidate by all checks.
+
+        Args:
+            worse: Its true loss of accuracy; None for exactly the margin.
+            lost: The class on which it loses 20 points beside.
+            drift: Whether the best version is another than the champion, and as good.
+
+        Returns:
+            The margin, and the checks.
+        """
+        margin = resolution(self.scene.images, self.groups, self.expected()).margin
+        loss = np.full(self.scene.images, margin if worse is None else worse)
+        if lost is not None:
+            loss[self.labels == lost] += 0.20
+        first = self.champion()
+        champion = self.answers(1, first)
+        candidate = self.answers(2, self.another(first, loss))
+        best = self.answers(3, self.another(first, 0.0)) if drift else champion
+        found = rules.successor_checks(
+            candidate,
+            champion,
+            best,
+            self.labels,
+            classes=self._names,
+            groups=self.groups,
+            margin=margin,
+        )
+        return margin, found
+
+    def first_checks(self) -> list[Check]:
+        """Judge a first version by all checks."""
+        version = self.answers(1, self.champion())
+        floors = Floors.of(self.labels, version.learned, self.scene.classes)
+        return rules.first_checks(version, self.labels, floors, classes=self._names, groups=self.groups)
+
+    def _scores(self) -> NDArray[np.float64]:
+        """Scores between 0 and 1, all as likely; images of a group share a part of theirs."""
+        own = self._rng.standard_normal(self.scene.images)
+        if self.groups is not None:
+            shared = self._rng.standard_normal(int(self.groups.max()) + 1)[self.groups]
+            own = np.sqrt(self.scene.correlation) * shared + np.sqrt(1 - self.scene.correlation) * own
+        return np.asarray(stats.norm.cdf(own))
+
+    def _effect(self) -> float:
+        """The design effect of flips in this scene, from many pairs."""
+        many = Chance(replace(self.scene, images=200 * self.scene.images), 0)
+        before = many.champion()
+        seen = rules.flips(
+            *(Answers(1, _hot(right)) for right in (many.another(before, 0.0), before)),
+            np.zeros(len(before), np.int64),
+            many.groups,
+        )
+        return seen.design_effect
+
+
+def _hot(right: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return np.stack([right, ~right], axis=1).astype(np.float32)
+
+
+def passing(scene: Scene, repeats: int, **how: object) -> tuple[float, float]:
+    """The share of candidates that pass all checks, and the mean margin."""
+    margins, passed = [], 0
+    for seed in range(repeats):
+        margin, checks = Chance(scene, seed).checks(**how)  # type: ignore[arg-type]
+        margins.append(margin)
+        passed += all(check.passed for check in checks)
+    return passed / repeats, float(np.mean(margins))
+
+
+SCENES: Final = (Scene(5_000, 5), Scene(2_500, 5), Scene(1_000, 4), Scene(412, 10), Scene(2_485, 81))
+
+
+def scenes() -> Iterator[Scene]:
+    """The test splits that the gate is proved on, without and with groups of ten."""
+    for scene in SCENES:
+        yield scene
+        yield replace(scene, group=10)
