@@ -5,6 +5,7 @@ differs from it where its own hidden score is far from the middle: at one end an
 right, as many as its true difference asks for. Confidences are drawn so that every version is calibrated.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -104,8 +105,7 @@ class Chance:
         if scene.history == 0:
             return ASSUMED
         if scene.history is None:
-            effect = None if scene.group == 1 else self._effect()
-            return Expected(scene.flips, effect, 1)
+            return Expected(scene.flips, known_effect(scene), 1)
         past = Chance(replace(scene, images=scene.history), int(self._rng.integers(2**31)))
         before = past.champion()
         pair = past.answers(1, before), past.answers(2, past.another(before, 0.0))
@@ -159,16 +159,16 @@ class Chance:
             own = np.sqrt(self.scene.correlation) * shared + np.sqrt(1 - self.scene.correlation) * own
         return np.asarray(stats.norm.cdf(own))
 
-    def _effect(self) -> float:
-        """The design effect of flips in this scene, from many pairs."""
-        many = Chance(replace(self.scene, images=200 * self.scene.images), 0)
-        before = many.champion()
-        seen = rules.flips(
-            *(Answers(1, _hot(right)) for right in (many.another(before, 0.0), before)),
-            np.zeros(len(before), np.int64),
-            many.groups,
-        )
-        return seen.design_effect
+
+@functools.cache
+def known_effect(scene: Scene) -> float | None:
+    """The design effect of flips in a scene, from very many images; None without groups."""
+    if scene.group == 1:
+        return None
+    many = Chance(replace(scene, images=100_000), 0)
+    before = many.champion()
+    pair = [Answers(1, _hot(right)) for right in (many.another(before, 0.0), before)]
+    return rules.flips(*pair, np.zeros(len(before), np.int64), many.groups).design_effect
 
 
 def _hot(right: NDArray[np.bool_]) -> NDArray[np.float32]:

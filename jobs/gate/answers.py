@@ -1,5 +1,6 @@
 """What versions answered to the test images, brought to the same class ids, and the figures that come of it."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,24 +27,33 @@ class Answers:
     probs: NDArray[np.float32]
     unlearned: tuple[int, ...] = ()
 
+    @functools.cached_property
+    def answered(self) -> NDArray[np.int64]:
+        """The class id that each answer is, `[N]`; −1 where one is no number, which is never right."""
+        finite = np.isfinite(self.probs.sum(axis=1))
+        return np.where(finite, self.probs.argmax(axis=1), -1)
+
+    @functools.cached_property
+    def confidence(self) -> NDArray[np.float64]:
+        """The probability of each answer, `[N]`."""
+        return self.probs.max(axis=1).astype(np.float64)
+
     @property
     def learned(self) -> frozenset[int]:
         """The class ids that it has learned."""
         return frozenset(range(self.probs.shape[1])) - set(self.unlearned)
 
     def right(self, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of the answers are right, `[N]`; one that is no number never is."""
-        right: NDArray[np.bool_] = (self.probs.argmax(axis=1) == labels) & np.isfinite(self.probs).all(axis=1)
+        """Which of the answers are right, `[N]`."""
+        right: NDArray[np.bool_] = self.answered == labels
         return right
 
     def knows(self, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which images are of a class that it has learned, `[N]`."""
-        known: NDArray[np.bool_] = np.isin(labels, list(self.learned))
+        learned = np.zeros(max(int(labels.max(initial=0)) + 1, self.probs.shape[1]), bool)
+        learned[list(self.learned)] = True
+        known: NDArray[np.bool_] = learned[labels]
         return known
-
-    def of(self, rows: NDArray[np.bool_]) -> "Answers":
-        """The answers to some of the images, `[N]`."""
-        return Answers(self.version, self.probs[rows], self.unlearned)
 
 
 def by_ids_of(classes: Sequence[str], version: int, probs: NDArray[np.float32], contract: Contract) -> Answers:
@@ -97,22 +107,21 @@ def figures(
         classes: Names by class id.
     """
     rows = answers.knows(labels)
-    if not rows.any() or not np.isfinite(answers.probs).all():
+    if not rows.any() or (answers.answered < 0).any():
         # Not-a-number loses every comparison silently; such a version must lose it loudly.
         nothing = {classes[number]: 0.0 for number in sorted(answers.learned) if number < len(classes)}
         return Figures(
             version=answers.version, accuracy=0.0, interval=(0.0, 0.0), per_class=nothing, ece=1.0, nll=1e9
         )
-    probs, asked = answers.probs[rows], labels[rows]
-    right = answers.of(rows).right(asked)
+    asked, right = labels[rows], answers.right(labels)[rows]
     of_class = np.bincount(asked, minlength=len(classes))
     hits = np.bincount(asked[right], minlength=len(classes))
-    likelihood = np.clip(probs[np.arange(len(asked)), asked].astype(np.float64), 1e-12, 1)
+    likelihood = np.clip(answers.probs[np.flatnonzero(rows), asked].astype(np.float64), 1e-12, 1)
     return Figures(
         version=answers.version,
         accuracy=int(right.sum()) / len(asked),
         interval=wilson_interval(int(right.sum()), len(asked)),
         per_class={classes[n]: float(hits[n] / of_class[n]) for n in np.flatnonzero(of_class)},
-        ece=calibration_error(probs.max(axis=1).astype(np.float64), right),
+        ece=calibration_error(answers.confidence[rows], right),
         nll=float(-np.log(likelihood).mean()),
     )

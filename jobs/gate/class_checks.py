@@ -24,29 +24,31 @@ _NAMED: Final = 5
 
 
 def against_champion(
-    candidate: Answers,
-    champion: Answers,
+    candidate: NDArray[np.bool_],
+    champion: NDArray[np.bool_],
     labels: NDArray[np.int64],
     classes: Sequence[str],
     groups: NDArray[np.int64] | None,
+    version: int,
 ) -> list[Check]:
     """A check for each class that both know: no drop beyond `CLASS_MARGIN`, on evidence.
 
     Args:
-        candidate: Answers of the version that is judged, to images of classes that both know.
-        champion: Answers of the version that is served, to the same images.
+        candidate: Which of its answers are right, `[N]`, of images of classes that both know.
+        champion: The same of the champion.
         labels: The right answers, `[N]`.
         classes: Names by class id.
         groups: Which images belong together, `[N]`; None where each stands for itself.
+        version: The champion's number.
     """
     known, parts = np.unique(labels, return_inverse=True)
-    difference = candidate.right(labels).astype(np.float64) - champion.right(labels)
+    difference = candidate.astype(np.float64) - champion
     found = means(difference, groups, parts, len(known))
     sure = 1 - (1 - CONFIDENCE) / len(known)
     # So few answers may flip in a class that the bound knows no spread; the sign test still does.
     bound = np.where(found.chance() > 1 - sure, np.maximum(found.upper(sure), 0), found.upper(sure))
     passed = bound >= -CLASS_MARGIN
-    against = f"against version {champion.version}"
+    against = f"against version {version}"
     rows = range(len(known)) if len(known) <= SHOWN else np.argsort(bound, kind="stable")[:SHOWN]
     checks = [
         Check(

@@ -85,11 +85,13 @@ def means(
     images = np.bincount(parts, minlength=count)
     value = _divided(np.bincount(parts, values, count), images)
     # A cell is what a part has of a group.
-    ids = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    cells, cell = np.unique(parts * (len(values) + 1) + ids, return_inverse=True)
-    of_part = cells // (len(values) + 1)
-    size = np.bincount(cell, minlength=len(cells))
-    total = np.bincount(cell, values, len(cells))
+    if groups is None:
+        of_part, size, total = parts, np.ones(len(values)), values
+    else:
+        ids = np.unique(groups, return_inverse=True)[1]
+        cells, cell = np.unique(parts * len(values) + ids, return_inverse=True)
+        of_part = cells // len(values)
+        size, total = np.bincount(cell).astype(np.float64), np.bincount(cell, values)
     groups_in = np.bincount(of_part, minlength=count)
     share = size / np.maximum(images[of_part], 1)
     left_out = _divided(total - size * value[of_part], images[of_part] * (1 - share))

@@ -97,11 +97,11 @@ def successor_checks(
     shared = compared(candidate, champion, labels)
     if not shared.any():
         return [_nothing_in_common(champion), _calibration(candidate, labels, groups, CALIBRATION_LIMIT)]
-    asked, theirs = labels[shared], champion.of(shared)
+    mine, theirs = candidate.right(labels)[shared], champion.right(labels)[shared]
     together = _some(groups, shared)
     if margin is None:
-        margin = resolution(len(asked), together).margin
-    bound = lower_bound(candidate.of(shared).right(asked), theirs.right(asked), together)
+        margin = resolution(len(mine), together).margin
+    bound = lower_bound(mine, theirs, together)
     return [
         Check(
             name="accuracy, lower bound",
@@ -110,7 +110,9 @@ def successor_checks(
             passed=bound > -margin,
             meaning=f"against version {champion.version}, 95 % sure it is no lower than this",
         ),
-        *class_checks.against_champion(candidate.of(shared), theirs, asked, classes, together),
+        *class_checks.against_champion(
+            mine, theirs, labels[shared], classes, together, champion.version
+        ),
         *class_checks.kept(candidate, champion, classes),
         *class_checks.above_floor(
             candidate,
@@ -192,7 +194,7 @@ def flips(
     from scipy import stats
 
     shared = compared(candidate, champion, labels)
-    mine, theirs = (answers.of(shared).right(labels[shared]) for answers in (candidate, champion))
+    mine, theirs = candidate.right(labels)[shared], champion.right(labels)[shared]
     mended, broken = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
     found = means(mine.astype(np.float64) - theirs, _some(groups, shared))
     up, down = int(found.up[0]), int(found.down[0])
@@ -213,9 +215,8 @@ def _drift(
     margin: float,
 ) -> Check:
     shared = compared(candidate, best, labels)
-    asked = labels[shared]
-    difference = candidate.of(shared).right(asked).astype(np.float64) - best.of(shared).right(asked)
-    found = means(difference, _some(groups, shared))
+    difference = candidate.right(labels).astype(np.float64) - best.right(labels)
+    found = means(difference[shared], _some(groups, shared))
     value, bound = float(found.value[0]), float(found.upper()[0])
     perhaps = f"; by chance perhaps, it may be {bound:+.4f}" if value < -margin <= bound else ""
     return Check(
@@ -232,10 +233,9 @@ def _calibration(
     candidate: Answers, labels: NDArray[np.int64], groups: NDArray[np.int64] | None, limit: float
 ) -> Check:
     known = candidate.knows(labels)
-    confidence = candidate.probs[known].max(axis=1).astype(np.float64)
     error = bound = 1.0
-    if known.any() and np.isfinite(candidate.probs).all():
-        right = candidate.of(known).right(labels[known])
+    if known.any() and (candidate.answered >= 0).all():
+        confidence, right = candidate.confidence[known], candidate.right(labels)[known]
         error = calibration_error(confidence, right)
         bound = calibration_bound(confidence, right, limit, _some(groups, known))
     perhaps = f"; by chance perhaps, 95 % sure it is {bound:.4f}" if bound <= limit < error else ""
