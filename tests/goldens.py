@@ -16,6 +16,8 @@ from model.images.limits import LIMITS, Limit
 
 GOLDEN = Path(__file__).parent / "model" / "images" / "golden"
 PINNED = dict(np.load(GOLDEN / "pixels.npz"))
+PINNED_FITS = dict(np.load(GOLDEN / "fits.npz"))
+"""By name, size and fit, with a space between them."""
 
 
 def _module() -> ModuleType:

@@ -1,7 +1,8 @@
 """From an encoded image to the network's input; the one function that evaluation and serving share.
 
-Every accepted format becomes 32x32 RGB: transparency over white, EXIF orientation applied, the whole picture
-squeezed into the square with antialiasing. 16-bit samples keep their high byte.
+Every accepted format becomes a square of RGB, by default 32x32: transparency over white, EXIF orientation
+applied, the picture fitted to the square (`model.images.fit`) with antialiasing. 16-bit samples keep their
+high byte.
 Golden images pin what comes out: when one changes, so does `DECODER_VERSION`.
 """
 
@@ -12,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.contract import IMAGE_SIZE
+from model.contract import IMAGE_SIZE, Fit
 from model.images import colour
 from model.images.errors import ImageError
-from model.images.fit import PREMULTIPLIED, shrink, turn
+from model.images.fit import PREMULTIPLIED, border, frame, shrink, turn
 from model.images.formats import bmp, gif, heif, jpeg, png, tiff, webp
 from model.images.header import NAMES, Format, Header, image_format, other_image_format
 from model.images.limits import LIMITS, Limit
@@ -28,6 +29,9 @@ _MODES: Final = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}
 
 _CHEAP_BYTES: Final = 16_384
 _CHEAP_PIXELS: Final = 65_536
+# A pixel that is made takes as long as two that are decoded; those of the default square are left out.
+_MADE: Final = 2
+_DEFAULT_PIXELS: Final = IMAGE_SIZE * IMAGE_SIZE
 _NEVER_CHEAP: Final[frozenset[Format]] = frozenset({"heic", "avif"})
 
 # Pillow's own guard, behind ours, which has seen every size before Pillow is asked: it refuses twice this.
@@ -59,12 +63,14 @@ _READERS: Final[Mapping[Format, _Reader]] = {
 }
 
 
-def read_header(data: bytes, limits: Mapping[Format, Limit] = LIMITS) -> Header:
+def read_header(data: bytes, limits: Mapping[Format, Limit] = LIMITS, size: int = IMAGE_SIZE) -> Header:
     """Finds out what an encoded image is, before any decoding.
 
     Args:
         data: The encoded image.
         limits: How large it may be, by its format; a format that is not in it is switched off.
+        size: Side of the square that it is decoded to: for a smaller one a JPEG is decoded in fewer pixels,
+            which the header's `decoding_bytes` counts.
 
     Raises:
         ImageError: it is no image, broken, of a format that is not taken, or too large.
@@ -81,7 +87,7 @@ def read_header(data: bytes, limits: Mapping[Format, Limit] = LIMITS) -> Header:
             f"The {NAMES[form]} image has {len(data):,} bytes; send one of at most {limit.bytes:,}.",
         )
     try:
-        header = _READERS[form].header(data)
+        header = jpeg.read_header(data, size) if form == "jpeg" else _READERS[form].header(data)
     except ImageError:
         raise
     except Exception as error:  # metadata are as hostile as pixels are
@@ -96,7 +102,12 @@ def read_header(data: bytes, limits: Mapping[Format, Limit] = LIMITS) -> Header:
 
 
 def decode_image(
-    data: bytes, header: Header | None = None, *, limits: Mapping[Format, Limit] = LIMITS
+    data: bytes,
+    header: Header | None = None,
+    *,
+    limits: Mapping[Format, Limit] = LIMITS,
+    size: int = IMAGE_SIZE,
+    fit: Fit = "stretch",
 ) -> NDArray[np.uint8]:
     """Decodes one image.
 
@@ -104,17 +115,19 @@ def decode_image(
         data: The encoded image.
         header: What `read_header` has found out about it, where that was asked before.
         limits: How large it may be, by its format.
+        size: Side of the square, one of `model.contract.SIZES`.
+        fit: How the picture becomes a square; see `model.images.fit.frame`.
 
     Returns:
-        RGB pixels, `[32, 32, 3]`, contiguous.
+        RGB pixels, `[size, size, 3]`, contiguous.
 
     Raises:
         ImageError: it is no image, broken, of a format that is not taken, or too large.
     """
     if header is None:
-        header = read_header(data, limits)
+        header = read_header(data, limits, size)
     try:
-        return _decode(data, header)
+        return _decode(data, header, size, fit)
     except ImageError:
         raise
     except MemoryError:
@@ -127,11 +140,11 @@ def decode_image(
         raise _broken(header.format) from error
 
 
-def is_cheap(data: bytes, header: Header) -> bool:
+def is_cheap(data: bytes, header: Header, size: int = IMAGE_SIZE) -> bool:
     """Tells whether decoding takes well under a millisecond, so that no thread is worth its change-over."""
     return (
         len(data) <= _CHEAP_BYTES
-        and header.width * header.height <= _CHEAP_PIXELS
+        and header.width * header.height + _MADE * (size * size - _DEFAULT_PIXELS) <= _CHEAP_PIXELS
         and header.format not in _NEVER_CHEAP
         and (header.profile is None or colour.is_known(header.profile))
     )
@@ -154,13 +167,14 @@ def _not_accepted(data: bytes, limits: Mapping[Format, Limit]) -> ImageError:
     return ImageError("not_an_image", f"This is not an image; send a {_listed(limits)} file.")
 
 
-def _decode(data: bytes, header: Header) -> NDArray[np.uint8]:
+def _decode(data: bytes, header: Header, size: int, fit: Fit) -> NDArray[np.uint8]:
     if header.plain and (plain := jpeg.plain_pixels(data, header)) is not None:
-        if plain.shape[:2] == (IMAGE_SIZE, IMAGE_SIZE):
+        if plain.shape[:2] == (size, size):
             return turn(plain, header.orientation)
         image = Image.fromarray(plain)
     else:
-        image = _READERS[header.format].open(data, header)
+        reader = _READERS[header.format]
+        image = jpeg.open_image(data, header, size) if header.format == "jpeg" else reader.open(data, header)
         image.load()
     if image.mode.startswith("I;16"):
         image = _from_16_bit(image)
@@ -168,13 +182,14 @@ def _decode(data: bytes, header: Header) -> NDArray[np.uint8]:
     # Colours are averaged as they are stored, and brought to sRGB when there are few left of them.
     mode = _MODES.get(image.mode, "RGB")
     correct = colour.to_srgb(header.profile, mode) if header.profile is not None else None
+    within = frame(*image.size, size, fit, header.orientation)
     if clear:
-        pixels = _over_white(shrink(image, PREMULTIPLIED), mode, correct)
+        pixels = _over_white(shrink(image, PREMULTIPLIED, within), mode, correct)
     elif correct is None:
-        pixels = np.array(shrink(image, "RGB"))
+        pixels = np.array(shrink(image, "RGB", within))
     else:
-        pixels = np.array(correct(shrink(image, mode)))
-    return turn(pixels, header.orientation)
+        pixels = np.array(correct(shrink(image, mode, within)))
+    return turn(border(pixels, within, size), header.orientation)
 
 
 def _over_white(image: Image.Image, mode: str, correct: colour.ToSrgb | None) -> NDArray[np.uint8]:

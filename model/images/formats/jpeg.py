@@ -9,6 +9,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
+from model.contract import IMAGE_SIZE
 from model.images.errors import ImageError
 from model.images.formats.exif import orientation
 from model.images.header import Header
@@ -19,7 +20,9 @@ SCALED_FROM: Final = 512
 
 _HUGE_FROM: Final = 25_000_000
 _SMALLEST_SIDE: Final = SCALED_FROM // 2
-_SMALLEST_SIDE_OF_HUGE: Final = 64
+# The scaled picture has at least so many pixels for one of the square, in each direction, to be averaged.
+_FOR_A_PIXEL: Final = 3
+_FOR_A_PIXEL_OF_HUGE: Final = 2
 _SCANS: Final = 100
 _PROFILE_BYTES: Final = 4_000_000
 
@@ -37,8 +40,12 @@ _PLAIN_SAMPLING: Final = frozenset((0x11, 0x21, 0x22))
 _AFTER_DATA: Final = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 
-def read_header(data: bytes) -> Header:
+def read_header(data: bytes, size: int = IMAGE_SIZE) -> Header:
     """Walks over the segments in front of the first scan; a thumbnail in one of them is not looked at.
+
+    Args:
+        data: The file.
+        size: Side of the square that it is decoded to, for the memory that this takes.
 
     Raises:
         ImageError: it is broken, of a kind that is not taken, has too many parts, or several scans that take
@@ -60,7 +67,7 @@ def read_header(data: bytes) -> Header:
     header = Header("jpeg", width, height)
     if kind in _PROGRESSIVE or (0 < scan < len(data) - 4 and data[scan + 4] < components):
         header.scans_from = scan
-    header.memory = _memory(data, frame, header)
+    header.memory = _memory(data, frame, header, size)
     transform = _read_notes(data, notes, header) if notes else 1
     header.plain = (
         components == 3
@@ -149,11 +156,14 @@ def plain_pixels(data: bytes, header: Header) -> NDArray[np.uint8] | None:
     return pixels
 
 
-def open_image(data: bytes, header: Header) -> Image.Image:
-    """Opens it, to be decoded at 1/2, 1/4 or 1/8 where it is large: a fraction of the time and memory."""
+def open_image(data: bytes, header: Header, size: int = IMAGE_SIZE) -> Image.Image:
+    """Opens it, to be decoded at 1/2, 1/4 or 1/8 where it is large: a fraction of the time and memory.
+
+    What is decoded has pixels enough for a square of `size`.
+    """
     _check_scans(data, header)
     image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
-    side = _smallest_side(header)
+    side = _smallest_side(header, size)
     image.draft("RGB", (side, side))
     return image
 
@@ -162,13 +172,14 @@ def _broken() -> ImageError:
     return ImageError("broken_image", "The JPEG image is broken or cut short; send the whole file.")
 
 
-def _smallest_side(header: Header) -> int:
+def _smallest_side(header: Header, size: int) -> int:
     """Pixels that each side of the scaled picture has at least."""
-    huge = header.width * header.height > _HUGE_FROM
-    return _SMALLEST_SIDE_OF_HUGE if huge else _SMALLEST_SIDE
+    if header.width * header.height > _HUGE_FROM:
+        return _FOR_A_PIXEL_OF_HUGE * size
+    return max(_SMALLEST_SIDE, _FOR_A_PIXEL * size)
 
 
-def _memory(data: bytes, frame: int, header: Header) -> int:
+def _memory(data: bytes, frame: int, header: Header, size: int) -> int:
     """Bytes that decoding takes: the scaled picture, and of several scans all coefficients, 2 bytes each.
 
     Raises:
@@ -177,7 +188,7 @@ def _memory(data: bytes, frame: int, header: Header) -> int:
     width, height = header.width, header.height
     scale = 1
     if (width >= SCALED_FROM and height >= SCALED_FROM) or width * height > _HUGE_FROM:
-        most = min(width, height) // _smallest_side(header)
+        most = min(width, height) // _smallest_side(header, size)
         scale = next((step for step in (8, 4, 2) if most >= step), 1)
     # Eight bytes a pixel: the decoder's picture, and the same again in the mode that is shrunk.
     memory = width * height * 8 // (scale * scale)

@@ -1,7 +1,8 @@
 """Makes the golden images, and pins their pixels: `python tests/model/images/golden/make.py`.
 
 Images that are there stay as they are, since encoders change and files people have do not; what they
-decode to is written anew to pixels.npz. Do that only together with a new DECODER_VERSION.
+decode to is written anew: by default to pixels.npz, some of them in every size and fit to fits.npz. Do that
+only together with a new DECODER_VERSION.
 """
 
 import io
@@ -43,9 +44,16 @@ from picture_files import (  # noqa: E402
     with_profile,
 )
 
+from model.contract import FITS, SIZES, Fit  # noqa: E402
 from model.images.decode import decode_image  # noqa: E402
 
 WIDTH, HEIGHT = 48, 36
+FITTED = (
+    *("rgb-1.jpeg", "rgb-6.jpeg", "rgba-1.png", "rgba-8.png", "palette-clear-7.png", "narrow.png"),
+    *("scaled-8.jpg", "display-p3-scaled.jpg", "display-p3-clear.png", "16-bit-3.png", "tiff-5.tiff"),
+    *("avif-6.avif", "part.gif"),
+)
+"""What is pinned in every fit, at 32 pixels and at another size each."""
 MODES = ("grey", "grey-alpha", "palette", "palette-clear", "rgba", "cmyk", "16-bit", "1-bit", "rgb", "webp")
 
 
@@ -380,14 +388,32 @@ def png(
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, data) for kind, data in chunks)
 
 
+def fitted() -> Iterator[tuple[str, int, Fit]]:
+    """Which image is pinned at which size and in which fit."""
+    for number, name in enumerate(FITTED):
+        for fit in FITS:
+            yield name, SIZES[0], fit
+            yield name, SIZES[1 + number % (len(SIZES) - 1)], fit
+
+
 def main() -> None:
     for name, content in (*with_orientation(), *others()):
         if not (HERE / name).exists():
             (HERE / name).write_bytes(content)
+    pin()
+
+
+def pin() -> None:
+    """Writes what the images that are there decode to."""
     images = sorted(path for path in HERE.iterdir() if path.suffix not in {".py", ".npz"} and path.is_file())
     np.savez_compressed(
         HERE / "pixels.npz", **{path.name: decode_image(path.read_bytes()) for path in images}
     )
+    pinned = {
+        f"{name} {size} {fit}": decode_image((HERE / name).read_bytes(), size=size, fit=fit)
+        for name, size, fit in fitted()
+    }
+    np.savez_compressed(HERE / "fits.npz", **pinned)
 
 
 if __name__ == "__main__":
