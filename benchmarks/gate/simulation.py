@@ -91,7 +91,9 @@ class Chance:
         accuracy = float(right.mean())
         top = min(max((accuracy - chance) / (1 - chance), 0.02), 0.98) * SPREAD
         flat = rng.random(len(right)) < chance / accuracy
-        above = np.where(right, rng.beta(top + ~flat, SPREAD - top), rng.beta(top, SPREAD - top + 1, len(right)))
+        above = np.where(
+            right, rng.beta(top + ~flat, SPREAD - top), rng.beta(top, SPREAD - top + 1, len(right))
+        )
         confidence = np.clip(chance + (1 - chance) * above, chance + 1e-6, 1 - 1e-9)
         other = rng.integers(1, scene.classes, len(right))
         answer = np.where(right, self.labels, (self.labels + other) % scene.classes)

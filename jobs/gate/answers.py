@@ -1,4 +1,4 @@
-"""What versions answered to the test images, brought to the same class ids, and the figures that come of it."""
+"""What versions answered to the test images, brought to the same class ids, and the figures of that."""
 
 import functools
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from jobs.gate.evidence import calibration_error
 from jobs.gate.verdict import Figures
-from model.contract import CLASSES, Contract
+from model.contract import CLASSES
 from model.report.evaluate import wilson_interval
 
 
@@ -56,49 +56,29 @@ class Answers:
         return known
 
 
-def by_ids_of(classes: Sequence[str], version: int, probs: NDArray[np.float32], contract: Contract) -> Answers:
-    """A version's probabilities in the order of other class ids, the test split's.
+def by_names(classes: Sequence[str], answers: Answers, theirs: Sequence[str]) -> Answers:
+    """The answers of a version of another list of classes, brought over to these class ids by the names.
 
-    Ids keep their meaning within a list of classes, so that nothing moves there, whatever a class is called
-    by now. A version of another list is brought over by the names; classes that the test split lacks stay
-    behind it, each answer with them wrong.
+    Classes that are not among them stay behind them, so that an answer with one of those is wrong.
 
     Args:
-        classes: Names by class id of the test split.
-        version: Whose answers they are.
-        probs: float32 `[N, C]`, in the order of the contract's classes.
-        contract: The version's.
+        classes: Names by class id, as they are wanted.
+        answers: Of a version, by its own class ids.
+        theirs: The names by those.
     """
-    places = _places(classes, contract.classes)
-    if places == list(range(len(contract.classes))):
-        return Answers(version, probs, contract.unlearned)
-    width = max(len(classes), max(places) + 1)
-    moved = np.zeros((len(probs), width), np.float32)
-    moved[:, places] = probs
-    learned = {places[number] for number in contract.learned}
-    return Answers(version, moved, tuple(number for number in range(width) if number not in learned))
-
-
-def _places(ours: Sequence[str], theirs: Sequence[str]) -> list[int]:
-    """Where each of a version's classes is among the test split's."""
-    if all(name not in ours or ours.index(name) == number for number, name in enumerate(theirs)) and any(
-        name in ours for name in theirs
-    ):
-        return list(range(len(theirs)))  # one list, some classes perhaps renamed
-    ids = {name: number for number, name in enumerate(ours)}
-    further = len(ours)
-    places = []
+    ids = {name: number for number, name in enumerate(classes)}
     for name in theirs:
-        if name not in ids:
-            ids[name] = further
-            further += 1
-        places.append(ids[name])
-    return places
+        ids.setdefault(name, len(ids))
+    places = [ids[name] for name in theirs]
+    probs = np.zeros((len(answers.probs), len(ids)), np.float32)
+    probs[:, places] = answers.probs
+    learned = {places[number] for number in answers.learned}
+    return Answers(
+        answers.version, probs, tuple(number for number in range(len(ids)) if number not in learned)
+    )
 
 
-def figures(
-    answers: Answers, labels: NDArray[np.int64], classes: Sequence[str] = CLASSES
-) -> Figures:
+def figures(answers: Answers, labels: NDArray[np.int64], classes: Sequence[str] = CLASSES) -> Figures:
     """The figures of one version, on the images of the classes that it has learned.
 
     Args:

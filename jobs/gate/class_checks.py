@@ -1,4 +1,4 @@
-"""What the gate says of classes: against the champion's and against a floor, few rows however many there are."""
+"""What the gate says of classes, against the champion's and against a floor, however many there are."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -18,7 +18,7 @@ ENOUGH_OF_A_CLASS: Final = 200
 """A class of so many images is held to its floor by what was found; one of fewer, on evidence."""
 
 SHOWN: Final = 12
-"""So many classes have a row of their own; of more, those nearest to their limit have one, the rest share one."""
+"""So many classes have a row of their own: of more, those nearest to their limit; the rest share one."""
 
 _NAMED: Final = 5
 

@@ -1,10 +1,10 @@
 """What a difference found on test images proves: means with confidence bounds, image by image or by group.
 
 Images of one group (one person's, one scene's) go right or wrong together, so that many of them say little
-more than one. Where a test split has groups, every error is therefore taken between them: the delete-one-group
-jackknife of a mean (CR3: R. M. Bell, D. F. McCaffrey, Survey Methodology 28:2, 2002), with the degrees of
-freedom of as many equal groups as weigh alike (N² / Σn², less one). Where each image stands for itself that
-is, to the last digit, Student's bound for paired differences, scipy.stats.ttest_1samp.
+more than one. Where a test split has groups, every error is therefore taken between them: the jackknife of a
+mean that leaves out a group at a time (CR3: R. M. Bell, D. F. McCaffrey, Survey Methodology 28:2, 2002), with
+the degrees of freedom of as many equal groups as weigh alike (N² / Σn², less one). Where each image stands
+for itself that is Student's bound for paired differences, scipy.stats.ttest_1samp.
 """
 
 from dataclasses import dataclass
@@ -120,8 +120,8 @@ def calibration_bound(
 ) -> float:
     """A lower bound of the expected calibration error: above the limit, chance alone does not explain it.
 
-    Chance alone drives the error up, since it adds the sizes of deviations: a perfectly calibrated model comes
-    to 0.04 on 400 images. So the gaps found are shrunk until their error is the limit, what chance adds to
+    Chance alone drives the error up, since it adds the sizes of deviations: a perfectly calibrated model
+    comes to 0.04 on 400 images. So the gaps found are shrunk until their error is the limit, what chance adds to
     that is drawn (a Gaussian multiplier bootstrap of the bins' deviations, over groups where there are some),
     and what it adds in 95 of 100 draws is taken off.
 

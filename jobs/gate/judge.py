@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from export.errors import ExportError
 from export.store.lease import Lease
 from export.store.ledger import Entry, champions
+from export.store.manifest import Manifest
 from export.store.versions import Store
 from jobs.console import say
 from jobs.errors import MistakeError, RefusedError
 from jobs.gate import rules, thumbnails
-from jobs.gate.answers import Answers, by_ids_of, figures
+from jobs.gate.answers import Answers, by_names, figures
 from jobs.gate.history import expected_flips
 from jobs.gate.power import Floors, resolution
-from jobs.gate.verdict import Cost, Flips, Resolved, Verdict, attach_verdict
+from jobs.gate.verdict import Check, Cost, Flips, Resolved, Verdict, attach_verdict
 from jobs.known import graph_answers
 from jobs.settings import Settings
 from model.contract import DEFAULT_CONTRACT, INPUT_NAME, VERSION_WIDTH, Contract
@@ -81,19 +82,20 @@ def judging(version: int) -> str:
 def _judge(store: Store, version: int, tests: Tests, settings: Settings) -> Verdict:
     entries = store.ledger.entries()
     served = entries[-1].version if entries else None
-    contract = _contract(store, version)
+    manifest = store.manifest(version)
+    contract = manifest.contract
     test = tests(contract)
     labels, classes = test.labels, test.classes
     with tempfile.TemporaryDirectory(prefix="cnn-image-judge-") as scratch:
         folder = Path(scratch)
-        bench = _Bench(store, folder, tests, test)
+        bench = _Bench(store, folder, tests, test, manifest.class_list)
         candidate = bench.answers(version)
         if not candidate.knows(labels).any():
             raise MistakeError(
-                f"None of the test images is of a class that version {version} has learned "
-                f"({', '.join(contract.classes[n] for n in contract.learned[:5])} …); name its data with --data."
+                f"None of the test images is of a class that version {version} has learned, such as "
+                f"{contract.classes[contract.learned[0]]!r}; name its data with --data."
             )
-        graph = store.fetch(version, folder) / contract.model / str(version) / "model.onnx"
+        graph = store.fetch(version, folder) / manifest.classifier_file
         cost = Cost(milliseconds=_milliseconds(graph, test), bytes=graph.stat().st_size)
         champion = bench.answers(served) if served is not None else None
         past = [] if champion is None else [champion, *_past(bench, entries, served)]
@@ -113,6 +115,7 @@ def _judge(store: Store, version: int, tests: Tests, settings: Settings) -> Verd
         checks = rules.successor_checks(
             candidate, champion, best, labels, classes=classes, groups=test.groups, margin=resolved.margin
         )
+        checks += _of_one_list(store, manifest, champion.version)
         pictures["flips.png"] = thumbnails.flipped(test, candidate, champion)
     verdict = Verdict(
         version=version,
@@ -149,22 +152,38 @@ class _Bench:
     folder: Path
     tests: Tests
     test: Split
+    class_list: int
 
     def answers(self, version: int) -> Answers:
         """A version's answers, by the class ids of the test images."""
-        contract = _contract(self.store, version)
+        manifest = self.store.manifest(version)
+        contract = manifest.contract
         test = self.tests(contract)
         if not np.array_equal(test.labels, self.test.labels):
             raise ValueError(f"version {version} got other test pictures than the candidate")
         fetched = self.store.fetch(version, self.folder)
         threads = len(os.sched_getaffinity(0))
-        probs = graph_answers(fetched, version, test.images, threads=threads)
-        return by_ids_of(self.test.classes, version, probs, contract)
+        probs = graph_answers(fetched, version, test.images, threads=threads, model=contract.model)
+        answers = Answers(version, probs, contract.unlearned)
+        if manifest.class_list == self.class_list:
+            return answers
+        return by_names(self.test.classes, answers, contract.classes)
 
 
-def _contract(store: Store, version: int) -> Contract:
-    contract: Contract = getattr(store.manifest(version), "contract", DEFAULT_CONTRACT)
-    return contract
+def _of_one_list(store: Store, manifest: Manifest, champion: int) -> list[Check]:
+    """A check that fails where a version follows another list of classes than the champion; else none."""
+    theirs = store.manifest(champion).class_list
+    if manifest.class_list == theirs:
+        return []
+    return [
+        Check(
+            name="list of classes",
+            value=manifest.class_list,
+            limit=theirs,
+            passed=False,
+            meaning=f"version {champion} follows another; promote against the gate to begin a new one",
+        )
+    ]
 
 
 def _floors(contract: Contract, candidate: Answers, test: Split, settings: Settings) -> Floors:
@@ -181,7 +200,7 @@ def _floors(contract: Contract, candidate: Answers, test: Split, settings: Setti
 
 
 def _best(past: Sequence[Answers], candidate: Answers, labels: NDArray[np.int64]) -> Answers:
-    """The most accurate of the versions that served, each told by the classes that the candidate knows too."""
+    """The most accurate of the versions that served, on the classes that the candidate knows too."""
 
     def lead(answers: Answers) -> float:
         shared = rules.compared(candidate, answers, labels)

@@ -110,9 +110,7 @@ def successor_checks(
             passed=bound > -margin,
             meaning=f"against version {champion.version}, 95 % sure it is no lower than this",
         ),
-        *class_checks.against_champion(
-            mine, theirs, labels[shared], classes, together, champion.version
-        ),
+        *class_checks.against_champion(mine, theirs, labels[shared], classes, together, champion.version),
         *class_checks.kept(candidate, champion, classes),
         *class_checks.above_floor(
             candidate,
@@ -154,9 +152,7 @@ def twin_checks(
     """
     shared = compared(twin, original, labels)
     margin = resolution(int(shared.sum()), _some(groups, shared), TWIN).margin
-    return successor_checks(
-        twin, original, original, labels, classes=classes, groups=groups, margin=margin
-    )
+    return successor_checks(twin, original, original, labels, classes=classes, groups=groups, margin=margin)
 
 
 def compared(candidate: Answers, champion: Answers, labels: NDArray[np.int64]) -> NDArray[np.bool_]:

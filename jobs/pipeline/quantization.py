@@ -84,9 +84,7 @@ def twin_or_itself(store: Store, version: int, dataset: "Dataset", *, by: str) -
             Answers(version, onnx_outputs(graphs.classifier, test.images))
             for graphs in (twin.original, twin.graphs)
         )
-        checks = rules.twin_checks(
-            quantized, original, test.labels, classes=test.classes, groups=test.groups
-        )
+        checks = rules.twin_checks(quantized, original, test.labels, classes=test.classes, groups=test.groups)
         failed = [
             f"{check.name} {check.value:.4f}, limit {check.limit:g}" for check in checks if not check.passed
         ]

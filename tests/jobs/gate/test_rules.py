@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from jobs.gate import rules
-from jobs.gate.answers import Answers, figures
+from jobs.gate.answers import Answers
 from jobs.gate.power import MARGIN, Floors
 from jobs.gate.verdict import Check
 from model.contract import CLASSES

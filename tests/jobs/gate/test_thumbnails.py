@@ -29,7 +29,11 @@ def has(picture: np.ndarray, colour: tuple[int, int, int]) -> bool:
 def test_the_picture_is_of_one_size_for_images_of_any(side: int) -> None:
     images = np.zeros((3, side, side, 3), np.uint8)
     images[:, :, : side // 2] = (0, 0, 255)
-    names = ("a dog, or a very long name of a class that nobody could print in a cell of so few pixels", "犬", "b")
+    names = (
+        "a dog, or a very long name of a class that nobody could print in a cell of so few pixels",
+        "犬",
+        "b",
+    )
     files = ("folder/" * 30 + "IMG_1.jpg", "two\nlines.png", "c.png")
     test = Split(images, np.array([0, 1, 2]), names, names=files)
     picture = drawn(flipped(test, answers(2, [1, 1, 2], 3), answers(1, [0, 2, 2], 3)))
