@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from jobs.gate import rules
 from jobs.gate.answers import Answers
@@ -155,11 +155,11 @@ class Chance:
 
     def _scores(self) -> NDArray[np.float64]:
         """Scores between 0 and 1, all as likely; images of a group share a part of theirs."""
-        own = self._rng.standard_normal(self.scene.images)
-        if self.groups is not None:
-            shared = self._rng.standard_normal(int(self.groups.max()) + 1)[self.groups]
-            own = np.sqrt(self.scene.correlation) * shared + np.sqrt(1 - self.scene.correlation) * own
-        return np.asarray(stats.norm.cdf(own))
+        if self.groups is None:
+            return self._rng.random(self.scene.images)
+        shared, own = (self._rng.standard_normal(self.scene.images) for _ in range(2))
+        in_part = np.sqrt(self.scene.correlation) * shared[self.groups]
+        return np.asarray(special.ndtr(in_part + np.sqrt(1 - self.scene.correlation) * own))
 
 
 @functools.cache

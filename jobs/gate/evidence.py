@@ -121,9 +121,9 @@ def calibration_bound(
     """A lower bound of the expected calibration error: above the limit, chance alone does not explain it.
 
     Chance alone drives the error up, since it adds the sizes of deviations: a perfectly calibrated model
-    comes to 0.04 on 400 images. So the gaps found are shrunk until their error is the limit, what chance adds to
-    that is drawn (a Gaussian multiplier bootstrap of the bins' deviations, over groups where there are some),
-    and what it adds in 95 of 100 draws is taken off.
+    comes to 0.04 on 400 images. So the gaps found are shrunk until their error is the limit, what chance adds
+    to that is drawn (a Gaussian multiplier bootstrap of the bins' deviations, over groups where there are
+    some), and what it adds at most in 95 of 100 draws is taken off.
 
     Args:
         confidence: Of each answer, `[N]`.

@@ -202,8 +202,8 @@ def _told(resolved: Resolved, images: int) -> str:
         split += f" in {resolved.groups:,} groups"
     since = f"as in {resolved.verdicts} earlier" if resolved.verdicts else "as is assumed without a history"
     return (
-        f"{split} can show a difference of {100 * resolved.smallest:.1f} points where {resolved.flips:.1%} of "
-        f"the answers flip, {since}; the margin is {100 * resolved.margin:.1f} points."
+        f"{split} can show a difference of {100 * resolved.smallest:.1f} points where {resolved.flips:.1%} "
+        f"of the answers flip, {since}; the margin is {100 * resolved.margin:.1f} points."
     )
 
 
