@@ -5,10 +5,9 @@ differs from it where its own hidden score is far from the middle: at one end an
 right, as many as its true difference asks for. Confidences are drawn so that every version is calibrated.
 """
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,8 @@ from jobs.gate import rules
 from jobs.gate.answers import Answers
 from jobs.gate.power import ASSUMED, Expected, Floors, resolution
 from jobs.gate.verdict import Check
+
+Case = Literal["equal", "worse", "lost"]
 
 SPREAD: Final = 2.0
 """The two parameters of the confidences' beta distribution add up to this; real ones lie at the ends."""
@@ -34,9 +35,10 @@ class Scene:
         accuracy: Of the champion.
         group: Images in a group; 1 where each stands for itself.
         correlation: Of the hidden scores within a group.
-        whole: Whether a group is of one class; else it goes through them.
-        history: Images of the verdict that the expected flips come from, itself made by chance; 0 for none,
-            None where they are known exactly.
+        large: Images of class 0, in groups of its own; the other images are spread over the other classes. 0
+            spreads all over all; a group then goes through the classes.
+        history: Whether an earlier verdict on as many images, itself made by chance, says what flips; else
+            it is assumed.
     """
 
     images: int
@@ -45,14 +47,15 @@ class Scene:
     accuracy: float = 0.85
     group: int = 1
     correlation: float = 0.5
-    whole: bool = False
-    history: int | None = 0
+    large: int = 0
+    history: bool = True
 
     @property
     def labels(self) -> NDArray[np.int64]:
         """The right answers, `[N]`."""
-        if self.whole:
-            return (np.arange(self.images) // self.group) % self.classes
+        if self.large:
+            rest = 1 + np.arange(self.images - self.large) % (self.classes - 1)
+            return np.concatenate([np.zeros(self.large, np.int64), rest])
         return np.arange(self.images) % self.classes
 
     @property
@@ -102,44 +105,35 @@ class Chance:
         return Answers(number, probs.astype(np.float32))
 
     def expected(self) -> Expected:
-        """What a history says of the flips: what an earlier pair of versions showed."""
-        scene = self.scene
-        if scene.history == 0:
+        """What is expected to flip: what an earlier pair of versions showed, or what is assumed."""
+        if not self.scene.history:
             return ASSUMED
-        if scene.history is None:
-            return Expected(scene.flips, known_effect(scene), 1)
-        past = Chance(replace(scene, images=scene.history), int(self._rng.integers(2**31)))
-        before = past.champion()
-        pair = past.answers(1, before), past.answers(2, past.another(before, 0.0))
-        seen = rules.flips(pair[1], pair[0], past.labels, past.groups)
+        before = self.champion()
+        pair = [
+            Answers(number, _hot(right)) for number, right in enumerate((self.another(before, 0.0), before))
+        ]
+        seen = rules.flips(*pair, np.zeros(len(before), np.int64), self.groups)
         flipped = seen.mended + seen.broken
-        return Expected(flipped / scene.history, seen.design_effect, 1) if flipped else ASSUMED
+        return Expected(flipped / len(before), seen.design_effect, 1) if flipped else ASSUMED
 
-    def checks(
-        self, *, worse: float | None = 0.0, lost: int | None = None, drift: bool = False
-    ) -> tuple[float, list[Check]]:
-        """Judge a candidate by all checks.
+    def checks(self, case: Case) -> tuple[float, list[Check]]:
+        """Judge a candidate by all checks; the best version is another than the champion, and as good.
 
         Args:
-            worse: Its true loss of accuracy; None for exactly the margin.
-            lost: The class on which it loses 20 points beside.
-            drift: Whether the best version is another than the champion, and as good.
+            case: What the candidate is in truth: `equal`, `worse` by exactly the margin, or one that `lost`
+                20 points on class 0.
 
         Returns:
             The margin, and the checks.
         """
         margin = resolution(self.scene.images, self.groups, self.expected()).margin
-        loss = np.full(self.scene.images, margin if worse is None else worse)
-        if lost is not None:
-            loss[self.labels == lost] += 0.20
+        loss = np.full(self.scene.images, margin if case == "worse" else 0.0)
+        if case == "lost":
+            loss[self.labels == 0] = 0.20
         first = self.champion()
-        champion = self.answers(1, first)
-        candidate = self.answers(2, self.another(first, loss))
-        best = self.answers(3, self.another(first, 0.0)) if drift else champion
+        versions = (self.another(first, loss), first, self.another(first, 0.0))
         found = rules.successor_checks(
-            candidate,
-            champion,
-            best,
+            *(self.answers(number, right) for number, right in zip((2, 1, 3), versions, strict=True)),
             self.labels,
             classes=self._names,
             groups=self.groups,
@@ -162,36 +156,41 @@ class Chance:
         return np.asarray(special.ndtr(in_part + np.sqrt(1 - self.scene.correlation) * own))
 
 
-@functools.cache
-def known_effect(scene: Scene) -> float | None:
-    """The design effect of flips in a scene, from very many images; None without groups."""
-    if scene.group == 1:
-        return None
-    many = Chance(replace(scene, images=100_000), 0)
-    before = many.champion()
-    pair = [Answers(1, _hot(right)) for right in (many.another(before, 0.0), before)]
-    return rules.flips(*pair, np.zeros(len(before), np.int64), many.groups).design_effect
-
-
 def _hot(right: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.stack([right, ~right], axis=1).astype(np.float32)
 
 
-def passing(scene: Scene, repeats: int, **how: object) -> tuple[float, float]:
-    """The share of candidates that pass all checks, and the mean margin."""
+def passing(scene: Scene, repeats: int, case: Case) -> tuple[float, float]:
+    """The share of candidates that pass all checks, and the mean margin that they were held to."""
     margins, passed = [], 0
     for seed in range(repeats):
-        margin, checks = Chance(scene, seed).checks(**how)  # type: ignore[arg-type]
+        margin, checks = Chance(scene, seed).checks(case)
         margins.append(margin)
         passed += all(check.passed for check in checks)
     return passed / repeats, float(np.mean(margins))
 
 
-SCENES: Final = (Scene(5_000, 5), Scene(2_500, 5), Scene(1_000, 4), Scene(412, 10), Scene(2_485, 81))
+def first_passing(scene: Scene, repeats: int) -> float:
+    """The share of first versions that pass all checks."""
+    found = (Chance(scene, seed).first_checks() for seed in range(repeats))
+    return sum(all(check.passed for check in checks) for checks in found) / repeats
+
+
+LARGE: Final = 200
+"""A class of so many images must not lose 20 points unseen."""
+
+SCENES: Final = (
+    Scene(5_000, 5, flips=0.058),
+    Scene(2_500, 5, flips=0.12),
+    Scene(1_000, 4, flips=0.08),
+    Scene(412, 10, flips=0.05),
+    Scene(2_485, 81, flips=0.15),
+)
+"""Flips as real versions of one recipe have them: the sample's 0.116, less where models are better."""
 
 
 def scenes() -> Iterator[Scene]:
-    """The test splits that the gate is proved on, without and with groups of ten."""
+    """The test splits that the gate is proved on, each without and with groups of ten."""
     for scene in SCENES:
         yield scene
         yield replace(scene, group=10)

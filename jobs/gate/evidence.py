@@ -5,6 +5,10 @@ more than one. Where a test split has groups, every error is therefore taken bet
 mean that leaves out a group at a time (CR3: R. M. Bell, D. F. McCaffrey, Survey Methodology 28:2, 2002), with
 the degrees of freedom of as many equal groups as weigh alike (N² / Σn², less one). Where each image stands
 for itself that is Student's bound for paired differences, scipy.stats.ttest_1samp.
+
+Where few answers flip, most of them in one direction, that bound is wrong more often than it says: seven times
+in a hundred with 3 % of 400 images. So a skew that would flatter is taken off it (N. J. Johnson, Journal of
+the American Statistical Association 73:363, 1978); one in the other direction gives nothing.
 """
 
 from dataclasses import dataclass
@@ -29,6 +33,7 @@ class Means:
         value: Of each part, `[P]`; 0 where a part has no image.
         error: Standard error, by group; infinite where a part has fewer than two groups.
         freedom: Degrees of freedom of the error.
+        lean: How far the skew moves the mean's distribution: its third moment over six times its second.
         images: Images in each part.
         down: Groups whose sum is below zero; of images that each stand for themselves: answers broken.
         up: Groups whose sum is above zero.
@@ -37,17 +42,18 @@ class Means:
     value: NDArray[np.float64]
     error: NDArray[np.float64]
     freedom: NDArray[np.float64]
+    lean: NDArray[np.float64]
     images: NDArray[np.int64]
     down: NDArray[np.int64]
     up: NDArray[np.int64]
 
     def lower(self, confidence: float = CONFIDENCE) -> NDArray[np.float64]:
         """The one-sided lower bound of each mean, −1 at least."""
-        return np.maximum(self.value - self._reach(confidence), -1.0)
+        return np.maximum(self.value - self._reach(confidence, np.minimum(self.lean, 0)), -1.0)
 
     def upper(self, confidence: float = CONFIDENCE) -> NDArray[np.float64]:
         """The one-sided upper bound of each mean, 1 at most."""
-        return np.minimum(self.value + self._reach(confidence), 1.0)
+        return np.minimum(self.value + self._reach(confidence, np.maximum(self.lean, 0)), 1.0)
 
     def chance(self) -> NDArray[np.float64]:
         """How likely so many groups of those that moved are down by chance alone: the exact sign test's.
@@ -58,12 +64,13 @@ class Means:
 
         return np.asarray(stats.binom.sf(self.down - 1, self.down + self.up, 0.5))
 
-    def _reach(self, confidence: float) -> NDArray[np.float64]:
+    def _reach(self, confidence: float, lean: NDArray[np.float64]) -> NDArray[np.float64]:
         from scipy import special
 
         times = special.stdtrit(np.maximum(self.freedom, 1e-3), confidence)
         # Nothing moved, or everything by the same: no spread, no doubt.
-        return np.multiply(times, self.error, out=np.zeros_like(self.error), where=self.error > 0)
+        reach = np.multiply(times, self.error, out=np.zeros_like(self.error), where=self.error > 0)
+        return reach + np.abs(lean) * (1 + 2 * times**2)
 
 
 def means(
@@ -96,11 +103,13 @@ def means(
     share = size / np.maximum(images[of_part], 1)
     left_out = _divided(total - size * value[of_part], images[of_part] * (1 - share))
     spread = np.bincount(of_part, left_out**2, count) * _divided(groups_in - 1, groups_in)
+    third = np.bincount(of_part, left_out**3, count)
     weight = np.bincount(of_part, share**2, count)
     return Means(
         value=value,
         error=np.where(groups_in > 1, np.sqrt(spread), np.inf),
         freedom=_divided(np.ones(count), weight) - 1,
+        lean=_divided(third, 6 * spread),
         images=images,
         down=np.bincount(of_part[total < 0], minlength=count),
         up=np.bincount(of_part[total > 0], minlength=count),

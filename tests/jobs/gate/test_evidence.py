@@ -7,12 +7,34 @@ from scipy import stats
 from jobs.gate.evidence import calibration_bound, calibration_error, means
 
 
-def test_without_groups_the_bounds_are_students() -> None:
-    values = np.random.default_rng(0).choice([-1.0, 0.0, 1.0], 400, p=[0.06, 0.9, 0.04])
-    found = means(values)
-    for side, bound in (("greater", found.lower()), ("less", found.upper())):
-        interval = stats.ttest_1samp(values, 0, alternative=side).confidence_interval(0.95)
-        assert bound[0] == pytest.approx(interval.low if side == "greater" else interval.high, abs=1e-12)
+def students(values: np.ndarray) -> tuple[float, float]:
+    """Scipy's lower and upper one-sided 95 % bounds of a mean."""
+    return (
+        stats.ttest_1samp(values, 0, alternative="greater").confidence_interval(0.95).low,
+        stats.ttest_1samp(values, 0, alternative="less").confidence_interval(0.95).high,
+    )
+
+
+def test_without_groups_the_bounds_are_students_but_for_a_skew_that_would_flatter() -> None:
+    even, down = np.repeat([-1.0, 0.0, 1.0], (20, 360, 20)), np.repeat([-1.0, 0.0, 1.0], (30, 360, 10))
+    for values in (even, down, -down):
+        lower, upper = students(values)
+        found = means(values)
+        lean = stats.moment(values, 3) / (6 * values.var(ddof=1) * 400) * (1 + 2 * 1.6487**2)
+        assert found.lower()[0] == pytest.approx(lower + min(lean, 0), abs=1e-5)
+        assert found.upper()[0] == pytest.approx(upper + max(lean, 0), abs=1e-5)
+    assert means(down).lower()[0] < students(down)[0] - 1e-4
+
+
+def test_where_few_answers_flip_a_version_worse_by_the_margin_passes_no_more_often() -> None:
+    """3 % of 412 images: by Student's bound alone 8 in 100 would pass."""
+    rng, margin = np.random.default_rng(0), 0.025
+    differences = rng.choice([-1.0, 0.0, 1.0], (3_000, 412), p=[0.0275, 0.97, 0.0025])
+    passed = sum(means(row).lower()[0] > -margin for row in differences) / 3_000
+    alone = np.mean(
+        differences.mean(axis=1) - 1.6486 * differences.std(axis=1, ddof=1) / np.sqrt(412) > -margin
+    )
+    assert passed < 0.07 < 0.075 < alone
 
 
 def test_an_image_that_is_there_ten_times_counts_once() -> None:
@@ -44,7 +66,7 @@ def test_parts_are_as_if_each_were_alone() -> None:
     together = means(values, groups, parts, 4)
     for part in (0, 1, 3):
         alone = means(values[parts == part], groups[parts == part])
-        for name in ("value", "error", "freedom", "images", "down", "up"):
+        for name in ("value", "error", "freedom", "lean", "images", "down", "up"):
             assert getattr(together, name)[part] == pytest.approx(getattr(alone, name)[0])
     assert (together.images[2], together.lower()[2], together.upper()[2]) == (0, -1, 1)
 

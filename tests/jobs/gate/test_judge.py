@@ -160,10 +160,10 @@ def test_a_class_more_is_judged_by_its_floor_and_a_class_less_is_refused(
     store: Store, published: Publish
 ) -> None:
     wider = replace(CONTRACT, classes=("red", "green", "blue", "yellow"))
-    tests = Pictures(wider.classes)
+    tests = Pictures(wider.classes, 600)
     promote(store, published(CONTRACT))
     more = judge(store, published(wider), tests, SETTINGS)
-    assert (more.word, more.resolved and more.resolved.images) == ("passed", 338)
+    assert (more.word, more.resolved and more.resolved.images) == ("passed", 450)
     assert "weakest new class (yellow)" in {check.name for check in more.checks}
     promote(store, more.version, after=1)
     fewer = judge(store, published(CONTRACT), tests, SETTINGS)
