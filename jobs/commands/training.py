@@ -134,7 +134,7 @@ def quantize(
         settings,
         opened,
         sample_allowed=original.data.kind == "sample",
-        contract=original.contract,
+        version=original,
     )
     manifest = publish_quantized(opened, version, dataset, by=settings.who)
     mlflow_registry.register(settings, opened, manifest.version)

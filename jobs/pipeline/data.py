@@ -1,5 +1,7 @@
 """The data of a request as a version's contract has it: known classes, and which split keeps a picture."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,13 +9,14 @@ from export.store.manifest import Manifest
 from export.store.versions import SPLITS, Store
 from jobs.console import say
 from jobs.errors import LostError, MistakeError
+from jobs.gate.judge import Tests, fixed
 from jobs.pipeline.decoding import decoding_shown
 from jobs.pipeline.training_runs import Request
 from jobs.settings import Settings
 from model.contract import Contract
 
 if TYPE_CHECKING:
-    from model.data.dataset import Dataset
+    from model.data.dataset import Dataset, Split
     from model.data.own.wishes import Wishes
 
 
@@ -23,10 +26,10 @@ def load_data(
     store: Store,
     *,
     sample_allowed: bool,
-    contract: Contract | None = None,
+    version: Manifest | None = None,
 ) -> "Dataset":
     """Load the data of a request and say which it is: `read_data`, and a line for people."""
-    dataset = read_data(request, settings, store, sample_allowed=sample_allowed, contract=contract)
+    dataset = read_data(request, settings, store, sample_allowed=sample_allowed, version=version)
     say_which(dataset)
     return dataset
 
@@ -51,7 +54,7 @@ def read_data(
     store: Store | None,
     *,
     sample_allowed: bool,
-    contract: Contract | None = None,
+    version: Manifest | None = None,
 ) -> "Dataset":
     """Load the data of a request.
 
@@ -60,7 +63,7 @@ def read_data(
         settings: Where decoded pictures are kept.
         store: Whose versions the classes and the splits are inherited from; None inherits nothing.
         sample_allowed: Whether the small sample may stand in for CIFAR-10.
-        contract: Of a version that the pictures are for, in place of the request's size and fit.
+        version: That the pictures are for, by its contract and class ids in place of the request's wishes.
 
     Raises:
         DataError: It cannot be used, or there is none.
@@ -68,7 +71,7 @@ def read_data(
     """
     from model.data.sources import load_dataset
 
-    with_classes = wishes(request, settings, store, contract)
+    with_classes = wishes(request, settings, store, version)
     with decoding_shown() as progress:
         dataset = load_dataset(
             request.data, allow_sample=sample_allowed, wishes=with_classes, progress=progress
@@ -82,8 +85,35 @@ def read_data(
     return dataset
 
 
+def tests_of(
+    data: Callable[[], "Dataset"], request: Request, settings: Settings, store: Store, version: Manifest
+) -> Tests:
+    """The test images for the gate, for each contract that it asks for.
+
+    Args:
+        data: Gives what the request's data is for the version.
+        request: Which data.
+        settings: Where decoded pictures are kept.
+        store: Whose versions are judged.
+        version: The candidate; labels are class ids of its list.
+    """
+
+    def tests(contract: Contract) -> "Split":
+        dataset = data()
+        if dataset.kind != "images":
+            return fixed(dataset.test)(contract)
+        if (contract.size, contract.fit) == (dataset.size, dataset.fit):
+            return dataset.test
+        alike = version.model_copy(
+            update={"contract": replace(version.contract, size=contract.size, fit=contract.fit)}
+        )
+        return read_data(request, settings, store, sample_allowed=False, version=alike).test
+
+    return tests
+
+
 def wishes(
-    request: Request, settings: Settings, store: Store | None, contract: Contract | None = None
+    request: Request, settings: Settings, store: Store | None, version: Manifest | None = None
 ) -> "Wishes":
     """What a request asks of its data, beside what the model knows and has decided already.
 
@@ -91,20 +121,24 @@ def wishes(
         request: Size and fit, where it says them.
         settings: Where decoded pictures are kept.
         store: Its classes; the size, fit and splits of the version before. None knows nothing.
-        contract: Of a version that the pictures are for.
+        version: That the pictures are for.
     """
     from model.data.own.wishes import Wishes
 
     before = _newest_of_own_images(store) if store else None
-    known = None if store is None or request.new_classes else store.classes
-    like = contract or (before.contract if before else None)
-    size, fit = (contract.size, contract.fit) if contract else (request.size, request.fit)
+    like = version or before
+    size, fit = (None, None) if version else (request.size, request.fit)
+    known: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}
+    if store is not None and (version or not request.new_classes):
+        class_list = version.class_list if version else None
+        known, renamed = store.classes.names(class_list), store.classes.former_names(class_list)
     return Wishes(
-        size=size or (like.size if like else None),
-        fit=fit or (like.fit if like else "stretch"),
+        size=size or (like.contract.size if like else None),
+        fit=fit or (like.contract.fit if like else "stretch"),
         cache=settings.home / "pictures",
-        classes=known.names() if known else (),
-        renamed=known.former_names() if known else {},
+        classes=known,
+        renamed=renamed,
         # Also of a version that was refused or rolled back: what it learned from stays what is learned from.
         earlier=store.evidence(before.version, SPLITS) if store and before else None,
         fixes=Path(request.fixes) if request.fixes else None,

@@ -20,7 +20,7 @@ from export.store.versions import Store
 from jobs.console import say
 from jobs.errors import MistakeError
 from jobs.gate import rules
-from jobs.gate.rules import Answers
+from jobs.gate.answers import Answers
 from jobs.pipeline.reporting import ATTACHED
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def twin_or_itself(store: Store, version: int, dataset: "Dataset", *, by: str) -
             Answers(version, onnx_outputs(graphs.classifier, test.images))
             for graphs in (twin.original, twin.graphs)
         )
-        checks = rules.successor_checks(quantized, original, original, test.labels)
+        checks = rules.twin_checks(quantized, original, test.labels, classes=test.classes, groups=test.groups)
         failed = [
             f"{check.name} {check.value:.4f}, limit {check.limit:g}" for check in checks if not check.passed
         ]

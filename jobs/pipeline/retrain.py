@@ -25,7 +25,7 @@ from jobs.pipeline.candidate import (
     require_gpu,
     train_run,
 )
-from jobs.pipeline.data import load_data
+from jobs.pipeline.data import load_data, tests_of
 from jobs.pipeline.reporting import finish_report
 from jobs.pipeline.training_runs import Request, Run, new_run, unfinished_run
 from jobs.pipeline.upkeep import prune
@@ -103,7 +103,7 @@ def retrain(
         verdict = last_verdict(store, version)
         # One that is served already was judged and promoted by a try that was cut off after that.
         if verdict is None or served not in {verdict.judged_against, version}:
-            verdict = judge(store, version, data().test, settings)
+            verdict = judge(store, version, tests_of(data, request, settings, store, manifest), settings)
             verdict.show(err)
             mlflow_registry.record_verdict(settings, store, verdict)
         require_passed(verdict, weak_accepted=weak_accepted)
