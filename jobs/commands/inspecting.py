@@ -137,7 +137,7 @@ def info(version: VersionArgument, store: StoreFlag = None, as_json: JsonFlag = 
     verdict = last_verdict(opened, version)
     promotions = [entry for entry in opened.ledger.entries() if entry.version == version]
     if as_json:
-        facts = manifest.model_dump(mode="json")
+        facts = manifest.model_dump(mode="json") | {"classes": manifest.classes}
         facts["uri"] = opened.uri(version)
         facts["verdict"] = verdict.model_dump(mode="json") if verdict else None
         facts["attachments"] = opened.attachments(version)
