@@ -10,6 +10,8 @@ from own_pictures import lay, paint, painted
 
 from model.data.dataset import Dataset
 from model.data.errors import DataError
+from model.data.own.gather import gather
+from model.data.own.loading import wished
 from model.data.own.wishes import Wishes
 from model.data.sources import load_dataset
 from model.images.decode import decode_image
@@ -129,6 +131,9 @@ def test_fixes_are_applied_and_nothing_of_the_users_is_written(
     for split in (data.train, data.validation, data.test):
         for name, image in zip(split.names or (), split.images, strict=True):
             assert np.array_equal(image, decode_image(FILES[name])), name
+    gathered = wished(gather(str(folder), wishes), dataclasses.replace(wishes, fixes=fixes))
+    for position, picture in enumerate(gathered.pictures):
+        assert np.array_equal(gathered.pixels([position])[0], decode_image(FILES[picture.name]))
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     assert "fixes 1 pictures that are not there: cat/99.png" in caplog.text
     assert everything(load(folder, wishes)) == {name: name.partition("/")[0] for name in FILES}
