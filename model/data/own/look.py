@@ -85,8 +85,8 @@ class Look:
             )
         if moved := self._names(decision.moved):
             notes.append(
-                f"{counted(len(moved), 'picture')} stood in another split for an earlier version, and that is "
-                f"kept: {named(moved)}."
+                f"{counted(len(moved), 'picture')} stood in another split for an earlier version, and that "
+                f"is kept: {named(moved)}."
             )
         if relabelled := self._names(decision.relabelled):
             notes.append(
