@@ -178,6 +178,13 @@ def test_nothing_is_written_where_the_pictures_lie(photos: Path, monkeypatch: py
     assert "into the data" in said(run("data", str(archive), "--page", str(archive)), Exit.MISTAKE)
 
 
+@pytest.mark.parametrize("flag", ["--page", "--list"])
+def test_what_cannot_be_written_is_a_mistake(home: Path, photos: Path, flag: str) -> None:
+    (home / "file").touch()
+    sentence = run("data", str(photos), flag, "file/new/data").stderr.strip().splitlines()[-1]
+    assert sentence == "file/new/data cannot be written (Not a directory); name another place."
+
+
 def test_a_thousand_classes_are_a_table_of_forty(home: Path) -> None:
     folder = write_classes(home / "many", {f"class {number:04}": 3 for number in range(60)})
     result = run("data", str(folder), "--no-page")
