@@ -38,7 +38,7 @@ class Key:
 
     Attributes:
         folder: Of all that is kept.
-        source: What the user calls the place.
+        source: Which place, whatever folder one stands in.
         size: Side of the squares in pixels.
         fit: How a picture became a square.
     """

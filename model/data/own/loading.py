@@ -34,9 +34,13 @@ def wished(gathered: Gathered, wishes: Wishes) -> Gathered:
     """
     renamed = wishes.renamed
     if renamed:
-        absent = sorted(set(renamed) - set(gathered.classes))
-        if absent:
-            raise DataError(f"There is no class {_listed(absent)} in {gathered.source} to rename.")
+        here = set(gathered.classes)
+        # Where the source itself has the new name by now, there is nothing left to do.
+        if absent := sorted(old for old, new in renamed.items() if not {old, new} & here):
+            raise DataError(
+                f"{gathered.source} has no class {_listed(absent)} to rename; write the name that stands in the "
+                "source before the new one."
+            )
         gathered = dataclasses.replace(
             gathered,
             pictures=[

@@ -36,6 +36,11 @@ def opened(source: str) -> Iterator[Place]:
         yield _on_disk(source)
 
 
+def identity(source: str) -> str:
+    """Which place a source is, whatever folder one stands in."""
+    return source if source.startswith(_S3) else str(Path(source).expanduser().absolute())
+
+
 def official(place: Place) -> Path | None:
     """CIFAR-10's own files, where a place is of them: a folder of the batches, or an archive.
 

@@ -91,7 +91,11 @@ def test_a_class_is_renamed(folder: Path, wishes: Wishes) -> None:
     data = load(folder, wishes)
     assert (data.classes, data.unlearned) == (("felis catus", "dog"), ())
     assert Counter(everything(data).values()) == {"felis catus": 12, "dog": 12}
-    assert "no class 'owl'" in refused(folder, dataclasses.replace(wishes, renamed={"owl": "strix"}))
+    (folder / "cat").rename(folder / "felis catus")
+    assert load(folder, wishes).digest == data.digest
+    assert "no class 'owl' to rename" in refused(
+        folder, dataclasses.replace(wishes, renamed={"owl": "strix"})
+    )
 
 
 def test_splits_and_groups_of_a_manifest(tmp_path: Path, wishes: Wishes) -> None:
@@ -161,11 +165,18 @@ def test_mistakes_in_fixes(folder: Path, tmp_path: Path, wishes: Wishes, text: s
         ),
         (painted({"cat\\mouse": 5, "dog": 5}), "looks like a path; rename it."),
         (painted({"cat ": 5, "dog": 5}), "begins or ends with a space; rename it."),
-        ({f"{number}/1.png": paint(number) for number in range(1001)}, "There are 1001 classes; 2 to 1000"),
     ],
 )
 def test_mistakes(tmp_path: Path, wishes: Wishes, files: dict[str, bytes], sentence: str) -> None:
     assert sentence in refused(lay(tmp_path / "data", files), wishes)
+
+
+def test_more_classes_than_can_be_told_apart(
+    tmp_path: Path, wishes: Wishes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.contract.MAX_CLASSES", 3)
+    folder = lay(tmp_path / "data", {f"{number}/1.png": paint(number) for number in range(4)})
+    assert "There are 4 classes; 2 to 3 can be told apart" in refused(folder, wishes)
 
 
 def test_a_source_with_none_of_the_models_classes_is_refused(folder: Path, wishes: Wishes) -> None:
