@@ -63,8 +63,8 @@ class Decision:
 
     Attributes:
         outcomes: The split of each picture, or why it is left out.
-        groups: What each picture belongs to, 32 hex digits: the same for those of one group, for near duplicates,
-            and for whatever hangs together by both.
+        groups: What each picture belongs to, 32 hex digits: the same for those of one group, for near
+            duplicates, and for whatever hangs together by both.
         grouped: Whether the source has groups; else `groups` only tells near duplicates.
         splits: To be written beside the version, and given to the next `decide`.
         exact: Positions of files that are the same byte for byte, two or more each.
@@ -74,9 +74,10 @@ class Decision:
         moved: Positions of pictures that the source gives another split than they had; they keep theirs.
         relabelled: Positions of pictures whose class is another one than it was.
         inherited: How many pictures were known by their bytes.
-        joined: How many new ones came to a known or given one: saved again, nearly the same, or of its group.
-        taken: Splits that the source, which gives splits, does not have, and that were taken out of its training
-            pictures.
+        joined: How many new ones follow another one: saved again, nearly the same, or of its group.
+        taken: Splits that the source, which gives splits, does not have, and that were taken out of its
+            training pictures.
+        counts: Pictures that are kept, of each class of the source in each split.
     """
 
     outcomes: tuple[SplitName | LeftOut, ...]
@@ -93,7 +94,6 @@ class Decision:
     joined: int
     taken: tuple[SplitName, ...]
     counts: Mapping[str, Mapping[SplitName, int]]
-    """Pictures that are kept, of each class of the source in each split."""
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
@@ -119,13 +119,13 @@ class Decision:
         learned = [label for label, splits in self.counts.items() if splits["train"]]
         if len(learned) < 2:
             raise DataError(
-                f"Of {len(self.counts)} classes {len(learned)} have a picture to learn from; add pictures until "
-                f"two have, or see why others were left out: {len(self.left_out)} of {len(self.outcomes)}."
+                f"Of {len(self.counts)} classes {len(learned)} have a picture to learn from; add pictures, "
+                f"or see why {len(self.left_out)} of {len(self.outcomes)} are left out."
             )
         for split in SPLIT_NAMES:
             if not any(splits[split] for splits in self.counts.values()):
                 raise DataError(
                     f"No picture is in the {split} split: {len(set(self.groups))} "
-                    f"{'groups' if self.grouped else 'different pictures'} are too few, or too many were left out; "
-                    "add pictures."
+                    f"{'groups' if self.grouped else 'different pictures'} are too few, or too many are "
+                    "left out; add pictures."
                 )

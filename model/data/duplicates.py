@@ -1,8 +1,8 @@
 """Which pictures are nearly the same, whatever file they were saved in.
 
-Near duplicates are pictures whose perceptual hashes differ in few bits and whose small grey thumbnails agree.
-Both are taken of the picture squeezed into 32 x 32, so no version's size or fit changes them. How many true ones
-are found, and how many false ones, is in docs/splits.md.
+Near duplicates are pictures whose perceptual hashes differ in few bits and whose small grey thumbnails
+agree. Both are taken of the picture squeezed into 32 x 32, so no version's size or fit changes them. How many
+true ones are found, and how many false ones, is in docs/splits.md.
 """
 
 from itertools import combinations
@@ -23,19 +23,19 @@ _LOW: Final = 8  # frequencies in each direction, 64 in all
 _RED_GREEN_BLUE: Final = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601's luma, as Pillow's grey is
 # The first rows of a type-II discrete cosine transform, all of one scale.
 _COSINES: Final = np.cos(np.pi / SIDE * np.outer(np.arange(_LOW), np.arange(SIDE) + 0.5)) / np.sqrt(SIDE / 2)
-# A coefficient has to be above the median by this share of their root mean square, and by this much at least: in a
-# symmetric picture half of them are zero, and the noise of a JPEG must not decide their bits.
+# A coefficient has to be above the median by this share of their root mean square, and by this much at least:
+# in a symmetric picture half of them are zero, and the noise of a JPEG must not decide their bits.
 _ABOVE: Final = 0.04
 _ABOVE_AT_LEAST: Final = 4.0
 
-# Eight bands of eight bits, each of low and of high frequencies. Hashes that differ in six bits agree in two bands
-# or more, so every pair of them meets in one of 28 tables of 16 bits.
+# Eight bands of eight bits, each of low and of high frequencies. Hashes that differ in six bits agree in two
+# bands or more, so every pair of them meets in one of 28 tables of 16 bits.
 _BANDS: Final = 8
 _BAND_OF_BIT: Final = np.argsort(
     np.argsort(np.add.outer(np.arange(_LOW), np.arange(_LOW)).ravel(), kind="stable"), kind="stable"
 )
-# Neighbours that a picture is compared with in one table: so many share all their bits only where thousands of
-# pictures are of one colour, and these need no more.
+# Neighbours that a picture is compared with in one table: so many share their bits only where thousands of
+# pictures are almost of one colour, and these need no more.
 _NEIGHBOURS: Final = 1000
 
 _CORRELATION: Final = 0.97
@@ -92,8 +92,8 @@ def thumb(pixels: NDArray[np.uint8]) -> bytes:
 def near_pairs(hashes: NDArray[np.uint64], thumbs: NDArray[np.uint8]) -> NearPairs:
     """Find near duplicates among pictures.
 
-    Pictures with the same hash and thumbnail are paired with the first of them alone, so that a thousand equal ones
-    are 999 pairs. The answer does not depend on the order of the pictures, but for that.
+    Pictures with the same hash and thumbnail are paired with the first of them alone, so that a thousand
+    equal ones are 999 pairs. What hangs together does not depend on the order of the pictures.
 
     Args:
         hashes: uint64 `[N]`, of `phash`.

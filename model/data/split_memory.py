@@ -1,4 +1,4 @@
-"""All pictures that a model has ever seen, and the split that each of them keeps: written beside every version."""
+"""All pictures that a model has ever seen, and the split that each keeps: written beside every version."""
 
 import hashlib
 import io
@@ -140,7 +140,7 @@ def remember(
     hashes: NDArray[np.uint64],
     thumbs: NDArray[np.uint8],
     bits: NDArray[np.uint8],
-    labels: Sequence[str | None],
+    labels: Sequence[str],
     groups: Mapping[int, Sequence[bytes]],
 ) -> Splits:
     """Put together what is kept of files; one without a split is not.
@@ -154,7 +154,7 @@ def remember(
         groups: The hashed groups of each file that has any.
     """
     kept = sorted((file for file in range(len(digests)) if bits[file]), key=lambda file: digests[file])
-    classes = sorted({label for file in kept if (label := labels[file]) is not None})
+    classes = sorted({labels[file] for file in kept})
     number = {name: position for position, name in enumerate(classes)}
     members = [(row, group) for row, file in enumerate(kept) for group in groups.get(file, ())]
     return Splits(
@@ -162,7 +162,7 @@ def remember(
         hashes=hashes[kept],
         thumbs=thumbs[kept],
         bits=bits[kept],
-        labels=np.array([number[str(labels[file])] for file in kept], np.int32),
+        labels=np.array([number[labels[file]] for file in kept], np.int32),
         classes=tuple(classes),
         group_rows=np.array([row for row, _ in members], np.int32),
         groups=np.frombuffer(b"".join(group for _, group in members), np.uint8).reshape(-1, GROUP_BYTES),

@@ -1,9 +1,10 @@
-"""In which split a picture comes that nothing is known of: by its hash, so that another day decides the same."""
+"""In which split a picture comes that nothing is known of: by its hash, and the same on any day."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from model.data.pictures import SplitName
@@ -23,39 +24,35 @@ class Unit:
         key: What it is known by whatever else there is; its hash decides.
         labels: The classes of its pictures that are kept.
         allowed: The splits that it can come in.
+        place: Where its hash puts it among all, 0 to 1.
         split: The one that it is in.
     """
 
     key: bytes
     labels: frozenset[str]
     allowed: frozenset[SplitName]
+    place: float
     split: SplitName
 
-    @property
-    def place(self) -> float:
-        """Where it stands among all, 0 to 1."""
-        return int.from_bytes(hashlib.sha256(b"split\0" + self.key).digest()[:8], "big") / 2**64
 
-
-def by_hash(key: bytes, allowed: Iterable[SplitName]) -> Unit:
+def by_hash(key: bytes, allowed: frozenset[SplitName]) -> Unit:
     """A unit in the split that its hash says; see `SHARES`, of which the allowed ones keep their relation.
 
     Its classes are to be filled in.
     """
-    unit = Unit(key, frozenset(), frozenset(allowed), "train")
-    for split, (_, end) in _parts(unit.allowed).items():
-        unit.split = split
-        if unit.place < end:
-            break
+    place = int.from_bytes(hashlib.sha256(b"split\0" + key).digest()[:8], "big") / 2**64
+    parts = _parts(allowed)
+    unit = Unit(key, frozenset(), allowed, place, "train")
+    unit.split = min(parts, key=lambda split: _distance(unit, split))
     return unit
 
 
 def top_up(units: list[Unit], settled: Mapping[str, Mapping[SplitName, int]]) -> None:
     """Move units so that no class goes without a split that it could have.
 
-    A class of one unit is learned, one of two is also tested, one of three is in every split. Moved is the unit whose
-    hash is the nearest to that split's part, and never one that another class needs where it is. Large classes are in
-    every split by chance, so next to nothing is moved there.
+    A class of one unit is learned, one of two is also tested, one of three is in every split. Moved is the
+    unit whose hash is the nearest to that split's part, and never one that another class needs where it is.
+    Large classes are in every split by chance, so next to nothing is moved there.
 
     Args:
         units: The new ones; their `split` changes.
@@ -99,12 +96,14 @@ def _distance(unit: Unit, split: SplitName) -> float:
     return max(begin - unit.place, unit.place - end, 0.0)
 
 
-def _parts(allowed: Iterable[SplitName]) -> dict[SplitName, tuple[float, float]]:
+@cache
+def _parts(allowed: frozenset[SplitName]) -> Mapping[SplitName, tuple[float, float]]:
     """Which part of 0 to 1 belongs to each of the allowed splits, ascending."""
-    shares = {split: share for split, share in SHARES.items() if split in set(allowed)}
+    whole = sum(share for split, share in SHARES.items() if split in allowed)
     parts: dict[SplitName, tuple[float, float]] = {}
     begin = 0.0
-    for split, share in shares.items():
-        parts[split] = begin, begin + share / sum(shares.values())
-        begin = parts[split][1]
+    for split, share in SHARES.items():
+        if split in allowed:
+            parts[split] = begin, begin + share / whole
+            begin = parts[split][1]
     return parts
