@@ -38,8 +38,8 @@ def wished(gathered: Gathered, wishes: Wishes) -> Gathered:
         # Where the source itself has the new name by now, there is nothing left to do.
         if absent := sorted(old for old, new in renamed.items() if not {old, new} & here):
             raise DataError(
-                f"{gathered.source} has no class {_listed(absent)} to rename; write the name that stands in the "
-                "source before the new one."
+                f"{gathered.source} has no class {_listed(absent)} to rename; write the name that stands in "
+                "the source before the new one."
             )
         gathered = dataclasses.replace(
             gathered,
