@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from jobs.commands import (
     checking,
     cluster_jobs,
+    data,
     inspecting,
     keeping,
     predicting,
@@ -52,7 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (training, promoting, inspecting, keeping, checking, serving, predicting):
+for group in (data, training, promoting, inspecting, keeping, checking, serving, predicting):
     for command in group.COMMANDS:
         app.command()(command)
 app.add_typer(cluster_jobs.app, name="jobs")

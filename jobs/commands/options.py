@@ -1,10 +1,13 @@
-"""Flags that several commands share, and where results go as files."""
+"""Flags that several commands share, what they ask for, and where results go as files."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from jobs.pipeline.training_runs import Request
+from jobs.settings import Settings
 
 StoreFlag = Annotated[
     str | None,
@@ -22,7 +25,15 @@ OutputsFlag = Annotated[
 WeakFlag = Annotated[
     bool, typer.Option("--accept-weak-evidence", help="Promote also if judged on fewer than 2,000 images.")
 ]
+SampleFlag = Annotated[
+    bool, typer.Option("--sample-allowed", help="Train on the small sample if CIFAR-10 cannot be had.")
+]
 VersionArgument = Annotated[int, typer.Argument(min=1, help="The version's number.", show_default=False)]
+
+
+def request_of(settings: Settings, seed: int) -> Request:
+    """What the settings ask to be trained."""
+    return Request(settings.data, settings.recipe, settings.epochs, settings.batch_size, seed)
 
 
 def write_outputs(folder: Path | None, **results: object) -> None:

@@ -1,4 +1,4 @@
-"""Making versions: `data`, `train`, `export`, `publish`, `quantize`, `retrain`."""
+"""Making versions: `train`, `export`, `publish`, `quantize`, `retrain`."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -9,15 +9,17 @@ from jobs.cluster.outcome import Outcome
 from jobs.commands.options import (
     DataFlag,
     OutputsFlag,
+    SampleFlag,
     StoreFlag,
     VersionArgument,
     WeakFlag,
     one_line,
+    request_of,
     write_outputs,
 )
 from jobs.console import answer, say
-from jobs.pipeline.training_runs import Request, find_run, interrupted_run, new_run
-from jobs.settings import Settings, load_settings
+from jobs.pipeline.training_runs import find_run, interrupted_run, new_run
+from jobs.settings import load_settings
 
 RunFlag = Annotated[str | None, typer.Option("--run", help="The training run. [the newest]")]
 RecipeFlag = Annotated[str | None, typer.Option("--recipe", help="quick or best. [CNN_IMAGE_RECIPE, quick]")]
@@ -35,9 +37,6 @@ Int8Flag = Annotated[
     typer.Option(
         "--int8/--float", help="Go on with its int8 twin, if that is no worse. [CNN_IMAGE_INT8, int8]"
     ),
-]
-SampleFlag = Annotated[
-    bool, typer.Option("--sample-allowed", help="Train on the small sample if CIFAR-10 cannot be had.")
 ]
 
 
@@ -175,28 +174,4 @@ def retrain(
     answer(str(manifest.version))
 
 
-def data(
-    source: DataFlag = None,
-    sample_allowed: SampleFlag = False,
-    store: StoreFlag = None,
-    outputs: OutputsFlag = None,
-) -> None:
-    """Check the training data: all images there, which they are, and what was made of them already."""
-    from jobs.pipeline.candidate import load_data, made_before
-
-    settings = load_settings(data=source, store=store)
-    request = request_of(settings, 0)
-    dataset = load_data(request, sample_allowed=sample_allowed)
-    made = made_before(request, dataset, settings.open_store())
-    if made is not None:
-        say(f"Version {made} was made of it, by the same recipe, seed and code.")
-    write_outputs(outputs, digest=dataset.digest, images=len(dataset.train), made=made)
-    answer(dataset.digest)
-
-
-def request_of(settings: Settings, seed: int) -> Request:
-    """What the settings ask to be trained."""
-    return Request(settings.data, settings.recipe, settings.epochs, settings.batch_size, seed)
-
-
-COMMANDS: tuple[Callable[..., None], ...] = (data, train, export, publish, quantize, retrain)
+COMMANDS: tuple[Callable[..., None], ...] = (train, export, publish, quantize, retrain)

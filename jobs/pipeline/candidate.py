@@ -35,6 +35,12 @@ def load_data(request: Request, *, sample_allowed: bool) -> "Dataset":
     from model.data.sources import load_dataset
 
     dataset = load_dataset(request.data, allow_sample=sample_allowed)
+    say_which(dataset)
+    return dataset
+
+
+def say_which(dataset: "Dataset") -> None:
+    """Say which data it is, and how much."""
     splits = ", ".join(
         f"{len(split):,} {name}"
         for name, split in (
@@ -44,7 +50,6 @@ def load_data(request: Request, *, sample_allowed: bool) -> "Dataset":
         )
     )
     say(f"Data: {dataset.source} ({splits} images; digest {dataset.digest[:12]}).")
-    return dataset
 
 
 def made_before(request: Request, dataset: "Dataset", store: Store) -> int | None:

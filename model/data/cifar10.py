@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from model.contract import CIFAR10_LABELS, CLASSES, IMAGE_SHAPE, IMAGE_SIZE
-from model.data.errors import DataError
+from model.data.errors import DataError, reason
 
 TRAIN_FILES: Final = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST_FILE: Final = "test_batch"
@@ -77,7 +77,9 @@ def is_archive(path: Path) -> bool:
     try:
         return _is_zip(path) if zipfile.is_zipfile(path) else _is_tar(path)
     except _BROKEN as error:
-        raise DataError(f"{path} is truncated or not an archive ({error}); fetch it again.") from error
+        raise DataError(
+            f"{path} is truncated or not an archive ({reason(error)}); fetch it again."
+        ) from error
 
 
 def _is_zip(path: Path) -> bool:
@@ -159,7 +161,9 @@ def read_archive(path: Path) -> Cifar10:
     try:
         members = _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path)
     except _BROKEN as error:
-        raise DataError(f"{path} is truncated or not an archive ({error}); fetch it again.") from error
+        raise DataError(
+            f"{path} is truncated or not an archive ({reason(error)}); fetch it again."
+        ) from error
     batches = {PurePosixPath(name).name: data for name, data in members.items() if not name.endswith(".jpg")}
     if batches:
         missing = [name for name in BATCH_FILES if name not in batches]

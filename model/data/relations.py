@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from model.data.duplicates import near_pairs
 from model.data.pictures import THUMB_SIDE, Picture
@@ -87,6 +85,9 @@ class Relations:
         Returns:
             int64 `[F]`, the component of each file.
         """
+        from scipy.sparse import coo_array  # who serves never asks this, and need not import it
+        from scipy.sparse.csgraph import connected_components
+
         both = among[self.near.first] & among[self.near.second]
         ends = [self.near.first[both]], [self.near.second[both]]
         vertices = len(self)

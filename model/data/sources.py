@@ -19,7 +19,7 @@ from model.data import fetch
 from model.data.cifar10 import Cifar10, Labelled, read_archive, read_folder
 from model.data.dataset import Dataset, Split
 from model.data.errors import DataError
-from model.data.own.gather import Progress, gather_from, is_kept, silent
+from model.data.own.gather import Gathered, Progress, gather_from, is_kept, silent
 from model.data.own.loading import dataset_of
 from model.data.own.places import official, opened
 from model.data.own.wishes import Wishes
@@ -56,10 +56,10 @@ def load_dataset(
     Raises:
         DataError: The named source cannot be used, or there is none; the sentence says which file and why.
     """
-    if source == "sample":
-        return load_sample()
     if source:
-        return _load_named(source, wishes or Wishes(), progress)
+        wishes = wishes or Wishes()
+        found = find_data(source, wishes, progress)
+        return found if isinstance(found, Dataset) else dataset_of(found, wishes)
     cached = fetch.keras_cache()
     if cached is not None:
         return _dataset(_read_path(cached), str(cached), "cifar10")
@@ -92,12 +92,24 @@ def example_images() -> dict[str, Path]:
     return {name: SAMPLE / "examples" / f"{name}.jpg" for name in CLASSES}
 
 
-def _load_named(source: str, wishes: Wishes, progress: Progress) -> Dataset:
+def find_data(source: str, wishes: Wishes, progress: Progress = silent) -> Dataset | Gathered:
+    """What a name stands for: CIFAR-10's own files are their data set at once, own pictures are gathered.
+
+    Args:
+        source: As in `load_dataset`; not None.
+        wishes: What is asked of own pictures.
+        progress: Is told how many files of own pictures are decoded, and of how many.
+
+    Raises:
+        DataError: It cannot be used; the sentence says which file and why.
+    """
+    if source == "sample":
+        return load_sample()
     with opened(source) as place:
         files = None if is_kept(place, wishes) else official(place)
         if files is not None:
             return _dataset(_read_path(files), source, "cifar10")
-        return dataset_of(gather_from(place, wishes, progress), wishes)
+        return gather_from(place, wishes, progress)
 
 
 def _read_path(path: Path) -> Cifar10:

@@ -1,9 +1,8 @@
 """A run's evaluation report: one HTML page that needs nothing beside it, and its pictures as files."""
 
-import base64
 import html
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +16,7 @@ from model.data.dataset import Dataset, Split
 from model.network.cnn import classifier
 from model.report import pictures
 from model.report.evaluate import Evaluation, calibration_bins, evaluate, wilson_interval
+from model.report.html import document, inline, table
 from model.report.robustness import Robustness, robustness
 from model.training.runs import Run
 
@@ -26,17 +26,6 @@ if TYPE_CHECKING:
 REPORT_FILE: Final = "report.html"
 PICTURES_FOLDER: Final = "pictures"
 _MISTAKES: Final = 30
-
-_STYLE: Final = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color:
-#1f2328 } h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2.2rem } table { border-collapse:
-collapse } th, td { text-align: left; padding: .2rem .9rem .2rem 0; vertical-align: top } th { font-weight:
-500; color: #59636e } td { font-variant-numeric: tabular-nums } td:first-child { color: #59636e } img {
-max-width: 100% } .big { font-size: 2.2rem; font-weight: 600 } .note { color: #59636e } .side { display: flex;
-flex-wrap: wrap; gap: 0 2rem } .side > div { flex: 1 1 24rem; min-width: 0 } .mistakes { display: grid;
-grid-template-columns: repeat(auto-fill, 7.2rem); gap: .9rem } .mistakes img { width: 7rem; height: 7rem;
-image-rendering: pixelated } figure { margin: 0 } figcaption { font-size: .8rem; line-height: 1.25 }
-"""
 
 
 @dataclass(frozen=True)
@@ -112,13 +101,13 @@ def _page(
         f"<p><span class='big'>{evaluation.accuracy:.1%}</span> of {evaluation.images:,} test images, which "
         f"no choice was made on (95 % interval {low:.1%} to {high:.1%}); negative log-likelihood "
         f"{evaluation.nll:.3f}, expected calibration error {evaluation.ece:.3f}.</p>",
-        "<h2>Per class</h2>" + _table(_by_class(evaluation), ("", "recall", "95 % interval", "precision")),
+        "<h2>Per class</h2>" + table(_by_class(evaluation), ("", "recall", "95 % interval", "precision")),
         "<div class='side'>"
         f"<div><h2>Confusion</h2>{_picture(drawn['confusion'], 'Right class against answer')}</div>"
         f"<div><h2>Calibration</h2>{_picture(drawn['reliability'], 'Accuracy by confidence')}</div></div>",
         f"<h2>Robustness</h2>{_picture(drawn['robustness'], 'Accuracy by degradation and strength')}"
         f'<p class="note">On {degraded.images:,} test images, {degraded.plain:.1%} right as they are.</p>'
-        + _table(
+        + table(
             (name, ", ".join(f"{strength:g}: {share:.1%}" for strength, share in by_strength.items()))
             for name, by_strength in degraded.degraded.items()
         ),
@@ -128,13 +117,9 @@ def _page(
         + '<p class="note">Edges and sharpness reach below black and beyond white; shown cut off there.</p>',
         "<h2>Training</h2>"
         + _picture(drawn["curves"], "Loss and accuracy by epoch")
-        + _table((k, str(v)) for k, v in facts.items()),
+        + table((k, str(v)) for k, v in facts.items()),
     ]
-    title = html.escape(f"{run.folder.name}: evaluation")
-    return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style>\n" + "\n".join(sections) + "\n</html>\n"
-    )
+    return document(f"{run.folder.name}: evaluation", sections)
 
 
 def _settings(recipe: Mapping[str, Any]) -> str:
@@ -172,19 +157,8 @@ def _mistakes(test: Split, probs: NDArray[np.float32]) -> str:
 def _thumbnail(image: NDArray[np.uint8]) -> str:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
-    return _inline(buffer.getvalue())
+    return inline(buffer.getvalue())
 
 
 def _picture(png: bytes, says: str) -> str:
-    return f'<p><img src="{_inline(png)}" alt="{says}"></p>'
-
-
-def _inline(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def _table(rows: Iterable[tuple[str, ...]], heads: tuple[str, ...] = ()) -> str:
-    lines = [("th", heads)] if heads else []
-    lines += [("td", row) for row in rows]
-    cells = ("".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) for tag, row in lines)
-    return f"<table>{''.join(f'<tr>{line}</tr>' for line in cells)}</table>"
+    return f'<p><img src="{inline(png)}" alt="{says}"></p>'

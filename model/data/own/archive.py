@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from model.data.errors import DataError
+from model.data.errors import DataError, reason
 from model.data.own.files import File, Listing, Read, UnreadableError
 from model.data.own.folder import readable
 from model.data.own.layout import Parts, is_hidden, parts_of
@@ -70,7 +70,7 @@ class Archive:
             members = _zip_members(self._zip) if self._is_zip else _tar_members(self._tar, self.mark)
         except BROKEN as error:
             raise DataError(
-                f"{self.source} is truncated or not an archive ({error}); fetch it again."
+                f"{self.source} is truncated or not an archive ({reason(error)}); fetch it again."
             ) from error
         found: dict[Parts, Found] = {}
         folders: list[Parts] = []
@@ -114,7 +114,7 @@ class Archive:
                 data = stream.read() if stream else b""
             except BROKEN as error:
                 raise DataError(
-                    f"{self.source} is broken at {file.name} ({error}); fetch it again."
+                    f"{self.source} is broken at {file.name} ({reason(error)}); fetch it again."
                 ) from error
             yield file, partial(bytes, data)
 

@@ -133,6 +133,20 @@ def dataset_of(gathered: Gathered, wishes: Wishes) -> Dataset:
     decision = decided(gathered, wishes)
     for mistake in too_small(decision):
         raise DataError(mistake)
+    return divided(gathered, decision, wishes)
+
+
+def divided(gathered: Gathered, decision: Decision, wishes: Wishes) -> Dataset:
+    """Make a data set of pictures whose splits are decided.
+
+    Args:
+        gathered: The pictures, renamed and fixed, with no mistakes in them.
+        decision: What became of each.
+        wishes: The classes that the model knows already are used.
+
+    Raises:
+        DataError: A split is empty, or the disk is full.
+    """
     decision.check()
     classes = class_names((picture.label for picture in gathered.pictures), wishes.classes)
     rows = {split: _rows(gathered.pictures, decision, split) for split in SPLIT_NAMES}
