@@ -12,6 +12,7 @@ from model.contract import ContractError, check_classes
 from model.data.dataset import Dataset, Split
 from model.data.decision import SPLIT_NAMES, Decision
 from model.data.errors import DataError
+from model.data.own.cache import in_order
 from model.data.own.fixes import fixed
 from model.data.own.gather import Gathered
 from model.data.own.wishes import Wishes
@@ -184,7 +185,7 @@ def _in_order(gathered: Gathered, positions: Sequence[int]) -> NDArray[np.uint8]
     """The pixels of pictures one after the other; what is not learned from lies behind them."""
     order = gathered.rows[list(positions)].tolist()
     rest = sorted(set(range(len(gathered.kept.pictures))) - set(order))
-    return gathered.kept.in_order(order + rest).images
+    return in_order(gathered.kept, order + rest).images
 
 
 def _classes(names: Sequence[str]) -> str:

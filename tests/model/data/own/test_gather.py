@@ -83,7 +83,7 @@ def test_pixels_of_another_decoder_are_not_used(
 ) -> None:
     gather(str(folder), wishes)
     decoded.clear()
-    monkeypatch.setattr("model.data.own.cache.DECODER_VERSION", 999)
+    monkeypatch.setattr("model.data.own.kept.DECODER_VERSION", 999)
     gather(str(folder), wishes)
     assert sorted(decoded) == sorted(FILES)
     assert len(list(wishes.cache.glob("*.u8"))) == 1
