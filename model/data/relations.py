@@ -85,6 +85,9 @@ class Relations:
         Returns:
             int64 `[F]`, the component of each file.
         """
+        from scipy.sparse import coo_array  # who serves never asks this, and need not import it
+        from scipy.sparse.csgraph import connected_components
+
         both = among[self.near.first] & among[self.near.second]
         ends = [self.near.first[both]], [self.near.second[both]]
         vertices = len(self)
@@ -101,8 +104,6 @@ class Relations:
                 side.append(np.array(end, np.int64))
         first, second = (np.concatenate(side) for side in ends)
         # Imported late: who only looks at versions does without it.
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
 
         graph = coo_array((np.ones(len(first), np.uint8), (first, second)), shape=(vertices, vertices))
         _, labels = connected_components(graph, directed=False)

@@ -79,19 +79,19 @@ class Look:
         """What people should know, in sentences; nothing of it is wrong."""
         decision, notes = self.decision, list(self.gathered.notes)
         if decision.taken:
+            absent = " and no ".join(decision.taken)
             notes.append(
-                f"The source has no {' and no '.join(decision.taken)} split, so pictures are taken out of the training "
-                "split for it."
+                f"The source has no {absent} split, so pictures are taken out of the training split for it."
             )
-        if decision.moved:
+        if moved := self._names(decision.moved):
             notes.append(
-                f"{counted(len(decision.moved), 'picture')} stood in another split for an earlier version, and "
-                f"that is kept: {named(self._names(decision.moved))}."
+                f"{counted(len(moved), 'picture')} stood in another split for an earlier version, and that "
+                f"is kept: {named(moved)}."
             )
-        if decision.relabelled:
+        if relabelled := self._names(decision.relabelled):
             notes.append(
-                f"{counted(len(decision.relabelled), 'picture')} had another class for an earlier version: "
-                f"{named(self._names(decision.relabelled))}."
+                f"{counted(len(relabelled), 'picture')} had another class for an earlier version: "
+                f"{named(relabelled)}."
             )
         return tuple(notes)
 
