@@ -2,8 +2,8 @@
 
 ARCHIVE is Ankara Ayrancı Anadolu High School's Sign Language Digits (arXiv:2011.08927) as a tar, files
 `Dataset/<digit>/IMG_<number>.JPG`. By rising numbers a person is a run of rising digits; the last 40 people
-are the test split, as in a trial of the same network, every ninth of the others the validation split. The test
-split is looked at once a seed, when it is trained.
+are the test split, as in an earlier trial, every ninth of the others the validation split. The test split is
+looked at once a seed, when it is trained.
 """
 
 import argparse
@@ -33,7 +33,7 @@ TEST_PEOPLE: Final = 40
 VALIDATION: Final = 9
 _CHANCE: Final = 1000  # draws of right and wrong answers, to know a calibrated model's own ECE
 _HEAD: Final = (
-    "| size | seed | test accuracy (95 % interval) | wrong | ECE | a calibrated model's ECE, 95 % below | epochs "
+    "| size | seed | test accuracy (95 % interval) | wrong | ECE | by chance, 95 % below | epochs "
     "| minutes | CPU minutes |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
 )
 

@@ -105,9 +105,7 @@ def probabilities(
     return keras.Model(image, keras.layers.Softmax(name=OUTPUT_NAME)(calibrated), name="classifier")
 
 
-def classifier(
-    network: "keras.Model", temperature: float, contract: Contract = DEFAULT_CONTRACT
-) -> Classify:
+def classifier(network: "keras.Model", temperature: float, contract: Contract = DEFAULT_CONTRACT) -> Classify:
     """Return the served model as a function of arrays, compiled once.
 
     It takes any number of images, uint8 `[N, S, S, 3]`, memory-mapped ones too, and returns probabilities,

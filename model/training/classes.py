@@ -1,4 +1,4 @@
-"""What the classes mean to a training: which are learned, what is aimed at, and how much each image counts."""
+"""What the classes mean to a training: which are learned, what is aimed at, how much each image counts."""
 
 from typing import Final
 

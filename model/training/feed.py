@@ -1,4 +1,4 @@
-"""Where the training images lie while a network learns: on the device, or in a file that is larger than it."""
+"""Where the training images lie while a network learns: on the device, or in a file larger than it."""
 
 from collections import deque
 from collections.abc import Iterator

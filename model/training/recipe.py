@@ -90,7 +90,8 @@ class PictureRecipe(Recipe):
             parts of a pixel, and the colour of its edge moves in.
         zoom: Share by which an image may grow or shrink.
         brightness: Share by which its pixels may.
-        balance: Power of 1 / frequency that an image's weight is of: 0 counts all images alike, 1 all classes.
+        balance: Which power of 1 / frequency an image counts by: with 0 all images count alike, with 1 all
+            classes.
     """
 
     turn: float = 0.0
