@@ -35,8 +35,7 @@ class Scene:
         accuracy: Of the champion.
         group: Images in a group; 1 where each stands for itself.
         correlation: Of the hidden scores within a group.
-        large: Images of class 0, in groups of its own; the other images are spread over the other classes. 0
-            spreads all over all; a group then goes through the classes.
+        large: Images of class 0, where the others are spread over the other classes; 0 spreads all over all.
         history: Whether an earlier verdict on as many images, itself made by chance, says what flips; else
             it is assumed.
     """
@@ -55,7 +54,8 @@ class Scene:
         """The right answers, `[N]`."""
         if self.large:
             rest = 1 + np.arange(self.images - self.large) % (self.classes - 1)
-            return np.concatenate([np.zeros(self.large, np.int64), rest])
+            labels = np.concatenate([np.zeros(self.large, np.int64), rest])
+            return np.random.default_rng(0).permutation(labels)
         return np.arange(self.images) % self.classes
 
     @property

@@ -20,7 +20,7 @@ OutputsFlag = Annotated[
     typer.Option("--outputs", help="Folder that gets a file for each result, as an Argo step hands them on."),
 ]
 WeakFlag = Annotated[
-    bool, typer.Option("--accept-weak-evidence", help="Promote also if judged on fewer than 2,000 images.")
+    bool, typer.Option("--accept-weak-evidence", help="Promote also if judged on too few images.")
 ]
 VersionArgument = Annotated[int, typer.Argument(min=1, help="The version's number.", show_default=False)]
 

@@ -6,9 +6,9 @@ mean that leaves out a group at a time (CR3: R. M. Bell, D. F. McCaffrey, Survey
 the degrees of freedom of as many equal groups as weigh alike (N² / Σn², less one). Where each image stands
 for itself that is Student's bound for paired differences, scipy.stats.ttest_1samp.
 
-Where few answers flip, most of them in one direction, that bound is wrong more often than it says: seven times
-in a hundred with 3 % of 400 images. So a skew that would flatter is taken off it (N. J. Johnson, Journal of
-the American Statistical Association 73:363, 1978); one in the other direction gives nothing.
+Where few answers flip, most of them in one direction, that bound is wrong more often than it says: eight
+times in a hundred with 3 % of 400 images. So a skew that would flatter is taken off it (N. J. Johnson,
+Journal of the American Statistical Association 73:363, 1978); one in the other direction gives nothing.
 """
 
 from dataclasses import dataclass
@@ -21,6 +21,9 @@ from model.report.evaluate import CALIBRATION_BINS
 
 CONFIDENCE: Final = 0.95
 """Of every one-sided bound."""
+
+Confidence = float | NDArray[np.float64]
+"""Of all parts, or of each, `[P]`."""
 
 _DRAWS: Final = 2_000
 
@@ -47,11 +50,11 @@ class Means:
     down: NDArray[np.int64]
     up: NDArray[np.int64]
 
-    def lower(self, confidence: float = CONFIDENCE) -> NDArray[np.float64]:
+    def lower(self, confidence: Confidence = CONFIDENCE) -> NDArray[np.float64]:
         """The one-sided lower bound of each mean, −1 at least."""
         return np.maximum(self.value - self._reach(confidence, np.minimum(self.lean, 0)), -1.0)
 
-    def upper(self, confidence: float = CONFIDENCE) -> NDArray[np.float64]:
+    def upper(self, confidence: Confidence = CONFIDENCE) -> NDArray[np.float64]:
         """The one-sided upper bound of each mean, 1 at most."""
         return np.minimum(self.value + self._reach(confidence, np.maximum(self.lean, 0)), 1.0)
 
@@ -64,7 +67,7 @@ class Means:
 
         return np.asarray(stats.binom.sf(self.down - 1, self.down + self.up, 0.5))
 
-    def _reach(self, confidence: float, lean: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _reach(self, confidence: Confidence, lean: NDArray[np.float64]) -> NDArray[np.float64]:
         from scipy import special
 
         times = special.stdtrit(np.maximum(self.freedom, 1e-3), confidence)
