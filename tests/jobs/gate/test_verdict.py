@@ -86,5 +86,5 @@ def test_the_verdict_says_which_difference_the_test_images_can_show(refused: Ver
     ):
         page = io.StringIO()
         judged = refused.model_copy(update={"resolved": resolved.model_copy(update=change)})
-        judged.show(Console(file=page, width=400))
+        judged.show(Console(file=page, width=400, soft_wrap=True))
         assert told in page.getvalue()
