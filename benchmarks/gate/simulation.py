@@ -109,10 +109,9 @@ class Chance:
         if not self.scene.history:
             return ASSUMED
         before = self.champion()
-        pair = [
-            Answers(number, _hot(right)) for number, right in enumerate((self.another(before, 0.0), before))
-        ]
-        seen = rules.flips(*pair, np.zeros(len(before), np.int64), self.groups)
+        after = self.another(before, 0.0)
+        nothing = np.zeros(len(before), np.int64)
+        seen = rules.flips(Answers(2, _hot(after)), Answers(1, _hot(before)), nothing, self.groups)
         flipped = seen.mended + seen.broken
         return Expected(flipped / len(before), seen.design_effect, 1) if flipped else ASSUMED
 
@@ -131,9 +130,10 @@ class Chance:
         if case == "lost":
             loss[self.labels == 0] = 0.20
         first = self.champion()
-        versions = (self.another(first, loss), first, self.another(first, 0.0))
         found = rules.successor_checks(
-            *(self.answers(number, right) for number, right in zip((2, 1, 3), versions, strict=True)),
+            self.answers(2, self.another(first, loss)),
+            self.answers(1, first),
+            self.answers(3, self.another(first, 0.0)),
             self.labels,
             classes=self._names,
             groups=self.groups,

@@ -12,7 +12,7 @@ Journal of the American Statistical Association 73:363, 1978); one in the other 
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,7 @@ class Means:
 
         times = special.stdtrit(np.maximum(self.freedom, 1e-3), confidence)
         # Nothing moved, or everything by the same: no spread, no doubt.
-        reach = np.multiply(times, self.error, out=np.zeros_like(self.error), where=self.error > 0)
+        reach: NDArray[np.float64] = np.multiply(times, self.error, out=np.zeros_like(self.error), where=self.error > 0)
         return reach + np.abs(lean) * (1 + 2 * times**2)
 
 
@@ -96,12 +96,12 @@ def means(
     value = _divided(np.bincount(parts, values, count), images)
     # A cell is what a part has of a group.
     if groups is None:
-        of_part, size, total = parts, np.ones(len(values)), values
+        of_part, size, total = parts, np.ones(len(values), np.int64), values
     else:
         ids = np.unique(groups, return_inverse=True)[1]
         cells, cell = np.unique(parts * len(values) + ids, return_inverse=True)
         of_part = cells // len(values)
-        size, total = np.bincount(cell).astype(np.float64), np.bincount(cell, values)
+        size, total = np.bincount(cell), np.bincount(cell, values)
     groups_in = np.bincount(of_part, minlength=count)
     share = size / np.maximum(images[of_part], 1)
     left_out = _divided(total - size * value[of_part], images[of_part] * (1 - share))
@@ -175,6 +175,8 @@ def _gaps(
     return which, np.bincount(which, right - confidence, CALIBRATION_BINS) / len(right)
 
 
-def _divided(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def _divided(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     """The quotient; 0 where nothing is divided."""
-    return np.divide(a, b, out=np.zeros(np.broadcast_shapes(np.shape(a), np.shape(b))), where=b > 0)
+    quotient = np.zeros(np.broadcast_shapes(np.shape(a), np.shape(b)))
+    np.divide(a, b, out=quotient, where=b > 0)
+    return quotient
