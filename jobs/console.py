@@ -6,15 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+# No signs of markup and no emoji's names: a class, a file or a reason may be called `[b]` or `:cat:`.
+out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 _WIDE = 1000
 """Characters: more than a row takes."""
 
 
 def say(sentence: str) -> None:
     """Tell the person who waits what happens; never part of a result."""
-    err.print(sentence, markup=False)
+    err.print(sentence)
 
 
 def answer(text: str) -> None:

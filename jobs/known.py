@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from export.graph.parity import onnx_outputs
 from export.store.manifest import Manifest, digest_of, read_manifest
 from export.store.versions import KNOWN, Store
 from jobs.errors import FaultError, RefusedError
@@ -153,6 +152,9 @@ def graph_answers(
     Raises:
         RefusedError: ONNX Runtime cannot load or run it.
     """
+    # Who only looks for known images, as `cnn-image run` does, need not wait for ONNX Runtime's import.
+    from export.graph.parity import onnx_outputs
+
     graph = folder / model / str(version) / "model.onnx"
     try:
         return onnx_outputs(graph, pixels, threads=threads)

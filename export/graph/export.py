@@ -52,10 +52,8 @@ def export_graphs(
 
     folder.mkdir(parents=True, exist_ok=True)
     graphs = graph_files(folder, contract)
-    default = contract == DEFAULT_CONTRACT
-    classifier = probabilities(network, temperature, *(() if default else (contract,)))
-    export_graph(classifier, OUTPUT_NAME, graphs.classifier)
-    export_graph(filter_bank(*(() if default else (contract.size,))), FILTERED_NAME, graphs.filters)
+    export_graph(probabilities(network, temperature, contract), OUTPUT_NAME, graphs.classifier)
+    export_graph(filter_bank(contract.size), FILTERED_NAME, graphs.filters)
     return graphs
 
 

@@ -99,9 +99,8 @@ def prove(
     from model.network.cnn import probabilities
     from model.network.filters import filter_bank
 
-    default = contract == DEFAULT_CONTRACT
-    classifier = probabilities(network, temperature, *(() if default else (contract,)))
-    filters = filter_bank(*(() if default else (contract.size,)))
+    classifier = probabilities(network, temperature, contract)
+    filters = filter_bank(contract.size)
     return (
         compare(keras_outputs(classifier, images), onnx_outputs(graphs.classifier, images)),
         compare(keras_outputs(filters, images), onnx_outputs(graphs.filters, images)),

@@ -111,6 +111,21 @@ class Lineage(_Record):
     contract: Contract = DEFAULT_CONTRACT
     class_list: Annotated[int, Field(ge=1)] = 1
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_before_contracts(cls, content: Any) -> Any:
+        """Layout 1, and the lineage that an earlier release left in the folder of a run."""
+        if not isinstance(content, dict) or (content.get("layout") != 1 and "classes" not in content):
+            return content
+        if content.get("layout", 1) != 1:
+            raise ValueError(f"layout {content['layout']} has no classes")
+        if newer := sorted(_NEW_IN_2 & content.keys()):
+            raise ValueError(f"layout 1 has no {', '.join(newer)}")
+        kept = {name: value for name, value in content.items() if name != "classes"}
+        if "classes" not in content:
+            return kept
+        return {**kept, "contract": asdict(DEFAULT_CONTRACT) | {"classes": content["classes"]}}
+
     @field_validator("contract", mode="before")
     @classmethod
     def _contract_in_its_own_words(cls, value: object) -> object:
@@ -149,18 +164,6 @@ class Manifest(Lineage):
     def filters_file(self) -> str:
         """The filter model's graph, as a path below the version's folder."""
         return f"{self.contract.filters_model}/{self.version}/model.onnx"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_layout_1(cls, content: Any) -> Any:
-        if not isinstance(content, dict) or content.get("layout", LAYOUT) != 1:
-            return content
-        if newer := sorted(_NEW_IN_2 & content.keys()):
-            raise ValueError(f"layout 1 has no {', '.join(newer)}")
-        kept = {name: value for name, value in content.items() if name != "classes"}
-        if "classes" not in content:
-            return kept
-        return {**kept, "contract": asdict(DEFAULT_CONTRACT) | {"classes": content["classes"]}}
 
     @model_validator(mode="after")
     def _files_belong(self) -> Self:

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from export.errors import AbsentError, ExistsError, IntegrityError, StoreError
+from export.errors import AbsentError, ExistsError, IntegrityError, OtherModelError, StoreError
 from export.store.blobs import Blobs, FolderBlobs
 from export.store.classes import ClassList
 from export.store.ledger import Ledger
@@ -48,8 +48,15 @@ _NUMBERED = re.compile(rf"(?:claims|versions)/([0-9]{{{VERSION_WIDTH}}})(?:/.*)?
 class Store:
     """Versions, what is attached to them, the ledger, and the lists of class ids."""
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: Blobs, model: str | None = None) -> None:
+        """Nothing is asked of the place yet.
+
+        Args:
+            blobs: The place.
+            model: Whose versions are expected there; None takes those of any.
+        """
         self.blobs = blobs
+        self._model = model
         self.ledger = Ledger(blobs)
         self.classes = ClassList(blobs, self._in_use)
         # A manifest never changes, so one that was read and is still listed is not read again.
@@ -89,6 +96,7 @@ class Store:
         Raises:
             AbsentError: There is no such version.
             IntegrityError: The manifest is not what was published.
+            OtherModelError: It is a version of another model.
         """
         key = _version_key(version, MANIFEST_NAME)
         try:
@@ -100,6 +108,12 @@ class Store:
         manifest = Manifest.from_json(data, name=key)
         if manifest.version != version:
             raise IntegrityError(f"{key} says it is version {manifest.version}; publish the model again.")
+        name = manifest.contract.model
+        if self._model is not None and name != self._model:
+            raise OtherModelError(
+                f"{self.url} holds versions of the model {name}, not of {self._model}: go on with "
+                f"`--model {name}`, or name another store."
+            )
         return manifest
 
     def publish(self, build: Build, evidence: Mapping[str, bytes] | None = None) -> Manifest:
@@ -285,7 +299,7 @@ class Store:
         return data
 
 
-def open_store(url: str, encryption: "Encryption | None" = None) -> Store:
+def open_store(url: str, encryption: "Encryption | None" = None, model: str | None = None) -> Store:
     """Open the store at an address: a folder's path, or `s3://bucket/prefix`.
 
     Nothing is asked of the place yet; a folder is made when something is written.
@@ -293,6 +307,7 @@ def open_store(url: str, encryption: "Encryption | None" = None) -> Store:
     Args:
         url: The address.
         encryption: What each write asks an S3 for.
+        model: Whose versions are expected there; None takes those of any.
 
     Raises:
         StoreError: The address is neither, a folder is to be encrypted, or the environment's settings for S3
@@ -303,15 +318,15 @@ def open_store(url: str, encryption: "Encryption | None" = None) -> Store:
     if scheme == "s3" and bucket:
         from export.store.s3 import S3Blobs  # boto3 takes a while to import, and a folder does without
 
-        return Store(S3Blobs(bucket, prefix, encryption))
+        return Store(S3Blobs(bucket, prefix, encryption), model)
     if encryption is not None:
         raise StoreError(
             f"CNN_IMAGE_STORE_ENCRYPTION is for an s3:// address, and the store is {url}; unset it there."
         )
     if not separator and url:
-        return Store(FolderBlobs(Path(url)))
+        return Store(FolderBlobs(Path(url)), model)
     if scheme == "file" and rest.startswith("/"):
-        return Store(FolderBlobs(Path(rest)))
+        return Store(FolderBlobs(Path(rest)), model)
     raise StoreError(f"{url!r} is no store; give a folder's path or s3://BUCKET/PREFIX.")
 
 

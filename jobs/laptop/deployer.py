@@ -36,7 +36,7 @@ class LaptopDeployer:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        self._folder = ServingFolder(settings.serving)
+        self._folder = ServingFolder(settings.serving, settings.model)
 
     def served(self) -> int | None:
         """See `Deployer.served`."""
@@ -106,7 +106,7 @@ class LaptopDeployer:
         async def ready() -> None:
             async with local_client(ports.url) as client:
                 await triton.wait_ready(client, "/v2/health/live", self._settings.start_seconds, "Triton")
-            await triton.load_models(ports)
+            await triton.load_models(ports, self._settings.model)
 
         child = Child(
             "The pre-flight's Triton",

@@ -20,12 +20,20 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from model.contract import CIFAR10_LABELS, CLASSES, IMAGE_SHAPE, IMAGE_SIZE
-from model.data.errors import DataError
+from model.data.errors import DataError, reason
 
 TRAIN_FILES: Final = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST_FILE: Final = "test_batch"
 BATCH_FILES: Final = (*TRAIN_FILES, TEST_FILE)
 BATCHES_FOLDER: Final = "cifar-10-batches-py"
+
+ALL_CLASSES: Final = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
+)  # fmt: skip
+"""The names of its ten classes, as its `batches.meta` lists them."""
+
+_SPLITS: Final = ("train", "test")
+_BROKEN: Final = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError)
 
 # An official batch has 31 MB; anything far larger is something else, and is not read into memory.
 MAX_FILE_BYTES: Final = 128 * 2**20
@@ -51,6 +59,71 @@ class Cifar10:
 
     train: Labelled
     test: Labelled
+
+
+def is_folder(folder: Path) -> bool:
+    """Tell whether a folder is of official batches, be it that some are missing."""
+    return (folder / BATCHES_FOLDER).is_dir() or any((folder / name).is_file() for name in BATCH_FILES)
+
+
+def is_archive(path: Path) -> bool:
+    """Tell whether an archive is of official batches, or of CIFAR-10's classes as 32 x 32 JPEGs by split.
+
+    Any other `train|test/<class>/*.jpg` are one's own pictures: of other classes, or of another size.
+
+    Raises:
+        DataError: The archive is truncated.
+    """
+    try:
+        return _is_zip(path) if zipfile.is_zipfile(path) else _is_tar(path)
+    except _BROKEN as error:
+        raise DataError(
+            f"{path} is truncated or not an archive ({reason(error)}); fetch it again."
+        ) from error
+
+
+def _is_zip(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        names = [member.filename for member in archive.infolist() if not member.is_dir()]
+        if any(PurePosixPath(name).name in BATCH_FILES for name in names):
+            return True
+        return _is_by_class(names) and _is_small(archive.read(next(filter(_wanted, names))))
+
+
+def _is_tar(path: Path) -> bool:
+    with tarfile.open(path, "r:*") as archive:
+        names, small = [], False
+        for member in archive:
+            if not member.isfile():
+                continue
+            if PurePosixPath(member.name).name in BATCH_FILES:
+                return True
+            if _wanted(member.name) and not small:
+                file = archive.extractfile(member)
+                small = file is not None and _is_small(file.read())
+                if not small:
+                    return False
+            names.append(member.name)
+        return small and _is_by_class(names)
+
+
+def _is_by_class(names: Iterable[str]) -> bool:
+    """Whether all JPEGs are of CIFAR-10's ten classes and none of our five is missing."""
+    jpegs = [PurePosixPath(name).parts for name in names if name.endswith(".jpg")]
+    found = {parts[-3:-1] for parts in jpegs}
+    return (
+        {(split, name) for split in _SPLITS for name in CLASSES}
+        <= found
+        <= {(split, name) for split in _SPLITS for name in ALL_CLASSES}
+    )
+
+
+def _is_small(jpeg: bytes) -> bool:
+    try:
+        with Image.open(io.BytesIO(jpeg)) as image:
+            return image.size == (IMAGE_SIZE, IMAGE_SIZE)
+    except (UnidentifiedImageError, OSError, ValueError):
+        return True  # the reader says which one is broken
 
 
 def read_folder(folder: Path) -> Cifar10:
@@ -87,8 +160,10 @@ def read_archive(path: Path) -> Cifar10:
     """
     try:
         members = _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise DataError(f"{path} is truncated or not an archive ({error}); fetch it again.") from error
+    except _BROKEN as error:
+        raise DataError(
+            f"{path} is truncated or not an archive ({reason(error)}); fetch it again."
+        ) from error
     batches = {PurePosixPath(name).name: data for name, data in members.items() if not name.endswith(".jpg")}
     if batches:
         missing = [name for name in BATCH_FILES if name not in batches]
@@ -97,13 +172,13 @@ def read_archive(path: Path) -> Cifar10:
                 f"{path} is not the whole of CIFAR-10: {', '.join(missing)} is missing; fetch it again."
             )
         return _from_batches(batches, str(path))
-    return Cifar10(*(_from_jpegs(members, split, path) for split in ("train", "test")))
+    return Cifar10(*(_from_jpegs(members, split, path) for split in _SPLITS))
 
 
 def _wanted(name: str) -> bool:
     path = PurePosixPath(name)
     if path.suffix == ".jpg" and len(path.parts) >= 3:
-        return path.parts[-3] in {"train", "test"} and path.parts[-2] in CLASSES
+        return path.parts[-3] in _SPLITS and path.parts[-2] in CLASSES
     return path.name in BATCH_FILES
 
 

@@ -60,6 +60,7 @@ class Dataset:
         fit: How the pictures became squares.
         splits: Which picture is in which split, to be kept beside the version; see `model.data.splits`. None
             where the source itself says so for ever.
+        unlearned: Class ids, ascending, of which there is no picture: classes that the model knew before.
     """
 
     train: Split
@@ -69,6 +70,7 @@ class Dataset:
     kind: Kind
     fit: Fit = "stretch"
     splits: bytes | None = None
+    unlearned: tuple[int, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:

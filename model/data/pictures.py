@@ -45,7 +45,16 @@ class Picture:
 
 
 Reason = Literal[
-    "broken", "not a picture", "too small", "duplicate", "two classes", "leak", "path only", "fixed"
+    "broken",
+    "not a picture",
+    "no class",
+    "too small",
+    "too large",
+    "duplicate",
+    "two classes",
+    "leak",
+    "path only",
+    "fixed",
 ]
 """Why a file of the source is not learned from."""
 

@@ -167,9 +167,30 @@ def _not_redirected(params: dict[str, Any], **_: object) -> None:
     params["context"].setdefault("s3_redirect", {})["redirected"] = True
 
 
-@again
+class Listed(NamedTuple):
+    """What a listing says of an object.
+
+    Attributes:
+        size: In bytes.
+        etag: Differs where the object's bytes do.
+    """
+
+    size: int
+    etag: str
+
+
 def list_sizes(client: Any, bucket: str, prefix: str) -> dict[str, int]:
     """Lists the objects whose keys begin with a prefix: their sizes by key, in the keys' order.
+
+    Raises:
+        One of `model.data.s3_errors.FAULTS`: There is no whole answer.
+    """
+    return {key: listed.size for key, listed in list_objects(client, bucket, prefix).items()}
+
+
+@again
+def list_objects(client: Any, bucket: str, prefix: str) -> dict[str, Listed]:
+    """Lists the objects whose keys begin with a prefix, in the keys' order.
 
     Raises:
         One of `model.data.s3_errors.FAULTS`: There is no whole answer.
@@ -179,4 +200,8 @@ def list_sizes(client: Any, bucket: str, prefix: str) -> dict[str, int]:
     # Without this, an answer that lost its body would look like an empty bucket.
     if not all("IsTruncated" in page for page in pages):
         raise CutShortError
-    return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", ())}
+    return {
+        item["Key"]: Listed(item["Size"], item.get("ETag", "").strip('"'))
+        for page in pages
+        for item in page.get("Contents", ())
+    }

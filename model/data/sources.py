@@ -2,12 +2,12 @@
 
     --data / CIFAR10_DIR  →  Keras' cache  →  the official download  →  the sample in the repository, loudly
 
-Training and validation images come out of CIFAR-10's training split; its test split stays whole and is used
-by nothing but the gate and the report.
+What `--data` names is CIFAR-10's own files or one's own pictures (`model.data.own`). Of CIFAR-10, training
+and validation images come out of its training split; its test split stays whole and is used by nothing but
+the gate and the report.
 """
 
 import logging
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
@@ -19,6 +19,10 @@ from model.data import fetch
 from model.data.cifar10 import Cifar10, Labelled, read_archive, read_folder
 from model.data.dataset import Dataset, Split
 from model.data.errors import DataError
+from model.data.own.gather import Gathered, Progress, gather_from, is_kept, silent
+from model.data.own.loading import dataset_of
+from model.data.own.places import official, opened
+from model.data.own.wishes import Wishes
 
 log = logging.getLogger(__name__)
 
@@ -33,24 +37,29 @@ def load_dataset(
     source: str | None = None,
     *,
     allow_sample: bool,
+    wishes: Wishes | None = None,
+    progress: Progress = silent,
     download: Callable[[], Path] = fetch.download,
 ) -> Dataset:
-    """Load CIFAR-10's five classes.
+    """Load CIFAR-10's five classes, or one's own pictures.
 
     Args:
-        source: A folder of the official batches, an archive, or an `s3://` address of either; None looks in
-            Keras' cache, then downloads.
+        source: A folder of the official batches, an archive, or an `s3://` address of either; or pictures
+            by class, in a folder, an archive or below an `s3://` address, or listed by a CSV or Parquet. None
+            looks in Keras' cache, then downloads.
         allow_sample: Whether the small sample may stand in when no source was named and nothing could be
             downloaded. A Job in a cluster never allows it.
+        wishes: What is asked of own pictures.
+        progress: Is told how many files of own pictures are decoded, and of how many.
         download: Brings the official archive.
 
     Raises:
         DataError: The named source cannot be used, or there is none; the sentence says which file and why.
     """
-    if source == "sample":
-        return load_sample()
     if source:
-        return _dataset(_read_source(source), source, "cifar10")
+        wishes = wishes or Wishes()
+        found = find_data(source, wishes, progress)
+        return found if isinstance(found, Dataset) else dataset_of(found, wishes)
     cached = fetch.keras_cache()
     if cached is not None:
         return _dataset(_read_path(cached), str(cached), "cifar10")
@@ -83,21 +92,28 @@ def example_images() -> dict[str, Path]:
     return {name: SAMPLE / "examples" / f"{name}.jpg" for name in CLASSES}
 
 
-def _read_source(source: str) -> Cifar10:
-    if source.startswith("s3://"):
-        from model.data import s3_data  # boto3 takes a while to import
+def find_data(source: str, wishes: Wishes, progress: Progress = silent) -> Dataset | Gathered:
+    """What a name stands for: CIFAR-10's own files are their data set at once, own pictures are gathered.
 
-        with tempfile.TemporaryDirectory(prefix="cnn-image-data-") as folder:
-            return _read_path(s3_data.fetch(source, Path(folder)))
-    return _read_path(Path(source).expanduser())
+    Args:
+        source: As in `load_dataset`; not None.
+        wishes: What is asked of own pictures.
+        progress: Is told how many files of own pictures are decoded, and of how many.
+
+    Raises:
+        DataError: It cannot be used; the sentence says which file and why.
+    """
+    if source == "sample":
+        return load_sample()
+    with opened(source) as place:
+        files = None if is_kept(place, wishes) else official(place)
+        if files is not None:
+            return _dataset(_read_path(files), source, "cifar10")
+        return gather_from(place, wishes, progress)
 
 
 def _read_path(path: Path) -> Cifar10:
-    if path.is_dir():
-        return read_folder(path)
-    if path.is_file():
-        return read_archive(path)
-    raise DataError(f"{path} does not exist; name a folder of CIFAR-10's batches or an archive of them.")
+    return read_folder(path) if path.is_dir() else read_archive(path)
 
 
 def _dataset(cifar10: Cifar10, source: str, kind: Literal["cifar10", "sample"]) -> Dataset:

@@ -3,7 +3,7 @@
 import base64
 import html
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 
 _STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color:
@@ -17,22 +17,23 @@ image-rendering: pixelated } figure { margin: 0 } figcaption { font-size: .8rem;
 """
 
 
-def document(title: str, sections: Iterable[str]) -> str:
+def document(title: str, sections: Iterable[str], style: str = "") -> str:
     """A whole page.
 
     Args:
         title: As text.
         sections: What stands on it, as HTML.
+        style: Further rules of CSS.
     """
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style>\n" + "\n".join(sections) + "\n</html>\n"
+        f"<style>{_STYLE}{style}</style>\n" + "\n".join(sections) + "\n</html>\n"
     )
 
 
-def inline(png: bytes) -> str:
-    """A PNG as an address that holds it."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def inline(encoded: bytes, form: Literal["png", "webp"] = "png") -> str:
+    """An encoded picture as an address that holds it."""
+    return f"data:image/{form};base64,{base64.b64encode(encoded).decode()}"
 
 
 def table(rows: Iterable[tuple[str, ...]], heads: tuple[str, ...] = ()) -> str:

@@ -1,5 +1,6 @@
 """Versions made of next to nothing, so that ledger, gate and promotion can be tried without training."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,17 @@ def make_lineage(**changes: object) -> Lineage:
         "decoder_version": "1",
     }
     return Lineage(**(facts | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to start in, and an environment without our variables."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("CNN_IMAGE_") or name in {"PORT", "EPOCHS", "BATCH_SIZE", "CIFAR10_DIR"}:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

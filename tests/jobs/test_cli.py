@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import run, said
 from machine import wait_until
-from typer.testing import CliRunner, Result
 
 from export.errors import (
     AbsentError,
@@ -23,34 +23,13 @@ from export.errors import (
 from export.store.blobs import FolderBlobs
 from export.store.lease import lease_state
 from export.store.versions import Store
-from jobs.cli import app, exit_code
+from jobs.cli import exit_code
 from jobs.errors import Exit, FaultError, LostError, MistakeError, RefusedError, ReturnedError
 from jobs.gate.verdict import attach_verdict
+from model.contract import CLASSES
 from model.data.errors import DataError
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder and an environment without our variables."""
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith("CNN_IMAGE_") or name in {"PORT", "EPOCHS", "BATCH_SIZE", "CIFAR10_DIR"}:
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "200")
-    return tmp_path
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments))
-
-
-def said(result: Result, code: int) -> str:
-    """The one sentence a failed command ends with."""
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, lines
-    return lines[0]
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.mark.parametrize(
@@ -152,6 +131,7 @@ def test_versions_history_and_info_show_what_is_served(home: Path, store: Store,
     assert json.loads(run("history", *there, "--json").stdout)[1]["previous"] == 1
     info = json.loads(run("info", "2", *there, "--json").stdout)
     assert (info["commit"], info["promotions"][0]["by"]) == ("c" * 40, "bob")
+    assert info["classes"] == info["contract"]["classes"] == list(CLASSES)
     assert "served      yes" in run("info", "2", *there).stdout
     store.attach(2, "report.html", b"a page")
     assert f"attached    report.html in {store.url}/attachments/000002" in run("info", "2", *there).stdout

@@ -107,6 +107,19 @@ def test_a_contract_that_cannot_be_kept_is_refused_in_its_own_words(
         Manifest.from_json(stored(told), name="it")
 
 
+def test_a_lineage_from_before_contracts_is_read(lineage: Lineage) -> None:
+    told = layout_1(lineage)
+    for of_the_manifest in ("layout", "version", "files"):
+        del told[of_the_manifest]
+    assert Lineage.model_validate_json(json.dumps(told)) == lineage
+
+
+def test_layout_2_with_bare_classes_is_refused(lineage: Lineage) -> None:
+    told = content(manifest(lineage, FLOWERS)) | {"classes": list(CLASSES)}
+    with pytest.raises(IntegrityError, match="layout 2 has no classes"):
+        Manifest.from_json(stored(told), name="it")
+
+
 def test_layout_1_with_a_contract_is_refused(lineage: Lineage) -> None:
     told = layout_1(lineage, contract=content(manifest(lineage, FLOWERS))["contract"], evidence={})
     with pytest.raises(IntegrityError, match="layout 1 has no contract, evidence"):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from model.contract import CLASSES
-from model.data.cifar10 import read_archive, read_folder
+from model.data.cifar10 import is_archive, read_archive, read_folder
 from model.data.errors import DataError
 
 
@@ -169,3 +169,51 @@ def test_a_jpeg_that_is_broken_or_of_another_size_is_named(tmp_path: Path, bad: 
         archive.writestr("test/cat/0000.jpg", jpeg((1, 2, 3)))
     with pytest.raises(DataError, match=r"train/cat/0007\.jpg"):
         read_archive(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "size", "ours"),
+    [
+        (
+            [f"{split}/{name}/1.jpg" for split in ("train", "test") for name in (*CLASSES, "frog")],
+            (32, 32),
+            True,
+        ),
+        ([f"x/{split}/{name}/1.jpg" for split in ("train", "test") for name in CLASSES], (32, 32), True),
+        # One's own: of another size, without some class, with another one, without splits.
+        ([f"{split}/{name}/1.jpg" for split in ("train", "test") for name in CLASSES], (64, 32), False),
+        (
+            [f"{split}/{name}/1.jpg" for split in ("train", "test") for name in ("cat", "dog")],
+            (32, 32),
+            False,
+        ),
+        (
+            [f"{split}/{name}/1.jpg" for split in ("train", "test") for name in (*CLASSES, "owl")],
+            (32, 32),
+            False,
+        ),
+        ([f"{name}/1.jpg" for name in CLASSES], (32, 32), False),
+    ],
+)
+@pytest.mark.parametrize("ending", ["zip", "tar.xz"])
+def test_which_archives_are_of_cifar10(
+    tmp_path: Path, names: list[str], size: tuple[int, int], ours: bool, ending: str
+) -> None:
+    folder = tmp_path / "tree"
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(jpeg((9, 9, 9), size))
+    (folder / "README").write_text("hello")
+    path = tmp_path / f"images.{ending}"
+    if ending == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in sorted(folder.rglob("*")):
+                archive.write(file, file.relative_to(folder))
+    else:
+        tar(folder, path)
+    assert is_archive(path) == ours
+
+
+def test_an_archive_of_some_batches_is_of_cifar10(batches: Path, tmp_path: Path) -> None:
+    (batches / "data_batch_5").unlink()
+    assert is_archive(tar(batches, tmp_path / "cifar.tar.gz"))

@@ -1,0 +1,76 @@
+"""What a user corrects without touching the files: a CSV of pictures and what becomes of them."""
+
+import csv
+import dataclasses
+import logging
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from model.data.errors import DataError
+from model.data.own.gather import Gathered
+from model.data.pictures import LeftOut, Picture
+
+log = logging.getLogger(__name__)
+
+DROP: Final = "drop"
+"""The fix that leaves a picture out."""
+
+_COLUMNS: Final = ("image", "fix")
+
+
+def read_fixes(path: Path) -> dict[str, str]:
+    """Read a CSV with the columns `image` and `fix`, beside whatever others.
+
+    Returns:
+        By name of the picture: a class, or `DROP`; pictures without a fix are not in it.
+
+    Raises:
+        DataError: It cannot be read, or is none.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            if absent := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
+                raise DataError(f"{path} has no column {absent[0]!r}; fixes are a CSV with image and fix.")
+            fixes = {row["image"]: unicodedata.normalize("NFC", (row["fix"] or "").strip()) for row in rows}
+    except (OSError, UnicodeError, csv.Error) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"The fixes {path} cannot be read ({why}); save them as CSV in UTF-8.") from error
+    return {name: fix for name, fix in fixes.items() if fix}
+
+
+def fixed(gathered: Gathered, path: Path, known: Sequence[str]) -> Gathered:
+    """Apply fixes; nothing of the user's is written.
+
+    Args:
+        gathered: The pictures.
+        path: The CSV.
+        known: Classes that the model knows beside those of the pictures.
+
+    Raises:
+        DataError: It cannot be read, or names a class that there is not.
+    """
+    fixes = read_fixes(path)
+    classes = {*gathered.classes, *known}
+    for name, fix in fixes.items():
+        if fix != DROP and fix not in classes:
+            raise DataError(
+                f"{path} makes {name} a {fix!r}, which is no class of {gathered.source}; write one of its "
+                f"classes, or {DROP!r}."
+            )
+    here = {picture.name for picture in gathered.pictures}
+    if absent := sorted(fixes.keys() - here):
+        log.warning("%s fixes %d pictures that are not there: %s …", path, len(absent), ", ".join(absent[:3]))
+    stay: list[int] = []
+    pictures: list[Picture] = []
+    left_out = list(gathered.left_out)
+    for position, picture in enumerate(gathered.pictures):
+        fix = fixes.get(picture.name, picture.label)
+        if fix == DROP:
+            left_out.append(LeftOut(picture.name, picture.label, "fixed", f"{path.name} drops it."))
+        else:
+            stay.append(position)
+            pictures.append(picture if fix == picture.label else dataclasses.replace(picture, label=fix))
+    return dataclasses.replace(gathered, pictures=pictures, rows=gathered.rows[stay], left_out=left_out)

@@ -1,0 +1,157 @@
+"""What is decoded once is not decoded again, and what was half done is never used."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from own_pictures import lay, paint, painted
+
+from model.data.errors import DataError
+from model.data.own import decoding
+from model.data.own.gather import gather, natural_size
+from model.data.own.wishes import Wishes
+from model.images.decode import decode_image
+
+FILES = painted({"cat": 8, "dog": 8}, side=70)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return lay(tmp_path / "data", FILES)
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that were decoded."""
+    names: list[str] = []
+    decode = decoding.decode_file
+
+    def count(file: decoding.File, *arguments: object) -> object:
+        names.append(file.name)
+        return decode(file, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(decoding, "decode_file", count)
+    return names
+
+
+@pytest.mark.parametrize(("size", "fit"), [(32, "stretch"), (48, "crop"), (96, "pad")])
+def test_pixels_are_those_of_the_products_own_decoder(
+    folder: Path, wishes: Wishes, size: int, fit: str
+) -> None:
+    gathered = gather(str(folder), dataclasses.replace(wishes, size=size, fit=fit))  # type: ignore[arg-type]
+    assert isinstance(gathered.kept.images, np.memmap)
+    for position, picture in enumerate(gathered.pictures):
+        expected = decode_image(FILES[picture.name], size=size, fit=fit)  # type: ignore[arg-type]
+        assert np.array_equal(gathered.pixels([position])[0], expected)
+
+
+def test_a_second_run_decodes_only_what_is_new_or_changed(
+    folder: Path, wishes: Wishes, decoded: list[str]
+) -> None:
+    first = gather(str(folder), wishes)
+    assert sorted(decoded) == sorted(FILES)
+    decoded.clear()
+    assert gather(str(folder), wishes).pictures == first.pictures
+    assert decoded == []
+    lay(folder, {"cat/0.png": paint(500), "owl/1.png": paint(501)})
+    (folder / "dog" / "3.png").unlink()
+    (folder / "cat" / "cut.png").write_bytes(FILES["cat/1.png"][:50])
+    third = gather(str(folder), wishes)
+    assert sorted(decoded) == ["cat/0.png", "cat/cut.png", "owl/1.png"]
+    assert {picture.name for picture in third.pictures} == {*FILES, "owl/1.png"} - {"dog/3.png"}
+    for position, picture in enumerate(third.pictures):
+        expected = decode_image((folder / picture.name).read_bytes(), size=64)
+        assert np.array_equal(third.pixels([position])[0], expected), picture.name
+    decoded.clear()
+    assert gather(str(folder), wishes).left_out == third.left_out
+    assert decoded == []
+
+
+def test_of_one_source_and_size_one_file_of_pixels_is_kept(folder: Path, wishes: Wishes) -> None:
+    gather(str(folder), wishes)
+    lay(folder, {"owl/1.png": paint(501)})
+    gather(str(folder), wishes)
+    assert sorted(path.suffix for path in wishes.cache.iterdir()) == [".json", ".u8"]
+    gather(str(folder), dataclasses.replace(wishes, size=32))
+    assert sorted(path.suffix for path in wishes.cache.iterdir()) == [".json", ".json", ".u8", ".u8"]
+
+
+def test_pixels_of_another_decoder_are_not_used(
+    folder: Path, wishes: Wishes, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gather(str(folder), wishes)
+    decoded.clear()
+    monkeypatch.setattr("model.data.own.cache.DECODER_VERSION", 999)
+    gather(str(folder), wishes)
+    assert sorted(decoded) == sorted(FILES)
+    assert len(list(wishes.cache.glob("*.u8"))) == 1
+
+
+@pytest.mark.parametrize("damage", ["pixels gone", "pixels short", "index cut", "index of others"])
+def test_what_is_damaged_is_made_again(folder: Path, wishes: Wishes, decoded: list[str], damage: str) -> None:
+    first = gather(str(folder), wishes)
+    decoded.clear()
+    (index,), (pixels,) = wishes.cache.glob("*.json"), wishes.cache.glob("*.u8")
+    if damage == "pixels gone":
+        pixels.unlink()
+    elif damage == "pixels short":
+        os.truncate(pixels, 1000)
+    elif damage == "index cut":
+        os.truncate(index, index.stat().st_size // 2)
+    else:
+        index.write_text('{"layout": 7}\n')
+    again = gather(str(folder), wishes)
+    assert sorted(decoded) == sorted(FILES)
+    assert again.pictures == first.pictures
+
+
+def test_who_is_interrupted_leaves_nothing(folder: Path, wishes: Wishes, decoded: list[str]) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gather(str(folder), wishes, stop)
+    assert list(wishes.cache.iterdir()) == []
+
+
+def test_progress_is_told(folder: Path, wishes: Wishes) -> None:
+    told: list[tuple[int, int]] = []
+    gather(str(folder), wishes, lambda done, total: told.append((done, total)))
+    assert told[-1] == (16, 16)
+
+
+def test_a_cache_that_cannot_be_written(folder: Path, wishes: Wishes, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(
+        DataError, match=r"cannot be kept in .*file/cache \(Not a directory\); make room there"
+    ):
+        gather(str(folder), dataclasses.replace(wishes, cache=tmp_path / "file" / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("sides", "size"),
+    [
+        ([], 32),
+        ([10], 32),
+        ([28, 100, 100], 64),
+        ([47, 47], 32),
+        ([48], 48),
+        ([63, 64, 20], 48),
+        ([4000], 64),
+    ],
+)
+def test_the_size_that_is_chosen(sides: list[int], size: int) -> None:
+    assert natural_size(sides) == size
+
+
+def test_a_size_that_was_guessed_wrong_is_corrected(
+    tmp_path: Path, wishes: Wishes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.data.own.gather._LOOKED_AT", 2)
+    folder = lay(tmp_path / "data", painted({"cat": 2}, side=30) | painted({"dog": 6}, side=80, seed=50))
+    gathered = gather(str(folder), wishes)
+    assert gathered.size == 64
+    assert gathered.pixels([0]).shape == (1, 64, 64, 3)
+    assert gather(str(folder), wishes).size == 64

@@ -1,0 +1,179 @@
+"""Own pictures as a data set: class ids, splits, order, fixes, and mistakes in one sentence each."""
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from own_pictures import lay, paint, painted
+
+from model.data.dataset import Dataset
+from model.data.errors import DataError
+from model.data.own.wishes import Wishes
+from model.data.sources import load_dataset
+from model.images.decode import decode_image
+
+FILES = painted({"cat": 12, "dog": 12})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return lay(tmp_path / "data", FILES)
+
+
+def load(folder: Path | str, wishes: Wishes) -> Dataset:
+    return load_dataset(str(folder), allow_sample=False, wishes=wishes)
+
+
+def everything(data: Dataset) -> dict[str, str]:
+    """The class of each picture, by name."""
+    return {
+        name: split.classes[label]
+        for split in (data.train, data.validation, data.test)
+        for name, label in zip(split.names or (), split.labels, strict=True)
+    }
+
+
+def refused(folder: Path, wishes: Wishes) -> str:
+    with pytest.raises(DataError) as caught:
+        load(folder, wishes)
+    sentence = str(caught.value)
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    return sentence
+
+
+def test_each_row_is_the_picture_that_it_is_called(folder: Path, wishes: Wishes) -> None:
+    data = load(folder, wishes)
+    assert (data.kind, data.size, data.fit, data.classes) == ("images", 32, "stretch", ("cat", "dog"))
+    assert everything(data) == {name: name.partition("/")[0] for name in FILES}
+    for split in (data.train, data.validation, data.test):
+        assert isinstance(split.images, np.memmap)
+        assert split.groups is None
+        for name, image in zip(split.names or (), split.images, strict=True):
+            assert np.array_equal(image, decode_image(FILES[name]))
+
+
+def test_the_same_files_however_named_have_the_same_digest_and_splits(
+    folder: Path, tmp_path: Path, wishes: Wishes
+) -> None:
+    renamed = {f"{name.partition('/')[0]}/x/{-row}": data for row, (name, data) in enumerate(FILES.items())}
+    first, second = load(folder, wishes), load(lay(tmp_path / "other", renamed), wishes)
+    assert (first.digest, first.splits) == (second.digest, second.splits)
+    assert load(folder, wishes).digest == first.digest
+
+
+def test_a_grown_source_keeps_its_splits_and_class_ids(folder: Path, wishes: Wishes) -> None:
+    first = load(folder, wishes)
+    lay(folder, painted({"ant": 12, "cat/more": 20}, seed=70_000))
+    second = load(folder, dataclasses.replace(wishes, earlier=first.splits, classes=first.classes))
+    assert second.classes == ("cat", "dog", "ant")
+    assert len(second.train) > len(first.train)
+    for before, after in (
+        (first.train, second.train),
+        (first.validation, second.validation),
+        (first.test, second.test),
+    ):
+        assert set(before.names or ()) <= set(after.names or ())
+
+
+def test_classes_that_the_model_knows_and_the_data_do_not_are_unlearned(folder: Path, wishes: Wishes) -> None:
+    data = load(folder, dataclasses.replace(wishes, classes=("bird", "dog", "fish")))
+    assert data.classes == ("bird", "dog", "fish", "cat")
+    assert data.unlearned == (0, 2)
+    assert set(np.unique(data.train.labels)) == {1, 3}
+    assert load(folder, wishes).unlearned == ()
+
+
+def test_a_class_is_renamed(folder: Path, wishes: Wishes) -> None:
+    wishes = dataclasses.replace(wishes, renamed={"cat": "felis catus"}, classes=("felis catus", "dog"))
+    data = load(folder, wishes)
+    assert (data.classes, data.unlearned) == (("felis catus", "dog"), ())
+    assert Counter(everything(data).values()) == {"felis catus": 12, "dog": 12}
+    assert "no class 'owl'" in refused(folder, dataclasses.replace(wishes, renamed={"owl": "strix"}))
+
+
+def test_splits_and_groups_of_a_manifest(tmp_path: Path, wishes: Wishes) -> None:
+    lay(tmp_path, FILES)
+    lines = ["image,label,split,group"]
+    for row, name in enumerate(FILES):
+        split = ("train", "train", "val", "test")[row // 2 % 4]
+        lines.append(f"{name},{name.partition('/')[0]},{split},{split}-{row // 2}")
+    (tmp_path / "m.csv").write_text("\n".join(lines))
+    data = load(tmp_path / "m.csv", wishes)
+    assert (len(data.train), len(data.validation), len(data.test)) == (12, 6, 6)
+    assert data.train.groups is not None
+    assert data.train.groups.dtype == np.int64
+    assert len(set(data.train.groups.tolist())) == 6
+    by_name = dict(zip(data.train.names or (), data.train.groups.tolist(), strict=True))
+    assert by_name["cat/0.png"] == by_name["cat/1.png"] != by_name["cat/2.png"]
+
+
+def test_fixes_are_applied_and_nothing_of_the_users_is_written(
+    folder: Path, tmp_path: Path, wishes: Wishes, caplog: pytest.LogCaptureFixture
+) -> None:
+    fixes = tmp_path / "disputed.csv"
+    fixes.write_text(
+        "label,image,fix\ncat,cat/3.png,dog\ncat,cat/4.png,drop\ncat,cat/5.png,\ncat,cat/99.png,drop\n"
+    )
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    data = load(folder, dataclasses.replace(wishes, fixes=fixes))
+    expected = {name: name.partition("/")[0] for name in FILES} | {"cat/3.png": "dog"}
+    del expected["cat/4.png"]
+    assert everything(data) == expected
+    for split in (data.train, data.validation, data.test):
+        for name, image in zip(split.names or (), split.images, strict=True):
+            assert np.array_equal(image, decode_image(FILES[name])), name
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert "fixes 1 pictures that are not there: cat/99.png" in caplog.text
+    assert everything(load(folder, wishes)) == {name: name.partition("/")[0] for name in FILES}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("image,fix\ncat/3.png,dgo\n", "makes cat/3.png a 'dgo', which is no class of"),
+        ("picture,fix\ncat/3.png,dog\n", "has no column 'image'; fixes are a CSV with image and fix"),
+    ],
+)
+def test_mistakes_in_fixes(folder: Path, tmp_path: Path, wishes: Wishes, text: str, sentence: str) -> None:
+    fixes = tmp_path / "fixes.csv"
+    fixes.write_text(text)
+    assert sentence in refused(folder, dataclasses.replace(wishes, fixes=fixes))
+    assert "cannot be read (No such file" in refused(
+        folder, dataclasses.replace(wishes, fixes=tmp_path / "no.csv")
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        (painted({"cat": 5}), "has pictures of one class only, 'cat'; add a second"),
+        ({"cat/1.txt": b"a", "dog/2.txt": b"b"}, "None of the files in "),
+        (
+            FILES | {"owl/1.png": b"", "ant/2.png": b"x"},
+            "can be decoded of the classes 'ant', 'owl'; add some",
+        ),
+        (
+            FILES | {"owl/1.png": paint(90)},
+            "The test split has no picture of the class 'owl' ('owl' has 1 in all",
+        ),
+        (painted({"cat\\mouse": 5, "dog": 5}), "looks like a path; rename it."),
+        (painted({"cat ": 5, "dog": 5}), "begins or ends with a space; rename it."),
+        ({f"{number}/1.png": paint(number) for number in range(1001)}, "There are 1001 classes; 2 to 1000"),
+    ],
+)
+def test_mistakes(tmp_path: Path, wishes: Wishes, files: dict[str, bytes], sentence: str) -> None:
+    assert sentence in refused(lay(tmp_path / "data", files), wishes)
+
+
+def test_a_source_with_none_of_the_models_classes_is_refused(folder: Path, wishes: Wishes) -> None:
+    sentence = refused(folder, dataclasses.replace(wishes, classes=("bird", "fish")))
+    assert "has none of the classes that the model knows ('bird', 'fish'), but 'cat', 'dog'; name" in sentence
+
+
+def test_a_class_of_three_pictures_is_in_every_split(folder: Path, wishes: Wishes) -> None:
+    data = load(lay(folder, painted({"owl": 3}, seed=90_000)), wishes)
+    owl = data.classes.index("owl")
+    assert [(split.labels == owl).sum() for split in (data.train, data.validation, data.test)] == [1, 1, 1]
