@@ -45,7 +45,7 @@ OutputsFlag = Annotated[
     typer.Option("--outputs", help="Folder that gets a file for each result, as an Argo step hands them on."),
 ]
 WeakFlag = Annotated[
-    bool, typer.Option("--accept-weak-evidence", help="Promote also if judged on fewer than 2,000 images.")
+    bool, typer.Option("--accept-weak-evidence", help="Promote also if judged on too few images.")
 ]
 SampleFlag = Annotated[
     bool, typer.Option("--sample-allowed", help="Train on the small sample if CIFAR-10 cannot be had.")

@@ -1,4 +1,4 @@
-"""Judging versions of other sizes, fits and classes, on graphs that tell colours apart, run by ONNX Runtime."""
+"""Judging versions of other sizes, fits and classes: graphs that tell colours apart, in ONNX Runtime."""
 
 from collections.abc import Callable
 from dataclasses import replace
