@@ -10,6 +10,8 @@ from own_pictures import lay, paint, painted
 
 from model.data.dataset import Dataset
 from model.data.errors import DataError
+from model.data.own.gather import gather
+from model.data.own.loading import wished
 from model.data.own.wishes import Wishes
 from model.data.sources import load_dataset
 from model.images.decode import decode_image
@@ -129,6 +131,10 @@ def test_fixes_are_applied_and_nothing_of_the_users_is_written(
     for split in (data.train, data.validation, data.test):
         for name, image in zip(split.names or (), split.images, strict=True):
             assert np.array_equal(image, decode_image(FILES[name])), name
+    afresh = dataclasses.replace(wishes, cache=tmp_path / "afresh", fixes=fixes)
+    gathered = wished(gather(str(folder), afresh), afresh)
+    for position, picture in enumerate(gathered.pictures):
+        assert np.array_equal(gathered.pixels([position])[0], decode_image(FILES[picture.name]))
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     assert "fixes 1 pictures that are not there: cat/99.png" in caplog.text
     assert everything(load(folder, wishes)) == {name: name.partition("/")[0] for name in FILES}
@@ -188,3 +194,11 @@ def test_a_class_of_three_pictures_is_in_every_split(folder: Path, wishes: Wishe
     data = load(lay(folder, painted({"owl": 3}, seed=90_000)), wishes)
     owl = data.classes.index("owl")
     assert [(split.labels == owl).sum() for split in (data.train, data.validation, data.test)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("label", ["../cat", "a/b", "x" * 101, "two\u0007bells"])
+def test_a_class_that_a_manifest_names_like_a_path(tmp_path: Path, wishes: Wishes, label: str) -> None:
+    lay(tmp_path, FILES)
+    rows = [f"{name},{label if name.startswith('cat') else 'dog'}" for name in FILES]
+    (tmp_path / "m.csv").write_text("\n".join(["image,label", *rows]))
+    assert "The class name '" in refused(tmp_path / "m.csv", wishes)
