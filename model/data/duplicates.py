@@ -6,7 +6,7 @@ true ones are found, and how many false ones, is in docs/splits.md.
 """
 
 from itertools import combinations
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,10 @@ _BANDS: Final = 8
 _BAND_OF_BIT: Final = np.argsort(
     np.argsort(np.add.outer(np.arange(_LOW), np.arange(_LOW)).ravel(), kind="stable"), kind="stable"
 )
-# Neighbours that a picture is compared with in one table: so many share their bits only where thousands of
-# pictures are almost of one colour, and these need no more.
+# Neighbours that a picture is compared with in one table, and how many close ones are enough: more are there
+# only where thousands of pictures are almost of one colour, and these hang together by fewer.
 _NEIGHBOURS: Final = 1000
+_ENOUGH: Final = 16
 
 _CORRELATION: Final = 0.97
 _BRIGHTNESS: Final = 14.0  # levels between the means: 5 % of white is 13
@@ -108,8 +109,8 @@ def near_pairs(hashes: NDArray[np.uint64], thumbs: NDArray[np.uint8]) -> NearPai
     first = kept[same_as]
     second = np.arange(len(hashes), dtype=np.int64)
     copies = first != second
-    # Neighbours in a table are then those whose hashes are.
-    kept = kept[np.argsort(hashes[kept], kind="stable")]
+    # Neighbours in a table are then those of like hashes, and of one hash those of like brightness.
+    kept = kept[np.lexsort((thumbs[kept].mean(1, dtype=np.float32), hashes[kept]))]
     left, right = _candidates(hashes[kept])
     left, right = kept[left], kept[right]
     agree = _agree(thumbs, left, right)
@@ -134,15 +135,16 @@ def _candidates(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[
         order = np.argsort(keys, kind="stable")
         keys, sorted_hashes = keys[order], hashes[order]
         at = np.arange(len(order), dtype=np.int64)
-        pieces = [found]
+        pieces, met = [found], np.zeros(len(order), np.uint8)
         for step in range(1, _NEIGHBOURS + 1):
-            at = at[at + step < len(order)]
+            at = at[(at + step < len(order)) & (met[at] < _ENOUGH)]
             at = at[keys[at] == keys[at + step]]
             if not len(at):
                 break
             close = at[np.bitwise_count(sorted_hashes[at] ^ sorted_hashes[at + step]) <= NEAR_BITS]
             one, other = order[close], order[close + step]
             pieces.append(np.minimum(one, other) * count + np.maximum(one, other))
+            met[close] += 1
         found = np.unique(np.concatenate(pieces))
     return found // count, found % count
 
@@ -164,7 +166,9 @@ def _agree(thumbs: NDArray[np.uint8], left: NDArray[np.int64], right: NDArray[np
             & (np.maximum(ratio, 1 / ratio) < _CONTRAST)
         )
         one, other, ratio = one[alike], other[alike], ratio[alike, None]
-        fits = (_beyond_local(one * ratio, other) < _LOCAL) | (_beyond_local(other / ratio, one) < _LOCAL)
+        fits = _beyond_local(one * ratio, other) < _LOCAL
+        rest = ~fits
+        fits[rest] = _beyond_local(other[rest] / ratio[rest], one[rest]) < _LOCAL
         agree[start + np.flatnonzero(alike)[fits]] = True
     return agree
 
@@ -172,11 +176,21 @@ def _agree(thumbs: NDArray[np.uint8], left: NDArray[np.int64], right: NDArray[np
 def _beyond_local(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
     """The largest difference of a cell beyond what a small shift makes where `one` has an edge."""
     side = THUMB_SIDE
-    framed = np.pad(one.reshape(-1, side, side), ((0, 0), (1, 1), (1, 1)), mode="edge")
-    shifted = [framed[:, y : y + side, x : x + side] for y in range(3) for x in range(3)]
-    spread = np.maximum.reduce(shifted) - np.minimum.reduce(shifted)
+    high = low = np.pad(one.reshape(-1, side, side), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    high = _of_three(np.maximum, _of_three(np.maximum, high, 1), 2)
+    low = _of_three(np.minimum, _of_three(np.minimum, low, 1), 2)
+    spread = high - low
     beyond: NDArray[np.float32] = (np.abs(one - other) - spread.reshape(one.shape) / 4).max(1)
     return beyond
+
+
+def _of_three(extreme: np.ufunc, cells: NDArray[np.float32], axis: Literal[1, 2]) -> NDArray[np.float32]:
+    """The highest or the lowest of each three cells in a row, or in a column."""
+    first, second, third = (
+        cells[:, n : n + THUMB_SIDE] if axis == 1 else cells[:, :, n : n + THUMB_SIDE] for n in range(3)
+    )
+    found: NDArray[np.float32] = extreme(extreme(first, second), third)
+    return found
 
 
 def _as_bytes(rows: NDArray[np.uint8]) -> NDArray[np.void]:

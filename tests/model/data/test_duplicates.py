@@ -113,8 +113,10 @@ def test_every_pair_within_the_distance_is_found_and_none_beyond(bits: int) -> N
 def test_pictures_of_one_colour_are_near_and_do_not_take_a_square_of_time() -> None:
     flat = [np.full((32, 32, 3), level, np.uint8) for level in (10, 15, 120)]
     assert signed(flat) == [(0, 1, 0)]
-    same = [1] * 50_000
-    assert len(pairs(same, [bytes(256)] * len(same))) == len(same) - 1
+    same = np.ones(50_000, np.uint64)
+    assert len(near_pairs(same, np.zeros((50_000, 256), np.uint8)).first) == 50_000 - 1
+    noise = np.random.default_rng(0).integers(10, 12, (2000, 256)).astype(np.uint8)
+    assert len(near_pairs(same[:2000], noise).first) <= 16 * 2000
 
 
 def test_no_picture_has_no_like() -> None:
