@@ -24,8 +24,8 @@ export CNN_IMAGE_TRITON_VENV := $(abspath $(TRITON_VENV))
 
 ##@ The two commands
 .PHONY: run
-run: $(VENV)/.run $(TRITON_VENV)/.installed ## train if nothing was, then serve on http://localhost:8002 (EPOCHS, BATCH_SIZE, PORT, CIFAR10_DIR)
-	@exec $(VENV)/bin/cnn-image run
+run: $(VENV)/.run $(TRITON_VENV)/.installed ## train if nothing was, then serve on http://localhost:8002 (DATA=your images, EPOCHS, BATCH_SIZE, PORT)
+	@exec $(VENV)/bin/cnn-image run $(if $(DATA),--data "$(DATA)")
 
 .PHONY: test
 test: lint test-fast test-slow ## lint, types, import rules and every test that needs no cluster, with coverage

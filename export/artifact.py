@@ -12,7 +12,6 @@ from export.graph.triton_config import (
     filters_config,
 )
 from export.store.manifest import Lineage, Manifest, file_digest, lineage_parameters
-from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
 
 
 def assemble(graphs: Graphs, lineage: Lineage, version: int, folder: Path) -> Manifest:
@@ -24,26 +23,28 @@ def assemble(graphs: Graphs, lineage: Lineage, version: int, folder: Path) -> Ma
         graphs: The exported models.
         lineage: Where they come from.
         version: The number the store has given.
-        folder: Empty; filled with `cnn-image/` and `cnn-image-filters/`.
+        folder: Empty; filled with the contract's two models, `cnn-image/` and `cnn-image-filters/`.
 
     Returns:
         The manifest that lists every file now in `folder`.
     """
-    parameters = lineage_parameters(lineage, version)
+    parameters, contract = lineage_parameters(lineage, version), lineage.contract
     for name, graph, configure in (
-        (MODEL_NAME, graphs.classifier, classifier_config),
-        (FILTERS_MODEL_NAME, graphs.filters, filters_config),
+        (contract.model, graphs.classifier, classifier_config),
+        (contract.filters_model, graphs.filters, filters_config),
     ):
         model = folder / name
         (model / "configs").mkdir(parents=True)
         (model / str(version)).mkdir()
         shutil.copyfile(graph, model / str(version) / "model.onnx")
-        (model / "config.pbtxt").write_text(configure(DEFAULT_VARIANT, parameters).to_pbtxt())
-        for variant in VARIANTS:
-            (model / "configs" / f"{variant.name}.pbtxt").write_text(
-                configure(variant, parameters).to_pbtxt()
-            )
-    (folder / MODEL_NAME / LABELS_NAME).write_text("\n".join(lineage.classes) + "\n")
+        for path, variant in (
+            ("config.pbtxt", DEFAULT_VARIANT),
+            *((f"configs/{variant.name}.pbtxt", variant) for variant in VARIANTS),
+        ):
+            text = configure(variant, parameters, contract).to_pbtxt()
+            (model / path).write_text(text, encoding="utf-8")
+    labels = "".join(f"{name}\n" for name in contract.classes)
+    (folder / contract.model / LABELS_NAME).write_text(labels, encoding="utf-8")
     files = {
         path.relative_to(folder).as_posix(): file_digest(path)
         for path in sorted(folder.rglob("*"))

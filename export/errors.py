@@ -33,6 +33,10 @@ class IntegrityError(StoreError):
     """What the store holds is not what was published: a digest, a size, a path or a manifest is wrong."""
 
 
+class OtherModelError(StoreError):
+    """The store is another model's."""
+
+
 class LostRaceError(StoreError):
     """Someone else appended to the ledger first; read it again and decide again."""
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -53,6 +53,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def which(
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Which model it is about. [CNN_IMAGE_MODEL, cnn-image]"),
+    ] = None,
+) -> None:
+    """Train an image classifier, prove it, publish it, promote it, serve it."""
+    if model is not None:
+        os.environ["CNN_IMAGE_MODEL"] = model  # commands that this one starts are about it too
+
+
 for group in (data, training, promoting, inspecting, keeping, checking, serving, predicting):
     for command in group.COMMANDS:
         app.command()(command)

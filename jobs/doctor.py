@@ -14,9 +14,12 @@ from jobs.health import ask_health, require_all
 from jobs.laptop.deployer import LaptopDeployer
 from jobs.laptop.serving_folder import ServingFolder
 from jobs.pipeline import mlflow_links, mlflow_registry
+from jobs.pipeline.data import read_data
+from jobs.pipeline.training_runs import request_of
 from jobs.places import open_deployer
 from jobs.settings import Settings
 from jobs.store_doctor import store_links
+from model.contract import MODEL_NAME
 from model.data.errors import DataError
 from model.data.http_client import has_way_to
 
@@ -96,15 +99,20 @@ def _look(link: str, check: Callable[[], str], *, unreadable: bool = False) -> F
 
 def _data(settings: Settings) -> str:
     from model.data.fetch import keras_cache
-    from model.data.sources import load_dataset
 
     if settings.data is None and settings.namespace:
         raise _AbsentError("none is named here; in the cluster the trainings' Jobs have it")
+    if settings.data is None and settings.model != MODEL_NAME:
+        raise _AbsentError("none is named here; trainings of this model name it with --data")
     if settings.data is None and keras_cache() is None:
         raise _AbsentError(
             "none is named and none is in Keras' cache: it would be downloaded; or set CIFAR10_DIR"
         )
-    dataset = load_dataset(settings.data, allow_sample=False)
+    request = request_of(settings, 0)
+    try:
+        dataset = read_data(request, settings, settings.open_store(), sample_allowed=False)
+    except (ExportError, JobError):  # what is wrong with the store, its own links say
+        dataset = read_data(request, settings, None, sample_allowed=False)
     return f"{dataset.source}: {len(dataset.train):,} training and {len(dataset.test):,} test images"
 
 
@@ -140,7 +148,7 @@ def _triton(settings: Settings, store: Store) -> str:
 
 
 def _service(settings: Settings, store: Store) -> str:
-    status = ServingFolder(settings.serving).status()
+    status = ServingFolder(settings.serving, settings.model).status()
     if status is None:
         raise _AbsentError("none runs here; `cnn-image run` starts it")
     ips = [ip for ip in ("127.0.0.1", "::1") if has_way_to(ip)] if status.host == "::" else []

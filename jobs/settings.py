@@ -5,16 +5,27 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from export.store.versions import Store, open_store
 from jobs.errors import MistakeError
 from model.addresses import joined
-from model.contract import DEFAULT_HTTP_PORT
+from model.contract import DEFAULT_HTTP_PORT, MODEL_NAME, SIZES, Fit, check_model_name
 from model.training.tracking_server import database_uri
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _offered(size: int) -> int:
+    if size not in SIZES:
+        raise ValueError(f"it must be one of {', '.join(map(str, SIZES))}")
+    return size
+
+
+def _model_name(name: str) -> str:
+    check_model_name(name)
+    return name
 
 
 class Settings(BaseSettings):
@@ -27,19 +38,34 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CNN_IMAGE_", populate_by_name=True, env_ignore_empty=True)
 
     state: Path = Field(Path("var"), description="folder for all that is made here")
-    store: str = Field("", description="a folder or s3://bucket/prefix; var/store unless set")
+    model: Annotated[str, AfterValidator(_model_name)] = Field(
+        MODEL_NAME, description="which model: its name in Triton, in the routes and in MLflow"
+    )
+    store: str = Field(
+        "", description="a folder or s3://bucket/prefix; var/store, var/models/NAME/store of another model"
+    )
     store_encryption: Literal["AES256", "aws:kms"] | None = Field(
         None, description="what each write asks an S3 for (SSE-S3, SSE-KMS); else as the bucket does it"
     )
     store_kms_key: str = Field("", description="key of aws:kms, by id, ARN or alias; else the account's own")
 
-    data: str | None = Field(None, validation_alias=AliasChoices("data", "CIFAR10_DIR"))
+    data: str | None = Field(None, validation_alias=AliasChoices("data", "CNN_IMAGE_DATA", "CIFAR10_DIR"))
+    size: Annotated[int, AfterValidator(_offered)] | None = Field(
+        None, description="side of the network's input; the version's before, else by the pictures"
+    )
+    fit: Fit | None = Field(
+        None, description="how a picture becomes a square; the version's before, else stretch"
+    )
+    mirror: bool = Field(True, description="learn mirrored pictures too; not where left and right differ")
     recipe: Literal["quick", "best"] = "quick"
     epochs: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
         None, validation_alias=AliasChoices("epochs", "EPOCHS")
     )
     batch_size: Annotated[int, Field(ge=1, le=8192)] | None = Field(
         None, validation_alias=AliasChoices("batch_size", "BATCH_SIZE")
+    )
+    check_labels: bool = Field(
+        True, description="after training on one's own images, look for wrong labels by three short trainings"
     )
     require_gpu: bool = Field(False, description="training does not begin where there is no GPU")
     int8: bool | None = Field(
@@ -82,9 +108,14 @@ class Settings(BaseSettings):
             return f"uid {os.getuid()}"
 
     @property
+    def home(self) -> Path:
+        """Folder of what belongs to this model alone."""
+        return self.state if self.model == MODEL_NAME else self.state / "models" / self.model
+
+    @property
     def store_url(self) -> str:
         """The store's address."""
-        return self.store or str(self.state / "store")
+        return self.store or str(self.home / "store")
 
     def open_store(self) -> Store:
         """Open the store; nothing is asked of it yet.
@@ -98,10 +129,11 @@ class Settings(BaseSettings):
                 "CNN_IMAGE_STORE_KMS_KEY goes with CNN_IMAGE_STORE_ENCRYPTION=aws:kms; set both."
             )
         if self.store_encryption is None:
-            return open_store(self.store_url)
+            return open_store(self.store_url, model=self.model)
         from export.store.s3 import Encryption  # boto3 takes a while to import
 
-        return open_store(self.store_url, Encryption(self.store_encryption, self.store_kms_key))
+        encryption = Encryption(self.store_encryption, self.store_kms_key)
+        return open_store(self.store_url, encryption, self.model)
 
     @property
     def prefers_int8(self) -> bool:
@@ -111,17 +143,17 @@ class Settings(BaseSettings):
     @property
     def runs(self) -> Path:
         """Folder of the training runs."""
-        return self.state / "runs"
+        return self.home / "runs"
 
     @property
     def serving(self) -> Path:
         """Folder that the laptop's Triton reads."""
-        return self.state / "serving"
+        return self.home / "serving"
 
     @property
     def logs(self) -> Path:
         """Folder of the child processes' logs."""
-        return self.state / "log"
+        return self.home / "log"
 
     @property
     def tracking_uri(self) -> str:

@@ -117,7 +117,7 @@ class Contract:
     @property
     def filters_model(self) -> str:
         """The name of the small model beside it that shows what the filter bank makes of an image."""
-        return f"{self.model}-filters"
+        return filters_model(self.model)
 
     def to_json(self) -> str:
         """The contract in one line of JSON, as it stands in config.pbtxt's `parameters`."""
@@ -142,6 +142,11 @@ class Contract:
             raise ContractError(
                 f"This is no contract that this cnn-image knows ({error}); update it."
             ) from None
+
+
+def filters_model(name: str) -> str:
+    """The name of the small model beside a classifier, by the classifier's name."""
+    return f"{name}-filters"
 
 
 def check_classes(names: Sequence[str]) -> None:

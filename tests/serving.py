@@ -1,5 +1,6 @@
 """Real servers for tests: a small model of the contract's signature, Triton on it, a transformer in front."""
 
+import json
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 from machine import free_port, wait_until
 from numpy.typing import NDArray
 
-from model import contract
+from model.contract import DEFAULT_CONTRACT, INPUT_NAME, MODEL_NAME, OUTPUT_NAME, Contract
 from model.images.decode import DECODER_VERSION
 
 ROOT = Path(__file__).parent.parent
@@ -26,15 +27,27 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class SmallModel:
-    """One linear layer and a softmax with the contract's names and shapes; other version, other weights."""
+    """One linear layer and a softmax with a contract's names and shapes; other version, other weights.
+
+    Attributes:
+        version: Its number.
+        written: The contract in its configuration; None as in layout 1, which has none there.
+        outputs: Of the graph, in this order.
+    """
 
     version: int
+    written: Contract | None = None
+    outputs: tuple[str, ...] = (OUTPUT_NAME,)
+
+    @property
+    def contract(self) -> Contract:
+        return self.written or DEFAULT_CONTRACT
 
     @property
     def weights(self) -> NDArray[np.float32]:
-        size = int(np.prod(contract.IMAGE_SHAPE))
-        shape = (size, len(contract.CLASSES))
-        return (np.random.default_rng(self.version).standard_normal(shape) / 2000).astype(np.float32)
+        shape = (self.contract.image_bytes, len(self.contract.classes))
+        scale = 2000 * self.contract.size / DEFAULT_CONTRACT.size
+        return (np.random.default_rng(self.version).standard_normal(shape) / scale).astype(np.float32)
 
     def probs(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What the model answers, computed by numpy."""
@@ -43,62 +56,85 @@ class SmallModel:
         return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 
     def write(self, folder: Path) -> None:
-        """Writes `<folder>/cnn-image` as a whole model of a Triton repository."""
+        """Writes `<folder>/<model>`, as the contract names it, as a whole model of a Triton repository."""
         import onnx
         from onnx import TensorProto, helper, numpy_helper
 
-        size = int(np.prod(contract.IMAGE_SHAPE))
+        promised = self.contract
         graph = helper.make_graph(
             [
-                helper.make_node("Cast", [contract.INPUT_NAME], ["real"], to=TensorProto.FLOAT),
+                helper.make_node("Cast", [INPUT_NAME], ["real"], to=TensorProto.FLOAT),
                 helper.make_node("Reshape", ["real", "flat_shape"], ["flat"]),
                 helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
-                helper.make_node("Softmax", ["logits"], [contract.OUTPUT_NAME], axis=1),
+                helper.make_node("Softmax", ["logits"], [OUTPUT_NAME], axis=1),
             ],
             "small",
+            [helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, ["batch", *promised.image_shape])],
             [
-                helper.make_tensor_value_info(
-                    contract.INPUT_NAME, TensorProto.UINT8, ["batch", *contract.IMAGE_SHAPE]
-                )
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", len(promised.classes)])
+                for name in self.outputs
             ],
             [
-                helper.make_tensor_value_info(
-                    contract.OUTPUT_NAME, TensorProto.FLOAT, ["batch", len(contract.CLASSES)]
-                )
-            ],
-            [
-                numpy_helper.from_array(np.array([-1, size], np.int64), "flat_shape"),
+                numpy_helper.from_array(np.array([-1, promised.image_bytes], np.int64), "flat_shape"),
                 numpy_helper.from_array(self.weights, "weights"),
             ],
         )
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
         onnx.checker.check_model(made)
-        model = folder / contract.MODEL_NAME
+        model = folder / promised.model
         (model / str(self.version)).mkdir(parents=True)
         onnx.save(made, model / str(self.version) / "model.onnx")
-        (model / "labels.txt").write_text("\n".join(contract.CLASSES) + "\n")
+        (model / "labels.txt").write_text("\n".join(promised.classes) + "\n")
         (model / "config.pbtxt").write_text(self.config(instances=1))
         (model / "configs").mkdir()
         (model / "configs" / "cpu-2.pbtxt").write_text(self.config(instances=2))
 
     def config(self, instances: int) -> str:
-        shape = ", ".join(map(str, contract.IMAGE_SHAPE))
+        shape = ", ".join(map(str, self.contract.image_shape))
+        classes = len(self.contract.classes)
+        label = {OUTPUT_NAME: 'label_filename: "labels.txt"'}
+        outputs = ", ".join(
+            f'{{ name: "{name}" data_type: TYPE_FP32 dims: [{classes}] {label.get(name, "")} }}'
+            for name in self.outputs
+        )
+        parameters = {
+            "intra_op_thread_count": "1",
+            "version": str(self.version),
+            "decoder_version": DECODER_VERSION,
+            "session.intra_op.allow_spinning": "0",
+        }
+        if self.written is not None:
+            parameters["contract"] = self.written.to_json()
         return f"""
-            name: "{contract.MODEL_NAME}"
+            name: "{self.contract.model}"
             backend: "onnxruntime"
             max_batch_size: 64
-            input [{{ name: "{contract.INPUT_NAME}" data_type: TYPE_UINT8 dims: [{shape}] }}]
-            output [{{
-                name: "{contract.OUTPUT_NAME}" data_type: TYPE_FP32 dims: [{len(contract.CLASSES)}]
-                label_filename: "labels.txt"
-            }}]
+            input [{{ name: "{INPUT_NAME}" data_type: TYPE_UINT8 dims: [{shape}] }}]
+            output [{outputs}]
             instance_group [{{ count: {instances} kind: KIND_CPU }}]
             version_policy {{ latest {{ num_versions: 1 }} }}
-            parameters {{ key: "intra_op_thread_count" value {{ string_value: "1" }} }}
-            parameters {{ key: "version" value {{ string_value: "{self.version}" }} }}
-            parameters {{ key: "decoder_version" value {{ string_value: "{DECODER_VERSION}" }} }}
-            parameters {{ key: "session.intra_op.allow_spinning" value {{ string_value: "0" }} }}
-        """
+        """ + "\n".join(
+            f'parameters {{ key: "{key}" value {{ string_value: {json.dumps(text, ensure_ascii=False)} }} }}'
+            for key, text in parameters.items()
+        )
+
+
+def versions(folder: Path, *models: SmallModel) -> Path:
+    """Writes folders `v7`, `v8`, … and a repository whose model is a link to the first of them."""
+    for model in models:
+        model.write(folder / f"v{model.version}")
+    (folder / "serving").mkdir()
+    point_to(folder, models[0].version)
+    return folder / "serving"
+
+
+def point_to(folder: Path, version: int) -> None:
+    """Lets the repository that `versions` has written hold another version, as the laptop's service does."""
+    # Triton loads again only what is newer than what it has.
+    os.utime(folder / f"v{version}" / MODEL_NAME / "config.pbtxt")
+    link = folder / "serving" / "new"
+    link.symlink_to(folder / f"v{version}" / MODEL_NAME)
+    link.rename(folder / "serving" / MODEL_NAME)
 
 
 @dataclass
@@ -125,7 +161,7 @@ class RunningTriton:
         except OSError:
             return False
 
-    def load(self, model: str = contract.MODEL_NAME) -> None:
+    def load(self, model: str = MODEL_NAME) -> None:
         """Loads what the repository holds now; over gRPC, as over HTTP it holds up inferences meanwhile."""
         with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}") as channel:
             call = channel.unary_unary("/inference.GRPCInferenceService/RepositoryModelLoad")

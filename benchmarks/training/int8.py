@@ -14,7 +14,7 @@ from export.graph.export import export_graphs
 from export.graph.parity import onnx_outputs
 from export.graph.quantize import quantize_graphs
 from jobs.gate import rules
-from jobs.gate.rules import Answers
+from jobs.gate.answers import Answers, figures
 from jobs.pipeline.quantization import CALIBRATION_IMAGES, calibration_images
 from model.data.dataset import Dataset
 from model.data.sources import load_dataset
@@ -64,8 +64,8 @@ def _row(name: str, run: Run, dataset: Dataset) -> str:
             Answers(number, onnx_outputs(graph.classifier, test.images))
             for number, graph in enumerate((graphs, quantized))
         )
-    before, after = (rules.figures(one, test.labels) for one in (original, twin))
-    passed = all(check.passed for check in rules.successor_checks(twin, original, original, test.labels))
+    before, after = (figures(one, test.labels) for one in (original, twin))
+    passed = all(check.passed for check in rules.twin_checks(twin, original, test.labels))
     bound = rules.lower_bound(twin.right(test.labels), original.right(test.labels))
     moved = int((original.probs.argmax(axis=1) != twin.probs.argmax(axis=1)).sum())
     gate = "passed" if passed else "refused"

@@ -27,7 +27,7 @@ RESULTS: Final = Path(__file__).parents[1] / "results" / "training"
 STATE: Final = Path.home() / ".cache" / "cnn-image" / "seeds"
 
 
-class _Say(Observer):
+class Say(Observer):
     """A line an epoch."""
 
     def __init__(self, name: str) -> None:
@@ -83,9 +83,9 @@ def _trained(dataset: Dataset, recipe: Recipe, seed: int, state: Path) -> Run:
         recipe,
         run_dir=folder,
         seed=seed,
-        observers=[_Say(f"seed {seed}")],
+        observers=[Say(f"seed {seed}")],
         teacher_dir=state / "teacher",
-        teacher_observers=[_Say("teacher")],
+        teacher_observers=[Say("teacher")],
     )
     return save_run(folder, trained, dataset)
 

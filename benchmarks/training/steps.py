@@ -12,7 +12,7 @@ from model.data.dataset import Dataset, Split
 from model.network.forward import training_logits
 from model.training.device import Device
 from model.training.train import QUICK
-from model.training.trainer import Trainer, augment
+from model.training.trainer import Trainer
 
 REPEATS: Final = 15
 STEPS: Final = 60
@@ -25,11 +25,11 @@ def step_profile(dataset: Dataset, device: Device) -> dict[str, float]:
     Each part is what a longer prefix of the step takes more than a shorter one.
     """
     trainer = Trainer(dataset, QUICK, 0, device.policy)
-    order, offsets, mirrored = arguments = _some_batch(trainer)
+    order, *drawn = arguments = _some_batch(trainer)
     seed = tf.constant([1, 2])
 
     def images() -> Any:
-        return augment(tf.gather(trainer.images, order), offsets, mirrored)
+        return trainer.augmentation.vary(trainer.feed.take(order, None), *drawn)
 
     def forward() -> Any:
         recipe = trainer.recipe

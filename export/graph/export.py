@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import onnx
 
-from model.contract import (
-    FILTERED_NAME,
-    FILTERS_MODEL_NAME,
-    IMAGE_SHAPE,
-    INPUT_NAME,
-    MODEL_NAME,
-    OUTPUT_NAME,
-)
+from model.contract import DEFAULT_CONTRACT, FILTERED_NAME, INPUT_NAME, OUTPUT_NAME, Contract
 
 if TYPE_CHECKING:  # tensorflow takes seconds to import, and only an export needs it
     import keras
@@ -35,13 +28,21 @@ class Graphs:
     filters: Path
 
 
-def export_graphs(network: "keras.Model", temperature: float, folder: Path) -> Graphs:
+def graph_files(folder: Path, contract: Contract = DEFAULT_CONTRACT) -> Graphs:
+    """Where the two models of a contract go in a folder: `cnn-image.onnx` and `cnn-image-filters.onnx`."""
+    return Graphs(folder / f"{contract.model}.onnx", folder / f"{contract.filters_model}.onnx")
+
+
+def export_graphs(
+    network: "keras.Model", temperature: float, folder: Path, contract: Contract = DEFAULT_CONTRACT
+) -> Graphs:
     """Export the classifier and the filter model.
 
     Args:
         network: `model.network.cnn.build_network`'s, trained: uint8 `image` → `logits`.
         temperature: What the logits are divided by before the softmax.
-        folder: Gets `cnn-image.onnx` and `cnn-image-filters.onnx`; made if need be.
+        folder: Gets the files that `graph_files` names; made if need be.
+        contract: What the network was built for.
 
     Returns:
         Where they are.
@@ -50,24 +51,24 @@ def export_graphs(network: "keras.Model", temperature: float, folder: Path) -> G
     from model.network.filters import filter_bank
 
     folder.mkdir(parents=True, exist_ok=True)
-    graphs = Graphs(folder / f"{MODEL_NAME}.onnx", folder / f"{FILTERS_MODEL_NAME}.onnx")
-    export_graph(probabilities(network, temperature), OUTPUT_NAME, graphs.classifier)
-    export_graph(filter_bank(), FILTERED_NAME, graphs.filters)
+    graphs = graph_files(folder, contract)
+    export_graph(probabilities(network, temperature, contract), OUTPUT_NAME, graphs.classifier)
+    export_graph(filter_bank(contract.size), FILTERED_NAME, graphs.filters)
     return graphs
 
 
 def export_graph(model: "keras.Model", output_name: str, path: Path) -> None:
-    """Export a Keras model from UINT8 `image` `[batch, 32, 32, 3]` to one FP32 output.
+    """Export a Keras model from UINT8 `image` `[batch, size, size, 3]` to one FP32 output.
 
     Args:
-        model: Takes uint8 images.
+        model: Takes uint8 images of one size.
         output_name: The name of its output in the graph.
         path: The file to write.
     """
     import tensorflow as tf
     import tf2onnx
 
-    signature = [tf.TensorSpec((None, *IMAGE_SHAPE), tf.uint8, name=INPUT_NAME)]
+    signature = [tf.TensorSpec(model.input_shape, tf.uint8, name=INPUT_NAME)]
 
     # A dictionary's key becomes the output's name in the graph, the TensorSpec's name the input's.
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator] # of TensorFlow

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from export.errors import ParityError
 from export.graph.export import Graphs
 from export.store.manifest import Parity
-from model.contract import INPUT_NAME
+from model.contract import DEFAULT_CONTRACT, INPUT_NAME, Contract
 
 if TYPE_CHECKING:
     import keras
@@ -75,7 +75,11 @@ def compare(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> P
 
 
 def prove(
-    network: "keras.Model", temperature: float, graphs: Graphs, images: NDArray[np.uint8]
+    network: "keras.Model",
+    temperature: float,
+    graphs: Graphs,
+    images: NDArray[np.uint8],
+    contract: Contract = DEFAULT_CONTRACT,
 ) -> tuple[Parity, Parity]:
     """Compare both exported graphs, in ONNX Runtime, with their Keras models, on the CPU.
 
@@ -83,7 +87,8 @@ def prove(
         network: uint8 images → logits.
         temperature: As it was exported.
         graphs: The exported files.
-        images: `[N, 32, 32, 3]`, held out from training.
+        images: uint8 `[N, S, S, 3]`, held out from training.
+        contract: As they were exported.
 
     Returns:
         The figures of the classifier and of the filter model.
@@ -94,12 +99,11 @@ def prove(
     from model.network.cnn import probabilities
     from model.network.filters import filter_bank
 
+    classifier = probabilities(network, temperature, contract)
+    filters = filter_bank(contract.size)
     return (
-        compare(
-            keras_outputs(probabilities(network, temperature), images),
-            onnx_outputs(graphs.classifier, images),
-        ),
-        compare(keras_outputs(filter_bank(), images), onnx_outputs(graphs.filters, images)),
+        compare(keras_outputs(classifier, images), onnx_outputs(graphs.classifier, images)),
+        compare(keras_outputs(filters, images), onnx_outputs(graphs.filters, images)),
     )
 
 

@@ -27,22 +27,25 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from export.graph.export import Graphs, check_signature
+from export.graph.export import Graphs, check_signature, graph_files
 from export.graph.parity import measure, onnx_outputs
 from export.store.manifest import Parity
-from model.contract import FILTERS_MODEL_NAME, INPUT_NAME, MODEL_NAME, OUTPUT_NAME
+from model.contract import DEFAULT_CONTRACT, INPUT_NAME, OUTPUT_NAME, Contract
 
 _BATCH: Final = 64
 _QUANTIZED: Final = ["Conv", "Relu", "MaxPool", "MatMul", "Gemm"]
 
 
-def quantize_graphs(graphs: Graphs, images: NDArray[np.uint8], folder: Path) -> tuple[Graphs, Parity]:
+def quantize_graphs(
+    graphs: Graphs, images: NDArray[np.uint8], folder: Path, contract: Contract = DEFAULT_CONTRACT
+) -> tuple[Graphs, Parity]:
     """Quantize the classifier; the filter model, which is for looking at, is taken over as it is.
 
     Args:
         graphs: The exported float models.
-        images: uint8 `[N, 32, 32, 3]` of the training split; some hundred are enough.
+        images: uint8 `[N, S, S, 3]` of the training split; some hundred are enough.
         folder: Gets both files; made if need be, another one than that of `graphs`.
+        contract: Of the version.
 
     Returns:
         The files, and how far the int8 classifier is from the float one on `images`.
@@ -53,7 +56,7 @@ def quantize_graphs(graphs: Graphs, images: NDArray[np.uint8], folder: Path) -> 
     if not len(images):
         raise ValueError("quantizing needs images to calibrate on")
     folder.mkdir(parents=True, exist_ok=True)
-    quantized = Graphs(folder / f"{MODEL_NAME}.onnx", folder / f"{FILTERS_MODEL_NAME}.onnx")
+    quantized = graph_files(folder, contract)
     with tempfile.TemporaryDirectory(prefix="cnn-image-") as scratch:
         prepared = Path(scratch) / "prepared.onnx"
         quant_pre_process(graphs.classifier, prepared, skip_symbolic_shape=True)

@@ -13,15 +13,12 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from model.contract import (
-    CLASSES,
+    DEFAULT_CONTRACT,
     FILTER_BANK,
     FILTERED_NAME,
-    FILTERS_MODEL_NAME,
-    IMAGE_SHAPE,
-    IMAGE_SIZE,
     INPUT_NAME,
-    MODEL_NAME,
     OUTPUT_NAME,
+    Contract,
 )
 
 MAX_BATCH_SIZE: Final = 64
@@ -121,25 +118,29 @@ class ModelConfig:
             yield f"parameters {{ key: {_quote(key)} value {{ string_value: {_quote(value)} }} }}"
 
 
-def classifier_config(variant: Variant, parameters: Mapping[str, str]) -> ModelConfig:
-    """The classifier's configuration: pixels in, the probabilities of `CLASSES` out."""
+def classifier_config(
+    variant: Variant, parameters: Mapping[str, str], contract: Contract = DEFAULT_CONTRACT
+) -> ModelConfig:
+    """The classifier's configuration: pixels in, the probabilities of the contract's classes out."""
     return ModelConfig(
-        name=MODEL_NAME,
+        name=contract.model,
         variant=variant,
-        inputs=(Tensor(INPUT_NAME, "TYPE_UINT8", IMAGE_SHAPE),),
-        outputs=(Tensor(OUTPUT_NAME, "TYPE_FP32", (len(CLASSES),), LABELS_NAME),),
+        inputs=(Tensor(INPUT_NAME, "TYPE_UINT8", contract.image_shape),),
+        outputs=(Tensor(OUTPUT_NAME, "TYPE_FP32", (len(contract.classes),), LABELS_NAME),),
         parameters=parameters,
     )
 
 
-def filters_config(variant: Variant, parameters: Mapping[str, str]) -> ModelConfig:
+def filters_config(
+    variant: Variant, parameters: Mapping[str, str], contract: Contract = DEFAULT_CONTRACT
+) -> ModelConfig:
     """The filter model's configuration; it is for looking at, so one instance does."""
-    channels = IMAGE_SHAPE[-1] * len(FILTER_BANK)
+    height, width, colours = contract.image_shape
     return ModelConfig(
-        name=FILTERS_MODEL_NAME,
+        name=contract.filters_model,
         variant=Variant(variant.name, variant.kind, 1, variant.dynamic_batching),
-        inputs=(Tensor(INPUT_NAME, "TYPE_UINT8", IMAGE_SHAPE),),
-        outputs=(Tensor(FILTERED_NAME, "TYPE_FP32", (IMAGE_SIZE, IMAGE_SIZE, channels)),),
+        inputs=(Tensor(INPUT_NAME, "TYPE_UINT8", contract.image_shape),),
+        outputs=(Tensor(FILTERED_NAME, "TYPE_FP32", (height, width, colours * len(FILTER_BANK))),),
         parameters=parameters,
     )
 

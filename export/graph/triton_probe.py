@@ -41,7 +41,7 @@ def infer(
 
     Args:
         url: The server's HTTP address, for example `http://127.0.0.1:8000`.
-        images: `[N, 32, 32, 3]`, N at least 1.
+        images: uint8 `[N, S, S, 3]` of the model's size, N at least 1.
         model: The model to ask.
         output: Its output's name.
         timeout: Seconds a call may take.
@@ -90,21 +90,27 @@ def require_loaded(url: str) -> None:
 
 
 def compare_triton(
-    url: str, reference: NDArray[np.float32], images: NDArray[np.uint8], version: int
+    url: str,
+    reference: NDArray[np.float32],
+    images: NDArray[np.uint8],
+    version: int,
+    *,
+    model: str = MODEL_NAME,
 ) -> Parity:
     """Require that a running Triton serves a version and answers as the reference does.
 
     Args:
         url: The server's HTTP address.
-        reference: The probabilities that are due, `[N, 5]`.
-        images: `[N, 32, 32, 3]`.
+        reference: The probabilities that are due, `[N, classes]`.
+        images: uint8 `[N, S, S, 3]` of the version's size.
         version: The version that must answer.
+        model: The classifier's name, of the version's contract.
 
     Raises:
         NoAnswerError: It does not answer.
         ParityError: It answers otherwise.
     """
-    answer = infer(url, images)
+    answer = infer(url, images, model=model)
     if answer.version != version:
         raise ParityError(f"Triton at {url} serves version {answer.version}, not {version}; deploy it again.")
     return compare(reference, answer.outputs)

@@ -1,29 +1,25 @@
 """Who promoted what, when and why: an append-only list beside the versions, and the truth of what is served.
 
-An entry is one object, numbered and written only if absent, so two promotions at once cannot both win.
+Two promotions at once cannot both win.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime
 
-from export.errors import ExistsError, IntegrityError, LostRaceError
+from export.errors import ExistsError, LostRaceError
 from export.store.blobs import Blobs
-
-_PREFIX = "ledger/"
-_KEY = re.compile(r"ledger/([0-9]{6})\.json")
+from export.store.numbered import Numbered, NumberedList
 
 Action = Literal["promote", "rollback", "return"]
 
 
-class Entry(BaseModel):
+class Entry(Numbered):
     """One decision about what is served.
 
     Attributes:
-        number: Counts from 1 without a gap.
         action: `promote` and `rollback` are people's or the pipeline's; `return` undoes one that failed.
         version: To be served from now on; None after the return from a first promotion.
         previous: Served until now; None before the first promotion.
@@ -32,9 +28,6 @@ class Entry(BaseModel):
         reason: In words.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    number: Annotated[int, Field(ge=1)]
     action: Action
     version: int | None
     previous: int | None
@@ -47,9 +40,7 @@ class Ledger:
     """The entries in a place for objects."""
 
     def __init__(self, blobs: Blobs) -> None:
-        self._blobs = blobs
-        # Entries never change, so one that was read is not read again: a follower costs one listing a look.
-        self._known: dict[int, Entry] = {}
+        self._list = NumberedList(blobs, "ledger/", Entry, "ledger entry")
 
     def entries(self) -> list[Entry]:
         """All entries, the oldest first.
@@ -57,16 +48,7 @@ class Ledger:
         Raises:
             IntegrityError: One is missing or not what was written.
         """
-        numbers = [int(match[1]) for key in self._blobs.list(_PREFIX) if (match := _KEY.fullmatch(key))]
-        if numbers != list(range(1, len(numbers) + 1)):
-            missing = min(set(range(1, max(numbers) + 1)) - set(numbers))
-            raise IntegrityError(
-                f"{_key(missing)} is missing in {self._blobs.url}; restore it from a backup."
-            )
-        for number in numbers:
-            if number not in self._known:
-                self._known[number] = self._read(number)
-        return [self._known[number] for number in numbers]
+        return self._list.entries()
 
     def append(self, entry: Entry, *, after: int) -> Entry:
         """Add an entry, if nobody has added one since `after` was read.
@@ -85,7 +67,7 @@ class Ledger:
         if len(self.entries()) != after:
             raise LostRaceError(lost)
         try:
-            self._blobs.put_if_absent(_key(entry.number), entry.model_dump_json(indent=2).encode() + b"\n")
+            self._list.append(entry)
         except ExistsError:
             raise LostRaceError(lost) from None
         return entry
@@ -126,17 +108,6 @@ class Ledger:
                 served.append(entry.version)
         return served[-2] if len(served) > 1 else None
 
-    def _read(self, number: int) -> Entry:
-        key = _key(number)
-        try:
-            entry = Entry.model_validate_json(self._blobs.get(key))
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            raise IntegrityError(f"{key} in {self._blobs.url} is no ledger entry: {reason}.") from None
-        if entry.number != number:
-            raise IntegrityError(f"{key} in {self._blobs.url} says it is entry {entry.number}.")
-        return entry
-
 
 def champions(entries: Sequence[Entry]) -> list[int]:
     """The versions that ever served, the oldest first; a promotion that was taken back at once never did."""
@@ -147,7 +118,3 @@ def champions(entries: Sequence[Entry]) -> list[int]:
         elif entry.version is not None:
             served.append(entry.version)
     return list(dict.fromkeys(served))
-
-
-def _key(number: int) -> str:
-    return f"{_PREFIX}{number:06d}.json"

@@ -3,26 +3,28 @@
 claims/000007                 the number is taken, for ever: a pruned or failed version's is not used again
 versions/000007/…             a whole Triton repository, and the InferenceService's storageUri
 versions/000007/manifest.json written last: without it the version does not exist
-attachments/000007/…          what is said about a version later (a verdict, a report), each written once
+attachments/000007/…          beside the version, each written once: its evidence, whose digests are in the
+                              manifest, and what is said about it later (a verdict, a report)
 ledger/000001.json            see `export.store.ledger`
+classes/000001.json           see `export.store.classes`
 """
 
-import hashlib
 import json
 import logging
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from export.errors import AbsentError, ExistsError, IntegrityError, StoreError
+from export.errors import AbsentError, ExistsError, IntegrityError, OtherModelError, StoreError
 from export.store.blobs import Blobs, FolderBlobs
+from export.store.classes import ClassList
 from export.store.ledger import Ledger
-from export.store.manifest import MANIFEST_NAME, FileDigest, Manifest
+from export.store.manifest import MANIFEST_NAME, FileDigest, Manifest, digest_of
 from model.contract import VERSION_WIDTH
 
 if TYPE_CHECKING:
@@ -33,16 +35,30 @@ _log = logging.getLogger(__name__)
 Build = Callable[[int, Path], Manifest]
 """Fills an empty folder with the files of the version of that number, and describes them."""
 
+SPLITS: Final = "splits.bin"
+"""Evidence: which picture of the data is in which split."""
+
+KNOWN: Final = "known.zip"
+"""Evidence: the known images that the version must answer in service."""
+
 _MANIFEST_KEY = re.compile(rf"versions/([0-9]{{{VERSION_WIDTH}}})/{re.escape(MANIFEST_NAME)}")
 _NUMBERED = re.compile(rf"(?:claims|versions)/([0-9]{{{VERSION_WIDTH}}})(?:/.*)?")
 
 
 class Store:
-    """Versions, what is attached to them, and the ledger."""
+    """Versions, what is attached to them, the ledger, and the lists of class ids."""
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: Blobs, model: str | None = None) -> None:
+        """Nothing is asked of the place yet.
+
+        Args:
+            blobs: The place.
+            model: Whose versions are expected there; None takes those of any.
+        """
         self.blobs = blobs
+        self._model = model
         self.ledger = Ledger(blobs)
+        self.classes = ClassList(blobs, self._in_use)
         # A manifest never changes, so one that was read and is still listed is not read again.
         self._manifests: dict[int, Manifest] = {}
 
@@ -80,6 +96,7 @@ class Store:
         Raises:
             AbsentError: There is no such version.
             IntegrityError: The manifest is not what was published.
+            OtherModelError: It is a version of another model.
         """
         key = _version_key(version, MANIFEST_NAME)
         try:
@@ -91,15 +108,23 @@ class Store:
         manifest = Manifest.from_json(data, name=key)
         if manifest.version != version:
             raise IntegrityError(f"{key} says it is version {manifest.version}; publish the model again.")
+        name = manifest.contract.model
+        if self._model is not None and name != self._model:
+            raise OtherModelError(
+                f"{self.url} holds versions of the model {name}, not of {self._model}: go on with "
+                f"`--model {name}`, or name another store."
+            )
         return manifest
 
-    def publish(self, build: Build) -> Manifest:
+    def publish(self, build: Build, evidence: Mapping[str, bytes] | None = None) -> Manifest:
         """Take the next number, build the version under it, and make it visible whole or not at all.
 
         A publish that fails at any point leaves nothing visible; its number is not used again.
 
         Args:
             build: Called once, with the number and an empty folder.
+            evidence: Name → content of what is attached to the version and stands in its manifest, for
+                example `SPLITS` and `KNOWN`.
 
         Raises:
             StoreError: Nothing was published. After a connection lost in the very last write the version may
@@ -111,6 +136,11 @@ class Store:
             manifest = build(version, folder)
             if manifest.version != version:
                 raise ValueError(f"version {manifest.version} was built, {version} was asked for")
+            if evidence:
+                digests = {name: digest_of(data) for name, data in sorted(evidence.items())}
+                manifest = Manifest(**dict(manifest) | {"evidence": digests})
+                for name, data in sorted(evidence.items()):
+                    self.blobs.put_if_absent(f"{_attachment_prefix(version)}/{name}", data)
             for path, expected in sorted(manifest.files.items()):
                 data = (folder / path).read_bytes()
                 _check(data, expected, path)
@@ -157,8 +187,24 @@ class Store:
             shutil.rmtree(scratch, ignore_errors=True)
         return target
 
+    def evidence(self, version: int, name: str) -> bytes:
+        """What was attached to a version as it was published.
+
+        Args:
+            version: Its number.
+            name: One that its manifest lists, for example `SPLITS`.
+
+        Raises:
+            AbsentError: There is no such version, or it was published without.
+            IntegrityError: It is missing or is not what was published.
+        """
+        manifest = self.manifest(version)
+        if name not in manifest.evidence:
+            raise AbsentError(f"Version {version} was published without {name}.")
+        return self._evidence(manifest, name)
+
     def verify(self, version: int) -> Manifest:
-        """Read every file of a version in the store and check it.
+        """Read every file of a version in the store, and its evidence, and check it.
 
         Raises:
             AbsentError: There is no such version.
@@ -171,6 +217,8 @@ class Store:
             raise IntegrityError(f"{prefix}{strange[0]} does not belong to version {version}; remove it.")
         for path in manifest.files:
             self._file(manifest, path)
+        for name in manifest.evidence:
+            self._evidence(manifest, name)
         return manifest
 
     def delete(self, version: int) -> None:
@@ -211,6 +259,17 @@ class Store:
         prefix = f"{_attachment_prefix(version)}/"
         return [key.removeprefix(prefix) for key in self.blobs.list(prefix)]
 
+    def _in_use(self) -> Manifest | None:
+        """The version that is served, else the newest that can be read."""
+        if (served := self.ledger.served()) is not None:
+            return self.manifest(served)
+        for number in reversed(self.numbers()):
+            try:
+                return self.manifest(number)
+            except (AbsentError, IntegrityError):
+                continue
+        return None
+
     def _claim(self) -> int:
         keys = [*self.blobs.list("claims/"), *self.blobs.list("versions/")]
         number = max((int(match[1]) for key in keys if (match := _NUMBERED.fullmatch(key))), default=0) + 1
@@ -226,16 +285,21 @@ class Store:
                 return number
 
     def _file(self, manifest: Manifest, path: str) -> bytes:
-        key = _version_key(manifest.version, path)
+        return self._checked(_version_key(manifest.version, path), manifest.files[path])
+
+    def _evidence(self, manifest: Manifest, name: str) -> bytes:
+        return self._checked(f"{_attachment_prefix(manifest.version)}/{name}", manifest.evidence[name])
+
+    def _checked(self, key: str, expected: FileDigest) -> bytes:
         try:
             data = self.blobs.get(key)
         except AbsentError:
             raise IntegrityError(f"{key} is missing in {self.url}; publish the model again.") from None
-        _check(data, manifest.files[path], key)
+        _check(data, expected, key)
         return data
 
 
-def open_store(url: str, encryption: "Encryption | None" = None) -> Store:
+def open_store(url: str, encryption: "Encryption | None" = None, model: str | None = None) -> Store:
     """Open the store at an address: a folder's path, or `s3://bucket/prefix`.
 
     Nothing is asked of the place yet; a folder is made when something is written.
@@ -243,6 +307,7 @@ def open_store(url: str, encryption: "Encryption | None" = None) -> Store:
     Args:
         url: The address.
         encryption: What each write asks an S3 for.
+        model: Whose versions are expected there; None takes those of any.
 
     Raises:
         StoreError: The address is neither, a folder is to be encrypted, or the environment's settings for S3
@@ -253,15 +318,15 @@ def open_store(url: str, encryption: "Encryption | None" = None) -> Store:
     if scheme == "s3" and bucket:
         from export.store.s3 import S3Blobs  # boto3 takes a while to import, and a folder does without
 
-        return Store(S3Blobs(bucket, prefix, encryption))
+        return Store(S3Blobs(bucket, prefix, encryption), model)
     if encryption is not None:
         raise StoreError(
             f"CNN_IMAGE_STORE_ENCRYPTION is for an s3:// address, and the store is {url}; unset it there."
         )
     if not separator and url:
-        return Store(FolderBlobs(Path(url)))
+        return Store(FolderBlobs(Path(url)), model)
     if scheme == "file" and rest.startswith("/"):
-        return Store(FolderBlobs(Path(rest)))
+        return Store(FolderBlobs(Path(rest)), model)
     raise StoreError(f"{url!r} is no store; give a folder's path or s3://BUCKET/PREFIX.")
 
 
@@ -279,7 +344,7 @@ def _version_key(version: int, path: str) -> str:
 
 
 def _check(data: bytes, expected: FileDigest, name: str) -> None:
-    if len(data) != expected.size or hashlib.sha256(data).hexdigest() != expected.sha256:
+    if digest_of(data) != expected:
         raise IntegrityError(
             f"{name} is not what was published (digest); do not serve it, publish the model again."
         )

@@ -18,9 +18,9 @@ from jobs.cluster.rollout import Rollout
 from jobs.cluster.template import belonging_to, read_template
 from jobs.console import say
 from jobs.errors import FaultError, LostError, MistakeError
-from jobs.known import known_images, verify_service
+from jobs.known import known_evidence, known_images, verify_service
 from jobs.settings import Settings
-from model.contract import CLASSES, MODEL_NAME
+from model.contract import MODEL_NAME
 from model.data.http_client import http_client
 
 _URI_VERSION = re.compile(r"/versions/0*([1-9][0-9]*)/?$")
@@ -112,10 +112,11 @@ class InferenceServiceDeployer:
     def verify(self, version: int) -> None:
         """See `Deployer.verify`: known images through the chart's Service."""
         with tempfile.TemporaryDirectory(prefix="cnn-image-verify-") as scratch:
-            known = known_images(self._store.fetch(version, Path(scratch)), version)
+            folder = self._store.fetch(version, Path(scratch))
+            known = known_images(folder, version, known=known_evidence(self._store, version))
         verify_service(self._url, known)
         for file, due in zip(known.files, known.probabilities, strict=True):
-            say(f"{file.name}: {CLASSES[int(due.argmax())]}, answered by version {version}")
+            say(f"{file.name}: {known.contract.classes[int(due.argmax())]}, answered by version {version}")
 
     def _wait(self, applied: Json) -> None:
         uri = applied["spec"]["predictor"]["model"]["storageUri"]

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from export.errors import ExportError
 from export.graph.triton_probe import compare_triton, require_loaded
+from export.store.versions import KNOWN
 from jobs.cluster.preflight_job import VERSION_VARIABLE
 from jobs.errors import Exit, JobError, exit_code
-from jobs.known import known_images
+from jobs.known import known_evidence, known_images
 from jobs.settings import load_settings
 
 _LINK = "version"
@@ -29,12 +30,20 @@ def main() -> int:
     version = int(os.environ[VERSION_VARIABLE])
     try:
         if options.step == "fetch":
-            fetched = load_settings().open_store().fetch(version, options.folder)
+            store = load_settings().open_store()
+            fetched = store.fetch(version, options.folder)
+            if (evidence := known_evidence(store, version)) is not None:
+                (options.folder / KNOWN).write_bytes(evidence)
             (options.folder / _LINK).symlink_to(fetched.name)
         else:
             require_loaded(options.triton)
-            known = known_images(options.folder / _LINK, version)
-            compare_triton(options.triton, known.probabilities, known.pixels, version)
+            kept = options.folder / KNOWN
+            known = known_images(
+                options.folder / _LINK, version, known=kept.read_bytes() if kept.exists() else None
+            )
+            compare_triton(
+                options.triton, known.probabilities, known.pixels, version, model=known.contract.model
+            )
     except (JobError, ExportError) as error:
         sys.stderr.write(f"{error}\n")
         return exit_code(error) or Exit.MISTAKE

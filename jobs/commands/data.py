@@ -16,11 +16,11 @@ from jobs.commands.options import (
     OutputsFlag,
     SampleFlag,
     StoreFlag,
-    request_of,
     write_outputs,
 )
 from jobs.console import answer, say
 from jobs.errors import MistakeError, RefusedError
+from jobs.pipeline.training_runs import request_of
 from jobs.settings import load_settings
 
 if TYPE_CHECKING:
@@ -71,19 +71,22 @@ def data(
 
     Of own pictures it prints a table and draws a page to look through; nothing of them is changed.
     """
-    from jobs.pipeline.candidate import load_data, made_before, say_which
+    from jobs.pipeline.candidate import made_before
+    from jobs.pipeline.data import load_data, say_which, wishes
     from jobs.pipeline.decoding import decoding_shown
     from model.data.dataset import Dataset
     from model.data.own.look import look
-    from model.data.own.wishes import Wishes
 
     if source and named and source != named:
         raise MistakeError(f"The data is named twice, {source!r} and {named!r}; name it once.")
     kinds = _kinds(fail_on)
     settings = load_settings(data=source or named, store=store)
-    request = request_of(settings, 0)
-    with decoding_shown() as progress:
-        found = look(settings.data, Wishes(fixes=fix), progress) if settings.data else None
+    opened = settings.open_store()
+    request = request_of(settings, 0, fix=fix)
+    found = None
+    if settings.data:
+        with decoding_shown() as progress:
+            found = look(settings.data, wishes(request, settings, opened), progress)
     findings: Sequence[Finding] = ()
     if found is None or isinstance(found, Dataset):
         if page or list_file or fix or fail_on or as_json:
@@ -91,17 +94,17 @@ def data(
                 "--page, --list, --fix, --fail-on and --json are for own pictures; these are CIFAR-10's."
             )
         if found is None:
-            dataset = load_data(request, sample_allowed=sample_allowed)
+            dataset = load_data(request, settings, opened, sample_allowed=sample_allowed)
         else:
             dataset = found
             say_which(dataset)
         answer(dataset.digest)
     else:
-        page = None if no_page else page or settings.state / PAGE_FILE
+        page = None if no_page else page or settings.home / PAGE_FILE
         _refuse_inside(found.check.source, [file for file in (page, list_file) if file is not None])
         findings = _show(found, page, list_file, as_json=as_json)
         dataset = found.dataset
-    made = made_before(request, dataset, settings.open_store())
+    made = made_before(request, dataset, opened)
     if made is not None:
         say(f"Version {made} was made of it, by the same recipe, seed and code.")
     write_outputs(outputs, digest=dataset.digest, images=len(dataset.train), made=made)

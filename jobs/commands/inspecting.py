@@ -15,6 +15,9 @@ from jobs.errors import JobError
 from jobs.gate.verdict import last_verdict
 from jobs.laptop.serving_folder import ServingFolder
 from jobs.settings import Settings, load_settings
+from model.contract import Contract
+
+_NAMES_SHOWN = 12
 
 
 def versions(
@@ -92,7 +95,7 @@ def _live(settings: Settings, store: Store) -> int | None:
     """What is served right now, as the place that serves says; None where it cannot be asked."""
     try:
         if settings.namespace is None:
-            status = ServingFolder(settings.serving).status()
+            status = ServingFolder(settings.serving, settings.model).status()
             return status.version if status else None
         from jobs.places import open_deployer
 
@@ -134,7 +137,7 @@ def info(version: VersionArgument, store: StoreFlag = None, as_json: JsonFlag = 
     verdict = last_verdict(opened, version)
     promotions = [entry for entry in opened.ledger.entries() if entry.version == version]
     if as_json:
-        facts = manifest.model_dump(mode="json")
+        facts = manifest.model_dump(mode="json") | {"classes": manifest.classes}
         facts["uri"] = opened.uri(version)
         facts["verdict"] = verdict.model_dump(mode="json") if verdict else None
         facts["attachments"] = opened.attachments(version)
@@ -149,6 +152,8 @@ def info(version: VersionArgument, store: StoreFlag = None, as_json: JsonFlag = 
             "created": f"{manifest.created:%Y-%m-%d %H:%M} UTC by {manifest.created_by}",
             "metrics": ", ".join(f"{name} {value:.3f}" for name, value in manifest.metrics.items()),
             "data": f"{manifest.data.kind}, {manifest.data.source}, digest {manifest.data.digest[:16]}",
+            "classes": _classes(manifest.contract),
+            "input": f"{manifest.contract.size} x {manifest.contract.size} pixels, {manifest.contract.fit}",
             "code": manifest.commit,
             "MLflow run": manifest.mlflow_run or "none",
             "verdict": verdict.sentence if verdict else "never judged",
@@ -161,6 +166,14 @@ def info(version: VersionArgument, store: StoreFlag = None, as_json: JsonFlag = 
             or "none",
         }
     )
+
+
+def _classes(contract: Contract) -> str:
+    """Their number and the first names; those that it only keeps a place for are counted."""
+    learned = [contract.classes[number] for number in contract.learned]
+    more = f" and {len(learned) - _NAMES_SHOWN} more" if len(learned) > _NAMES_SHOWN else ""
+    kept = f"; {len(contract.unlearned)} known by name alone" if contract.unlearned else ""
+    return f"{len(learned)}: {', '.join(learned[:_NAMES_SHOWN])}{more}{kept}"
 
 
 def _attached(store: Store, version: int) -> str:

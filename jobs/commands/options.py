@@ -1,13 +1,10 @@
-"""Flags that several commands share, what they ask for, and where results go as files."""
+"""Flags that several commands share, and where results go as files."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from jobs.pipeline.training_runs import Request
-from jobs.settings import Settings
 
 StoreFlag = Annotated[
     str | None,
@@ -16,6 +13,31 @@ StoreFlag = Annotated[
 DataFlag = Annotated[
     str | None,
     typer.Option("--data", help="A folder, an archive, an s3:// address, or 'sample'. [CIFAR10_DIR]"),
+]
+SizeFlag = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        help="Side of the network's input: 32, 48, 64, 96, 128, 160, 192 or 224. [CNN_IMAGE_SIZE, as before]",
+    ),
+]
+FitFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--fit", help="How a picture becomes a square: stretch, crop or pad. [CNN_IMAGE_FIT, as before]"
+    ),
+]
+MirrorFlag = Annotated[
+    bool | None,
+    typer.Option("--mirror/--no-mirror", help="Learn mirrored pictures too. [CNN_IMAGE_MIRROR, mirror]"),
+]
+FixFlag = Annotated[
+    Path | None,
+    typer.Option("--fix", help="CSV of labels put right: columns image and fix (a class, or drop)."),
+]
+NewClassesFlag = Annotated[
+    bool,
+    typer.Option("--new-classes", help="The classes have nothing to do with those of the versions before."),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 OutputsFlag = Annotated[
@@ -29,11 +51,6 @@ SampleFlag = Annotated[
     bool, typer.Option("--sample-allowed", help="Train on the small sample if CIFAR-10 cannot be had.")
 ]
 VersionArgument = Annotated[int, typer.Argument(min=1, help="The version's number.", show_default=False)]
-
-
-def request_of(settings: Settings, seed: int) -> Request:
-    """What the settings ask to be trained."""
-    return Request(settings.data, settings.recipe, settings.epochs, settings.batch_size, seed)
 
 
 def write_outputs(folder: Path | None, **results: object) -> None:

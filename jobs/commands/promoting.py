@@ -8,6 +8,7 @@ import typer
 from jobs.commands.options import (
     DataFlag,
     JsonFlag,
+    NewClassesFlag,
     OutputsFlag,
     StoreFlag,
     VersionArgument,
@@ -16,6 +17,7 @@ from jobs.commands.options import (
 )
 from jobs.console import answer, out, say
 from jobs.errors import MistakeError, RefusedError
+from jobs.pipeline.training_runs import request_of
 from jobs.settings import load_settings
 
 ForceFlag = Annotated[
@@ -34,13 +36,15 @@ def judge(
     """Judge a version on the test images, against what is served; exit code 3 if it is refused."""
     from jobs.gate.judge import judge as carry_out
     from jobs.pipeline import mlflow_registry
-    from model.data.sources import load_dataset
+    from jobs.pipeline.data import read_data, tests_of
 
     settings = load_settings(data=data, store=store)
     opened = settings.open_store()
-    opened.manifest(version)
-    dataset = load_dataset(settings.data, allow_sample=False)
-    verdict = carry_out(opened, version, dataset.test, settings)
+    manifest = opened.manifest(version)
+    request = request_of(settings, 0)
+    dataset = read_data(request, settings, opened, sample_allowed=False, version=manifest)
+    tests = tests_of(lambda: dataset, request, settings, opened, manifest)
+    verdict = carry_out(opened, version, tests, settings)
     mlflow_registry.record_verdict(settings, opened, verdict)
     write_outputs(
         outputs, verdict=verdict.word, accuracy=verdict.candidate.accuracy, sentence=verdict.sentence
@@ -71,6 +75,7 @@ def promote(
         str | None, typer.Option("--override-gate", help="Promote against the gate; say why, for the ledger.")
     ] = None,
     reason: ReasonFlag = "by hand",
+    new_classes: NewClassesFlag = False,
     store: StoreFlag = None,
     outputs: OutputsFlag = None,
 ) -> None:
@@ -102,6 +107,7 @@ def promote(
         decoder=decoder,
         by=settings.who,
         reason=reason,
+        new_classes=new_classes,
     )
     mlflow_registry.follow(settings, opened)
     write_outputs(outputs, entry=entry.number, version=version)

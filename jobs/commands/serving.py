@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands.options import DataFlag, StoreFlag
+from jobs.commands.options import DataFlag, FitFlag, MirrorFlag, SizeFlag, StoreFlag
 from jobs.console import say
 from jobs.settings import load_settings
 
@@ -15,11 +15,18 @@ PortFlag = Annotated[
 ]
 
 
-def run(data: DataFlag = None, port: PortFlag = None, store: StoreFlag = None) -> None:
+def run(
+    data: DataFlag = None,
+    size: SizeFlag = None,
+    fit: FitFlag = None,
+    mirror: MirrorFlag = None,
+    port: PortFlag = None,
+    store: StoreFlag = None,
+) -> None:
     """Train if nothing was trained yet, then serve on this machine: what `make run` does."""
     from jobs.laptop.run import run as carry_out
 
-    carry_out(load_settings(data=data, port=port, store=store))
+    carry_out(load_settings(data=data, size=size, fit=fit, mirror=mirror, port=port, store=store))
 
 
 def serve(port: PortFlag = None, store: StoreFlag = None) -> None:

@@ -8,17 +8,21 @@ import typer
 from jobs.cluster.outcome import Outcome
 from jobs.commands.options import (
     DataFlag,
+    FitFlag,
+    FixFlag,
+    MirrorFlag,
+    NewClassesFlag,
     OutputsFlag,
     SampleFlag,
+    SizeFlag,
     StoreFlag,
     VersionArgument,
     WeakFlag,
     one_line,
-    request_of,
     write_outputs,
 )
 from jobs.console import answer, say
-from jobs.pipeline.training_runs import find_run, interrupted_run, new_run
+from jobs.pipeline.training_runs import find_run, interrupted_run, new_run, request_of
 from jobs.settings import load_settings
 
 RunFlag = Annotated[str | None, typer.Option("--run", help="The training run. [the newest]")]
@@ -46,23 +50,42 @@ def train(
     epochs: EpochsFlag = None,
     batch_size: BatchFlag = None,
     seed: SeedFlag = 0,
+    size: SizeFlag = None,
+    fit: FitFlag = None,
+    mirror: MirrorFlag = None,
+    fix: FixFlag = None,
+    new_classes: NewClassesFlag = False,
     gpu: GpuFlag = None,
     sample_allowed: SampleFlag = False,
     run: Annotated[str | None, typer.Option("--run", help="What to call the run. [date and time]")] = None,
+    store: StoreFlag = None,
     outputs: OutputsFlag = None,
 ) -> None:
     """Train a model; after Ctrl-C the same command goes on with the last whole epoch."""
-    from jobs.pipeline.candidate import load_data, require_gpu, train_run
+    from jobs.pipeline.candidate import require_gpu, train_run
+    from jobs.pipeline.data import load_data
 
-    settings = load_settings(data=data, recipe=recipe, epochs=epochs, batch_size=batch_size, require_gpu=gpu)
-    request = request_of(settings, seed)
+    settings = load_settings(
+        data=data,
+        recipe=recipe,
+        epochs=epochs,
+        batch_size=batch_size,
+        size=size,
+        fit=fit,
+        mirror=mirror,
+        require_gpu=gpu,
+        store=store,
+    )
+    opened = settings.open_store()
+    request = request_of(settings, seed, fix=fix, new_classes=new_classes)
     begun = None if run else interrupted_run(settings.runs, request)
     begun = begun or new_run(settings.runs, request, run)
     if begun.trained:
         say(f"Run {begun.name} is trained already.")
     else:
         require_gpu(settings)
-        train_run(begun, load_data(request, sample_allowed=sample_allowed), settings)
+        dataset = load_data(request, settings, opened, sample_allowed=sample_allowed)
+        train_run(begun, dataset, settings, opened)
     write_outputs(outputs, run=begun.name)
     answer(begun.name)
 
@@ -82,13 +105,14 @@ def publish(
     run: RunFlag = None, int8: Int8Flag = None, store: StoreFlag = None, outputs: OutputsFlag = None
 ) -> None:
     """Publish an exported run as the next version; nobody is served by it yet."""
-    from jobs.pipeline.candidate import load_data, publish_candidate
+    from jobs.pipeline.candidate import publish_candidate
+    from jobs.pipeline.data import load_data
 
     settings = load_settings(int8=int8, store=store)
     opened = settings.open_store()
     found = find_run(settings.runs, run)
     manifest = publish_candidate(
-        found, settings, opened, lambda: load_data(found.request(), sample_allowed=True)
+        found, settings, opened, lambda: load_data(found.request(), settings, opened, sample_allowed=True)
     )
     write_outputs(outputs, version=manifest.version, metrics=one_line(manifest.metrics))
     answer(str(manifest.version))
@@ -99,13 +123,19 @@ def quantize(
 ) -> None:
     """Publish a version's int8 twin, calibrated on its training images; judge it like any other version."""
     from jobs.pipeline import mlflow_registry
-    from jobs.pipeline.candidate import load_data
+    from jobs.pipeline.data import load_data
     from jobs.pipeline.quantization import publish_quantized
 
     settings = load_settings(data=data, store=store)
     opened = settings.open_store()
-    trained_on_sample = opened.manifest(version).data.kind == "sample"
-    dataset = load_data(request_of(settings, 0), sample_allowed=trained_on_sample)
+    original = opened.manifest(version)
+    dataset = load_data(
+        request_of(settings, 0),
+        settings,
+        opened,
+        sample_allowed=original.data.kind == "sample",
+        version=original,
+    )
     manifest = publish_quantized(opened, version, dataset, by=settings.who)
     mlflow_registry.register(settings, opened, manifest.version)
     write_outputs(outputs, version=manifest.version)
@@ -118,6 +148,11 @@ def retrain(
     epochs: EpochsFlag = None,
     batch_size: BatchFlag = None,
     seed: SeedFlag = 0,
+    size: SizeFlag = None,
+    fit: FitFlag = None,
+    mirror: MirrorFlag = None,
+    fix: FixFlag = None,
+    new_classes: NewClassesFlag = False,
     gpu: GpuFlag = None,
     int8: Int8Flag = None,
     sample_allowed: SampleFlag = False,
@@ -147,6 +182,9 @@ def retrain(
         recipe=recipe,
         epochs=epochs,
         batch_size=batch_size,
+        size=size,
+        fit=fit,
+        mirror=mirror,
         require_gpu=gpu,
         int8=int8,
         store=store,
@@ -161,7 +199,7 @@ def retrain(
         settings,
         opened,
         open_deployer(settings, opened) if promote else None,
-        request_of(settings, seed),
+        request_of(settings, seed, fix=fix, new_classes=new_classes),
         sample_allowed=sample_allowed,
         weak_accepted=accept_weak,
         unless_unchanged=unless_unchanged,

@@ -11,11 +11,13 @@ from jobs.console import table
 from jobs.errors import RefusedError
 
 PREFIX = "verdict-"
+_REASONS = 6
 _COLUMNS = ("check", "value", "limit", "", "meaning")
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # What a later release adds to a verdict is left unread; the store outlives both.
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Check(_Record):
@@ -25,8 +27,10 @@ class Check(_Record):
         name: What, in a few words.
         value: What was found.
         limit: What it is held against.
-        passed: Whether it is on the right side.
+        passed: Whether it is on the right side, or so little on the wrong one that chance explains it.
         meaning: What value and limit mean.
+        bound: The one-sided confidence bound that was held against the limit in place of the value; None
+            where it was the value itself.
     """
 
     name: str
@@ -34,6 +38,7 @@ class Check(_Record):
     limit: float
     passed: bool
     meaning: str
+    bound: float | None = None
 
 
 class Figures(_Record):
@@ -48,11 +53,41 @@ class Figures(_Record):
 
 
 class Flips(_Record):
-    """Images whose answer turned right or wrong; `p_value` is the exact McNemar test's."""
+    """Images whose answer turned right or wrong.
+
+    Attributes:
+        mended: Now right.
+        broken: Now wrong.
+        p_value: The exact McNemar test's; over groups where the test split has them.
+        images: Compared in all; None in verdicts of earlier releases, which compared all test images.
+        design_effect: So many times more does the difference scatter than if no image belonged to another.
+    """
 
     mended: int
     broken: int
     p_value: float
+    images: int | None = None
+    design_effect: float = 1.0
+
+
+class Resolved(_Record):
+    """Which difference the test split can show; see `jobs.gate.power`.
+
+    Attributes:
+        margin: So much less accurate may a candidate be at worst.
+        smallest: The smallest margin with which a version exactly as good passes nine times in ten.
+        flips: Share of the answers that was expected to flip between two such versions.
+        verdicts: So many earlier verdicts say so; with 0 it is assumed.
+        images: Test images that it was computed for.
+        groups: Groups among them; None where each image stands for itself.
+    """
+
+    margin: float
+    smallest: float
+    flips: float
+    verdicts: int
+    images: int
+    groups: int | None
 
 
 class Cost(_Record):
@@ -76,9 +111,10 @@ class Verdict(_Record):
         best: The most accurate version that was ever promoted; None for a first version.
         test_digest: Of the test images and labels.
         test_images: Their number.
-        weak: Whether there were too few of them.
+        weak: Whether they, or the groups among them, were too few.
         decoder_version: Of the decoder that prepared images where it was judged.
         checks: What was looked at.
+        resolved: Which difference the test split can show; None in verdicts of earlier releases.
     """
 
     version: Annotated[int, Field(ge=1)]
@@ -94,6 +130,7 @@ class Verdict(_Record):
     weak: bool
     decoder_version: str
     checks: tuple[Check, ...]
+    resolved: Resolved | None = None
 
     @property
     def passed(self) -> bool:
@@ -119,13 +156,16 @@ class Verdict(_Record):
         theirs = f", the champion's {self.champion.accuracy:.3f}," if self.champion else ""
         accuracy = f"accuracy {self.candidate.accuracy:.3f}{theirs} on {self.test_images:,} test images"
         if not self.passed:
+            failed = [check for check in self.checks if not check.passed]
             reasons = "; ".join(
-                f"{check.name} {check.value:+.3f}, limit {check.limit:+.3f}"
-                for check in self.checks
-                if not check.passed
+                f"{check.name} {check.value:+.3f}, limit {check.limit:+.3f}" for check in failed[:_REASONS]
             )
-            return f"Version {self.version} is refused {against} ({accuracy}): {reasons}."
-        weak = "; with so few test images the evidence is weak" if self.weak else ""
+            more = f"; and {len(failed) - _REASONS} more" if len(failed) > _REASONS else ""
+            return f"Version {self.version} is refused {against} ({accuracy}): {reasons}{more}."
+        few = "test images"
+        if self.resolved and self.resolved.groups is not None:
+            few = f"groups ({self.resolved.groups}) in the test images"
+        weak = f"; with so few {few} the evidence is weak" if self.weak else ""
         return f"Version {self.version} passes {against} ({accuracy}{weak})."
 
     def show(self, console: Console) -> None:
@@ -137,6 +177,8 @@ class Verdict(_Record):
                 f"Answers that flip: {self.flips.mended} turn right, {self.flips.broken} wrong "
                 f"(by chance alone: p = {self.flips.p_value:.2g}); the images are in its flips-….png."
             )
+        if self.resolved is not None:
+            reported.append(_told(self.resolved, self.test_images))
         table(_COLUMNS, self._rows(), title="\n".join([self.sentence, *reported]), console=console)
 
     def _rows(self) -> list[tuple[str, str, str, str, str]]:
@@ -151,6 +193,18 @@ class Verdict(_Record):
             )
             for check in self.checks
         ]
+
+
+def _told(resolved: Resolved, images: int) -> str:
+    """Which difference a test split can show, in a sentence."""
+    split = f"These {images:,} test images"
+    if resolved.groups is not None:
+        split += f" in {resolved.groups:,} groups"
+    since = f"as in {resolved.verdicts} earlier" if resolved.verdicts else "as is assumed without a history"
+    return (
+        f"{split} can show a difference of {100 * resolved.smallest:.1f} points where {resolved.flips:.1%} "
+        f"of the answers flip, {since}; the margin is {100 * resolved.margin:.1f} points."
+    )
 
 
 def require_passed(verdict: Verdict, *, weak_accepted: bool) -> None:

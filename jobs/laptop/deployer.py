@@ -13,7 +13,7 @@ from export.graph.triton_probe import compare_triton
 from export.store.versions import Store
 from jobs.console import say
 from jobs.errors import FaultError, RefusedError
-from jobs.known import KnownImages, known_images, verify_service
+from jobs.known import KnownImages, known_evidence, known_images, verify_service
 from jobs.laptop import triton
 from jobs.laptop.processes import Child, free_ports
 from jobs.laptop.serving_folder import ServingFolder
@@ -22,7 +22,7 @@ from model.data.http_client import http_client, local_client
 
 DEPLOY_SECONDS = 120.0
 PREFLIGHT_IMAGES = 507
-"""Held-out images beside the five examples, on which Triton must equal ONNX Runtime before it serves."""
+"""Images beside the known ones, on which Triton must equal ONNX Runtime before it serves."""
 
 _POLL_SECONDS = 0.1
 
@@ -36,7 +36,7 @@ class LaptopDeployer:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        self._folder = ServingFolder(settings.serving)
+        self._folder = ServingFolder(settings.serving, settings.model)
 
     def served(self) -> int | None:
         """See `Deployer.served`."""
@@ -66,7 +66,7 @@ class LaptopDeployer:
         """See `Deployer.preflight`; a Triton of its own on free ports."""
         with tempfile.TemporaryDirectory(prefix="cnn-image-preflight-") as scratch:
             folder = self._store.fetch(version, Path(scratch))
-            asyncio.run(self._try(folder, version))
+            asyncio.run(self._try(folder, version, known_evidence(self._store, version)))
 
     def deploy(self, version: int) -> None:
         """See `Deployer.deploy`."""
@@ -94,18 +94,19 @@ class LaptopDeployer:
         if status is None:
             return
         with tempfile.TemporaryDirectory(prefix="cnn-image-verify-") as scratch:
-            known = known_images(self._store.fetch(version, Path(scratch)), version)
+            folder = self._store.fetch(version, Path(scratch))
+            known = known_images(folder, version, known=known_evidence(self._store, version))
         verify_service(status.url, known)
         _verify_triton(status.triton_url, known)
 
-    async def _try(self, folder: Path, version: int) -> None:
+    async def _try(self, folder: Path, version: int, evidence: bytes | None) -> None:
         ports = triton.TritonPorts(*free_ports(3))
         variant = self._settings.variant or triton.default_variant()
 
         async def ready() -> None:
             async with local_client(ports.url) as client:
                 await triton.wait_ready(client, "/v2/health/live", self._settings.start_seconds, "Triton")
-            await triton.load_models(ports)
+            await triton.load_models(ports, self._settings.model)
 
         child = Child(
             "The pre-flight's Triton",
@@ -116,7 +117,9 @@ class LaptopDeployer:
         )
         try:
             await child.start()
-            known = await asyncio.to_thread(known_images, folder, version, more=PREFLIGHT_IMAGES)
+            known = await asyncio.to_thread(
+                known_images, folder, version, known=evidence, more=PREFLIGHT_IMAGES
+            )
             await asyncio.to_thread(_verify_triton, ports.url, known)
         finally:
             await child.stop()
@@ -130,7 +133,7 @@ def _verify_triton(url: str, known: KnownImages) -> None:
         FaultError: It does not answer.
     """
     try:
-        compare_triton(url, known.probabilities, known.pixels, known.version)
+        compare_triton(url, known.probabilities, known.pixels, known.version, model=known.contract.model)
     except NoAnswerError as error:
         raise FaultError(str(error)) from error
     except ParityError as error:

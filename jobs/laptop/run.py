@@ -6,33 +6,78 @@ memory goes with it, and the path that only serves never imports it.
 """
 
 import asyncio
+import io
 import json
 import os
 import platform
+import re
 import shlex
 import signal
 import subprocess
 import sys
+import unicodedata
+import zipfile
 from collections.abc import Collection
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import httpx
 
 from export.store.versions import Store
 from jobs.console import answer, say
 from jobs.errors import Exit, FaultError
+from jobs.known import known_evidence
 from jobs.laptop.processes import die_with_parent, require_free_port
 from jobs.laptop.serve import Service, serve
 from jobs.settings import Settings
 from jobs.signals import Told
-from model.contract import CLASSES
+from model.contract import CLASSES, MODEL_NAME, ContractError, check_model_name
 from model.data.http_client import local_client
+from model.data.own.places.opening import official, opened
 from model.data.sources import example_images
 
 EXAMPLE = CLASSES[-1]
+_MANIFESTS = {".csv", ".parquet"}
+_ARCHIVES = re.compile(r"\.(zip|tgz|txz|tbz2|tar(\.(gz|xz|bz2|zst))?)$", re.IGNORECASE)
 _FIRST = "the first version on this machine"
 _JUDGED = (Exit.OK, Exit.REFUSED, Exit.MISTAKE)
 """How `judge` ends where the version can be served: a mistake is data that is not here any more."""
+
+
+def named_after(source: str) -> str:
+    """The name of a model that is made of one's own images, after their folder, archive or address.
+
+    `~/My Photos` becomes `my-photos`, `s3://bucket/birds.tar.gz` becomes `birds`, and `birds/labels.csv` too.
+    """
+    path = PurePosixPath(source if source.startswith("s3://") else Path(source).expanduser().absolute())
+    if path.suffix in _MANIFESTS:
+        path = path.parent
+    stem = _ARCHIVES.sub("", path.name)
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
+    name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-")
+    try:
+        check_model_name(name)
+    except ContractError:  # it begins with a digit, or nothing is left
+        return f"images-{name}"[:40].strip("-")
+    return "images" if name == MODEL_NAME else name
+
+
+def of_its_data(settings: Settings) -> Settings:
+    """The settings with a model's name after its data, where these are one's own and no model was named.
+
+    Raises:
+        DataError: There is no data of that name.
+    """
+    if settings.data in {None, "sample"} or "CNN_IMAGE_MODEL" in os.environ:
+        return settings
+    name = named_after(str(settings.data))
+    called = settings.model_copy(update={"model": name})
+    if not called.home.is_dir():  # made by an earlier run: nothing has to be looked at
+        with opened(str(settings.data)) as place:
+            if official(place) is not None:
+                return settings
+    os.environ["CNN_IMAGE_MODEL"] = name  # for the commands that this one runs
+    say(f"The model is called {name}, after its data; `cnn-image --model {name} …` is about it.")
+    return called
 
 
 def run(settings: Settings) -> None:
@@ -44,19 +89,20 @@ def run(settings: Settings) -> None:
     """
     require_free_port(settings.host, settings.port, "HTTP", "PORT")
     require_free_port(settings.host, settings.transformer_grpc_port, "gRPC", "CNN_IMAGE_GRPC_PORT")
+    settings = of_its_data(settings)
     store = settings.open_store()
     served = store.ledger.served()
     if served is None:
         _first_version(settings, store)
     else:
         say(f"Serving version {served}, promoted earlier; `cnn-image retrain` trains another.")
-    asyncio.run(serve(settings, store, lambda service: _show(service, settings)))
+    asyncio.run(serve(settings, store, lambda service: _show(service, store, settings)))
 
 
 def _first_version(settings: Settings, store: Store) -> None:
     """Train and publish a version if none was published yet; judge and promote the newest."""
     if not store.numbers():
-        _child(settings, "retrain", "--no-promote", "--sample-allowed", *_flag("--data", settings.data))
+        _child(settings, "retrain", "--no-promote", "--sample-allowed", *_wishes(settings))
     newest = store.manifest(store.numbers()[-1])
     version = str(newest.version)
     # Whoever clones this wants to see an answer, and nothing else can be served yet: a first version on a
@@ -125,13 +171,32 @@ def _begin() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
+def _wishes(settings: Settings) -> list[str]:
+    """What to train on and how, as flags."""
+    mirror = [] if settings.mirror else ["--no-mirror"]
+    size = _flag("--size", str(settings.size) if settings.size else None)
+    return [*_flag("--data", settings.data), *size, *_flag("--fit", settings.fit), *mirror]
+
+
 def _flag(name: str, value: str | None) -> list[str]:
     return [name, value] if value else []
 
 
-async def _show(service: Service, settings: Settings) -> None:
+def _example(store: Store, version: int, settings: Settings) -> Path:
+    """A picture that the served version knows: a test image of the default's, or of one's own."""
+    known = known_evidence(store, version)
+    if known is None:
+        return example_images()[EXAMPLE]
+    with zipfile.ZipFile(io.BytesIO(known)) as pictures:
+        name = sorted(pictures.namelist())[-1]
+        image = settings.home / f"example-{version}.png"
+        image.write_bytes(pictures.read(name))
+    return image
+
+
+async def _show(service: Service, store: Store, settings: Settings) -> None:
     """Send an example through the service, and print the call as a person would make it."""
-    image = example_images()[EXAMPLE]
+    image = await asyncio.to_thread(_example, store, service.version or 0, settings)
     async with local_client(settings.url, 30) as client:
         response = await client.post("/predict", files={"file": (image.name, image.read_bytes())})
     if response.status_code != httpx.codes.OK:

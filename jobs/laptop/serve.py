@@ -22,7 +22,6 @@ from jobs.laptop import triton
 from jobs.laptop.processes import Child, free_ports, require_free_port
 from jobs.laptop.serving_folder import Failed, ServingFolder, Status
 from jobs.settings import Settings
-from model.contract import MODEL_NAME
 from model.data.http_client import local_client
 
 FOLLOW_FOLDER_SECONDS = 0.5
@@ -42,7 +41,7 @@ class Service:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        self._folder = ServingFolder(settings.serving)
+        self._folder = ServingFolder(settings.serving, settings.model)
         self._ports = triton.TritonPorts(*free_ports(3))
         self._client = local_client(self._ports.url)
         variant = settings.variant or triton.default_variant()
@@ -109,7 +108,7 @@ class Service:
             "-P",
             "-m",
             "image_transformer",
-            f"--model_name={MODEL_NAME}",
+            f"--model_name={self._settings.model}",
             f"--predictor_host=127.0.0.1:{self._ports.http}",
             f"--http_port={self._settings.port}",
             f"--grpc_port={self._settings.transformer_grpc_port}",
@@ -119,7 +118,7 @@ class Service:
         seconds = self._settings.start_seconds
         await triton.wait_ready(self._client, "/v2/health/live", seconds, "Triton")
         async with self._loading:
-            await triton.load_models(self._ports)
+            await triton.load_models(self._ports, self._settings.model)
 
     async def _transformer_ready(self) -> None:
         async with local_client(self._settings.url) as client:
@@ -202,13 +201,13 @@ class Service:
     async def _switch(self, folder: Path) -> None:
         async with self._loading:
             self._folder.activate(folder)
-            await triton.load_models(self._ports)
+            await triton.load_models(self._ports, self._settings.model)
 
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings, store: Store) -> AsyncIterator[Service]:
     """A started service, ended however the block is left."""
-    with ServingFolder(settings.serving).claim():
+    with ServingFolder(settings.serving, settings.model).claim():
         service = Service(settings, store)
         try:
             await service.start()

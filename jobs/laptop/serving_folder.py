@@ -20,8 +20,8 @@ from pydantic import BaseModel, ValidationError
 
 from export.store.versions import Store
 from jobs.errors import MistakeError
-from jobs.laptop.triton import MODELS
-from model.contract import VERSION_WIDTH
+from jobs.laptop.triton import models
+from model.contract import MODEL_NAME, VERSION_WIDTH
 
 
 class Failed(BaseModel):
@@ -51,8 +51,9 @@ class Status(BaseModel):
 class ServingFolder:
     """Access to `var/serving`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, name: str = MODEL_NAME) -> None:
         self._root = root.absolute()
+        self._names = models(name)
 
     @property
     def models(self) -> Path:
@@ -75,7 +76,7 @@ class ServingFolder:
     def activate(self, folder: Path) -> None:
         """Point Triton's repository at a fetched version; each link changes at once or not at all."""
         self.models.mkdir(parents=True, exist_ok=True)
-        for name in MODELS:
+        for name in self._names:
             # Triton loads a model again only if its files are newer than what it loaded; after a roll back
             # they would be older.
             os.utime(folder / name / "config.pbtxt")
@@ -86,7 +87,7 @@ class ServingFolder:
 
     def active(self) -> int | None:
         """The version the links point at."""
-        link = self.models / MODELS[-1]
+        link = self.models / self._names[-1]
         if not link.exists():
             return None
         return int(link.resolve().parent.name)

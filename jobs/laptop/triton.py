@@ -11,10 +11,8 @@ import grpc.aio
 import httpx
 
 from jobs.errors import FaultError, RefusedError
-from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
+from model.contract import filters_model
 
-MODELS = (FILTERS_MODEL_NAME, MODEL_NAME)
-"""The classifier is loaded last: a version that fails to load has then changed nothing users see."""
 _POLL_SECONDS = 0.1
 LOAD_SECONDS = 60.0
 _NO_PROXY = (("grpc.enable_http_proxy", 0),)
@@ -70,13 +68,22 @@ async def wait_ready(client: httpx.AsyncClient, path: str, seconds: float, what:
     raise FaultError(f"{what} was not ready after {seconds:g} s; it last said: {last}.")
 
 
-async def load_models(ports: TritonPorts) -> None:
+def models(name: str) -> tuple[str, str]:
+    """The two models of a version, in the order in which they are loaded.
+
+    The classifier is last: a version that fails to load has then changed nothing users see.
+    """
+    return filters_model(name), name
+
+
+async def load_models(ports: TritonPorts, name: str) -> None:
     """Load both models, or bring them to what the repository holds now.
 
     Triton loads the new version beside the old one and lets the old one finish its requests: none fails.
 
     Args:
         ports: Of a Triton in explicit mode.
+        name: The classifier's.
 
     Raises:
         RefusedError: Triton cannot load one of them; what was loaded before is still served.
@@ -86,13 +93,13 @@ async def load_models(ports: TritonPorts) -> None:
     # connection happens to belong to that thread waits as long.
     async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}", options=_NO_PROXY) as channel:
         load = channel.unary_unary("/inference.GRPCInferenceService/RepositoryModelLoad")
-        for name in MODELS:
+        for each in models(name):
             try:
-                await load(_load_request(name), timeout=LOAD_SECONDS)
+                await load(_load_request(each), timeout=LOAD_SECONDS)
             except grpc.aio.AioRpcError as error:
                 if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
-                    raise FaultError(f"Triton did not load {name} in time: {error.details()}") from error
-                raise RefusedError(f"Triton cannot load {name}: {error.details()}") from error
+                    raise FaultError(f"Triton did not load {each} in time: {error.details()}") from error
+                raise RefusedError(f"Triton cannot load {each}: {error.details()}") from error
 
 
 def _load_request(name: str) -> bytes:

@@ -4,17 +4,22 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from export.errors import IntegrityError
 from export.store.manifest import DataLineage, Lineage, Manifest
-from export.store.versions import Store
+from export.store.versions import KNOWN, SPLITS, Store
 from jobs.console import say
 from jobs.errors import MistakeError
 from jobs.gate.verdict import last_verdict
+from jobs.known import make_known
 from jobs.pipeline import mlflow_registry
+from jobs.pipeline.data import give_ids
 from jobs.pipeline.progress import ProgressBar
 from jobs.pipeline.quantization import twin_or_itself
+from jobs.pipeline.reporting import attach_reports, report_on
 from jobs.pipeline.training_runs import Request, Run
 from jobs.settings import Settings
 
@@ -23,33 +28,9 @@ if TYPE_CHECKING:
     from model.training.recipe import Recipe
 
 PARITY_IMAGES = 1024
-"""Held-out images that the exported graph is compared with the trained model on."""
+"""Held-out images that the exported graph is compared with the trained model on, at most."""
 
-
-def load_data(request: Request, *, sample_allowed: bool) -> "Dataset":
-    """Load the data of a request and say which it is.
-
-    Raises:
-        DataError: It cannot be used, or there is none.
-    """
-    from model.data.sources import load_dataset
-
-    dataset = load_dataset(request.data, allow_sample=sample_allowed)
-    say_which(dataset)
-    return dataset
-
-
-def say_which(dataset: "Dataset") -> None:
-    """Say which data it is, and how much."""
-    splits = ", ".join(
-        f"{len(split):,} {name}"
-        for name, split in (
-            ("training", dataset.train),
-            ("validation", dataset.validation),
-            ("test", dataset.test),
-        )
-    )
-    say(f"Data: {dataset.source} ({splits} images; digest {dataset.digest[:12]}).")
+_PARITY_BYTES: Final = 64 * 2**20
 
 
 def made_before(request: Request, dataset: "Dataset", store: Store) -> int | None:
@@ -63,7 +44,7 @@ def made_before(request: Request, dataset: "Dataset", store: Store) -> int | Non
     commit = code_commit()
     if commit is None or commit.endswith("-dirty"):
         return None
-    recipe = _recipe(request).fitted(len(dataset.train))
+    recipe = recipe_of(request, dataset)
     wanted = (commit, dataset.digest, asdict(recipe), request.seed, "float32")
     judged: set[int] = set()
     for manifest in reversed(store.versions()):
@@ -87,25 +68,35 @@ def require_gpu(settings: Settings) -> None:
         prepare_device(require_gpu=True)
 
 
-def train_run(run: Run, dataset: "Dataset", settings: Settings) -> None:
+def train_run(run: Run, dataset: "Dataset", settings: Settings, store: Store) -> None:
     """Train a run, or go on where it was interrupted; save it and its report in its folder.
 
+    Args:
+        run: The run.
+        dataset: What to train on; classes that the store does not know yet get their ids.
+        settings: Of the model and the machine.
+        store: Has the list of class ids.
+
     Raises:
+        LostError: Someone else has given the next class ids at the same moment.
         TrainingError: Training cannot start: no GPU where one is required.
         KeyboardInterrupt: Ctrl-C; the checkpoint of the last whole epoch is kept.
     """
-    from model.report.page import write_report
     from model.training.runs import save_run
     from model.training.tracking import Tracking
     from model.training.train import train
 
     request = run.request()
-    recipe = _recipe(request)
-    tracking = Tracking(run.folder, settings.mlflow_tracking_uri, var=settings.state)
+    recipe = recipe_of(request, dataset)
+    tracking = Tracking(
+        run.folder, settings.mlflow_tracking_uri, var=settings.state, experiment=settings.model
+    )
     with run.held():
+        run.of_class_list(give_ids(dataset, request, settings, store))
         trained = train(
             dataset,
             recipe,
+            model=settings.model,
             run_dir=run.folder,
             seed=request.seed,
             observers=(ProgressBar(), tracking),
@@ -113,26 +104,12 @@ def train_run(run: Run, dataset: "Dataset", settings: Settings) -> None:
             teacher_dir=settings.state / "teachers",
             teacher_observers=[ProgressBar()],
         )
+        _keep_evidence(run, dataset)
         saved = save_run(run.folder, trained, dataset, mlflow_run=tracking.run_id)
-        say("Writing the report: test images, robustness, what the filters see …")
-        report = write_report(saved, dataset, trained.network)
+        report = report_on(saved, dataset, recipe, settings, trained.network)
         tracking.record_files(report.page)
         tracking.record_files(report.pictures, "pictures")
         tracking.close()
-    say(f"Report: {report.page}")
-
-
-def finish_report(run: Run, data: Callable[[], "Dataset"]) -> None:
-    """Write a trained run's report where the run was stopped while it was written; else do nothing."""
-    from model.report.page import REPORT_FILE, write_report
-    from model.training.runs import load_run
-
-    if (run.folder / REPORT_FILE).is_file():
-        return
-    saved, dataset = load_run(run.folder), data()
-    if saved.data["digest"] == dataset.digest:
-        say(f"Writing the report of run {run.name} …")
-        say(f"Report: {write_report(saved, dataset).page}")
 
 
 def export_run(run: Run, settings: Settings) -> Lineage:
@@ -155,9 +132,11 @@ def export_run(run: Run, settings: Settings) -> Lineage:
     say("Exporting to ONNX …")
     saved = load_run(run.folder)
     network = saved.network()
-    graphs = export_graphs(network, saved.temperature, run.export_folder)
-    images = load_sample().test.images[:PARITY_IMAGES]
-    parity, filters_parity = prove(network, saved.temperature, graphs, images)
+    contract = saved.contract
+    graphs = export_graphs(network, saved.temperature, run.export_folder, contract)
+    own = run.held_out.is_file()
+    images = np.load(run.held_out) if own else load_sample().test.images[:PARITY_IMAGES]
+    parity, filters_parity = prove(network, saved.temperature, graphs, images, contract)
     lineage = Lineage(
         created=datetime.now(UTC),
         created_by=settings.who,
@@ -171,6 +150,8 @@ def export_run(run: Run, settings: Settings) -> Lineage:
         parity=parity,
         filters_parity=filters_parity,
         decoder_version=DECODER_VERSION,
+        contract=contract,
+        class_list=run.class_list,
     )
     (run.export_folder / "lineage.json").write_text(lineage.model_dump_json(indent=1) + "\n")
     say(f"Parity: at most {parity.max_difference:.1e} apart on {parity.images:,} held-out images.")
@@ -193,15 +174,14 @@ def publish_run(run: Run, store: Store) -> Manifest:
         say(f"Run {run.name} is published already, as version {version}.")
         return store.manifest(version)
     from export.artifact import assemble
-    from export.graph.export import Graphs
+    from export.graph.export import graph_files
 
     lineage = _lineage(run.export_folder / "lineage.json")
-    graphs = Graphs(run.export_folder / "cnn-image.onnx", run.export_folder / "cnn-image-filters.onnx")
-    manifest = store.publish(lambda number, folder: assemble(graphs, lineage, number, folder))
+    graphs = graph_files(run.export_folder, lineage.contract)
+    evidence = {path.name: path.read_bytes() for path in sorted(run.evidence_folder.glob("*"))}
+    manifest = store.publish(lambda number, folder: assemble(graphs, lineage, number, folder), evidence)
     run.published_as(store, manifest.version)
-    report = run.folder / "report.html"
-    if report.is_file():
-        store.attach(manifest.version, "report.html", report.read_bytes())
+    attach_reports(run, store, manifest.version)
     say(f"Published as version {manifest.version} in {store.url}.")
     return manifest
 
@@ -231,11 +211,29 @@ def publish_candidate(run: Run, settings: Settings, store: Store, data: Callable
     return manifest
 
 
-def _recipe(request: Request) -> "Recipe":
-    """The recipe that was asked for."""
+def _keep_evidence(run: Run, dataset: "Dataset") -> None:
+    """Keep what a version of one's own images needs of them, since they may be elsewhere when it is made."""
+    if dataset.kind != "images" or dataset.splits is None:
+        return
+    run.evidence_folder.mkdir(exist_ok=True)
+    (run.evidence_folder / SPLITS).write_bytes(dataset.splits)
+    (run.evidence_folder / KNOWN).write_bytes(make_known(dataset.test))
+    images = dataset.test.images
+    np.save(run.held_out, images[: min(PARITY_IMAGES, _PARITY_BYTES // images[0].nbytes)])
+
+
+def recipe_of(request: Request, dataset: "Dataset") -> "Recipe":
+    """The recipe that was asked for, fitted to the data."""
+    from model.training.fitting import fit_recipe
     from model.training.train import RECIPES
 
-    return RECIPES[request.recipe].override(epochs=request.epochs, batch_size=request.batch_size)
+    return fit_recipe(
+        RECIPES[request.recipe],
+        dataset,
+        epochs=request.epochs,
+        batch_size=request.batch_size,
+        mirror=request.mirror,
+    )
 
 
 def _lineage(path: Path) -> Lineage:

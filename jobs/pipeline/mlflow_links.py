@@ -8,8 +8,7 @@ from export.store.versions import Store
 from jobs.errors import FaultError, JobError, MistakeError
 from jobs.pipeline.mlflow_registry import ALIAS, STORE_TAG, VERSION_TAG, champion, registered
 from jobs.settings import Settings
-from model.contract import MODEL_NAME
-from model.training.tracking_server import EXPERIMENT, connect
+from model.training.tracking_server import connect
 from model.training.tracking_trouble import explain, shown
 
 _SECONDS = 5
@@ -29,12 +28,12 @@ def server(settings: Settings) -> str:
     uri = settings.tracking_uri
     with _explained(uri):
         client = connect(uri, seconds=_SECONDS, retries=0)
-        experiment = client.get_experiment_by_name(EXPERIMENT)
+        experiment = client.get_experiment_by_name(settings.model)
         runs = client.search_runs([experiment.experiment_id], max_results=1) if experiment else []
         for run in runs:
             client.list_artifacts(run.info.run_id)
-        versions = len(client.search_model_versions(f"name = '{MODEL_NAME}'", max_results=1000))
-        champion(client)
+        versions = len(client.search_model_versions(f"name = '{settings.model}'", max_results=1000))
+        champion(client, settings.model)
     kept = "runs, files" if runs else "no runs yet"
     return f"{shown(uri)}: {kept}, {versions} registered versions and aliases can be read"
 
@@ -55,8 +54,8 @@ def alias(settings: Settings, store: Store) -> str | None:
     uri = settings.tracking_uri
     with _explained(uri):
         client = connect(uri, seconds=_SECONDS, retries=0)
-        named = champion(client)
-        known = None if served is None else registered(client, store, served)
+        named = champion(client, settings.model)
+        known = None if served is None else registered(client, settings.model, store, served)
         if named is None and served is None:
             return None
         if named is None or known is None or named.version != known.version:
@@ -64,7 +63,7 @@ def alias(settings: Settings, store: Store) -> str | None:
                 f"MLflow's alias {ALIAS!r} names {_name(named, store)} and the ledger "
                 f"{_version(served)}: run `cnn-image deploy`"
             )
-        client.set_model_version_tag(MODEL_NAME, known.version, VERSION_TAG, str(served))
+        client.set_model_version_tag(settings.model, known.version, VERSION_TAG, str(served))
         run = client.get_run(known.run_id)
         if run.info.lifecycle_stage == "active" and VERSION_TAG in run.data.tags:
             client.set_tag(known.run_id, VERSION_TAG, run.data.tags[VERSION_TAG])

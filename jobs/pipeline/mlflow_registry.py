@@ -18,7 +18,6 @@ from jobs.console import say
 from jobs.gate.verdict import Verdict
 from jobs.pipeline.mlflow_model import log_model
 from jobs.settings import Settings
-from model.contract import MODEL_NAME
 from model.training.tracking_server import connect, experiment_id, log_artifacts
 from model.training.tracking_trouble import explain
 
@@ -52,7 +51,7 @@ def register(settings: Settings, store: Store, *versions: int) -> None:
     otherwise = f"{names} not registered there yet; promoting does that, too"
     with _mlflow(settings, otherwise) as client:
         for version in versions if client is not None else ():
-            if registered(client, store, version) is None:
+            if registered(client, settings.model, store, version) is None:
                 _register(client, settings, store, version)
 
 
@@ -87,29 +86,29 @@ def follow(settings: Settings, store: Store) -> None:
             return
         version = store.ledger.served()
         if version is None:
-            if champion(client) is not None:
-                client.delete_registered_model_alias(MODEL_NAME, ALIAS)
+            if champion(client, settings.model) is not None:
+                client.delete_registered_model_alias(settings.model, ALIAS)
             return
-        known = registered(client, store, version)
+        known = registered(client, settings.model, store, version)
         number = str(known.version) if known else _register(client, settings, store, version)
-        client.set_registered_model_alias(MODEL_NAME, ALIAS, number)
+        client.set_registered_model_alias(settings.model, ALIAS, number)
 
 
-def registered(client: Any, store: Store, version: int) -> Any:
-    """MLflow's model version that is this version of this store; None where there is none.
+def registered(client: Any, model: str, store: Store, version: int) -> Any:
+    """MLflow's version of a model that is this version of this store; None where there is none.
 
     One without a store's name is taken for this store's: earlier releases wrote none.
     """
-    found = client.search_model_versions(f"name = '{MODEL_NAME}' and tag.{VERSION_TAG} = '{version}'")
+    found = client.search_model_versions(f"name = '{model}' and tag.{VERSION_TAG} = '{version}'")
     return next((each for each in found if each.tags.get(STORE_TAG, store.url) == store.url), None)
 
 
-def champion(client: Any) -> Any:
+def champion(client: Any, model: str) -> Any:
     """The model version that the alias names; None where it names none."""
     from mlflow import MlflowException
 
     try:
-        return client.get_model_version_by_alias(MODEL_NAME, ALIAS)
+        return client.get_model_version_by_alias(model, ALIAS)
     except MlflowException as error:
         # A server says either of the alias; of a model that it does not know, version 3 says the latter.
         if error.error_code in {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}:
@@ -121,19 +120,20 @@ def _register(client: Any, settings: Settings, store: Store, version: int) -> st
     from mlflow import MlflowException
 
     manifest = store.manifest(version)
+    name = settings.model
     tags = {VERSION_TAG: str(version), STORE_TAG: store.url}
     run = _run_of(client, settings, manifest, tags)
     with tempfile.TemporaryDirectory(prefix="cnn-image-mlflow-") as scratch:
         fetched = store.fetch(version, Path(scratch) / "version")
-        graph = fetched / MODEL_NAME / str(version) / "model.onnx"
-        source, model_id = log_model(client, run, graph, f"{MODEL_NAME}-{version}", Path(scratch) / "model")
+        graph = fetched / manifest.classifier_file
+        source, model_id = log_model(client, run, graph, f"{name}-{version}", Path(scratch) / "model")
     try:
-        client.create_registered_model(MODEL_NAME)
+        client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     made = client.create_model_version(
-        MODEL_NAME,
+        name,
         source,
         run.info.run_id,
         tags=tags,
@@ -160,11 +160,11 @@ def _run_of(client: Any, settings: Settings, manifest: Manifest, tags: dict[str,
                 if run.info.status == "RUNNING":  # MLflow was away at its end
                     client.set_terminated(run.info.run_id)
                 return run
-    experiment = experiment_id(client, settings.tracking_uri, settings.state)
+    experiment = experiment_id(client, settings.tracking_uri, settings.state, settings.model)
     for run in client.search_runs([experiment], f"tags.{VERSION_TAG} = '{manifest.version}'"):
         if run.data.tags.get(STORE_TAG) == tags[STORE_TAG]:
             return run  # of a try that got no further
-    run = client.create_run(experiment, run_name=f"{MODEL_NAME}-{manifest.version}", tags=tags)
+    run = client.create_run(experiment, run_name=f"{settings.model}-{manifest.version}", tags=tags)
     facts = {**manifest.recipe, "seed": manifest.seed, "data_digest": manifest.data.digest}
     facts |= {"data_source": manifest.data.source, "data_kind": manifest.data.kind}
     milliseconds = int(manifest.created.timestamp() * 1000)

@@ -20,14 +20,13 @@ from export.store.versions import Store
 from jobs.console import say
 from jobs.errors import MistakeError
 from jobs.gate import rules
-from jobs.gate.rules import Answers
-from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
+from jobs.gate.answers import Answers
+from jobs.pipeline.reporting import ATTACHED
 
 if TYPE_CHECKING:
     from model.data.dataset import Dataset
 
 CALIBRATION_IMAGES: Final = 512
-_REPORT: Final = "report.html"
 
 
 def calibration_images(dataset: "Dataset", seed: int) -> NDArray[np.uint8]:
@@ -84,7 +83,7 @@ def twin_or_itself(store: Store, version: int, dataset: "Dataset", *, by: str) -
             Answers(version, onnx_outputs(graphs.classifier, test.images))
             for graphs in (twin.original, twin.graphs)
         )
-        checks = rules.successor_checks(quantized, original, original, test.labels)
+        checks = rules.twin_checks(quantized, original, test.labels, classes=test.classes, groups=test.groups)
         failed = [
             f"{check.name} {check.value:.4f}, limit {check.limit:g}" for check in checks if not check.passed
         ]
@@ -112,9 +111,15 @@ class _Twin:
 
     def publish(self, store: Store) -> Manifest:
         """Publish it, with the report of the training that both come from."""
-        manifest = store.publish(lambda number, folder: assemble(self.graphs, self.lineage, number, folder))
-        if _REPORT in store.attachments(self.version):
-            store.attach(manifest.version, _REPORT, store.attachment(self.version, _REPORT))
+        evidence = {
+            name: store.evidence(self.version, name) for name in store.manifest(self.version).evidence
+        }
+        manifest = store.publish(
+            lambda number, folder: assemble(self.graphs, self.lineage, number, folder), evidence
+        )
+        for name in store.attachments(self.version):
+            if name in ATTACHED:
+                store.attach(manifest.version, name, store.attachment(self.version, name))
         parity = self.lineage.parity
         say(
             f"Published as version {manifest.version} in {store.url}: at most {parity.max_difference:.3f} "
@@ -137,11 +142,9 @@ def _quantized(store: Store, version: int, dataset: "Dataset", by: str) -> Itera
     images = calibration_images(dataset, original.seed)
     with tempfile.TemporaryDirectory(prefix="cnn-image-quantize-") as scratch:
         folder = store.fetch(version, Path(scratch))
-        graphs = Graphs(
-            *(folder / name / str(version) / "model.onnx" for name in (MODEL_NAME, FILTERS_MODEL_NAME))
-        )
+        graphs = Graphs(folder / original.classifier_file, folder / original.filters_file)
         say(f"Quantizing version {version}, calibrated on {len(images)} training images …")
-        quantized, parity = quantize_graphs(graphs, images, Path(scratch) / "int8")
+        quantized, parity = quantize_graphs(graphs, images, Path(scratch) / "int8", original.contract)
         kept = {name: getattr(original, name) for name in Lineage.model_fields}
         changes = {"created": datetime.now(UTC), "created_by": by, "parity": parity, "precision": "int8"}
         yield _Twin(version, graphs, quantized, Lineage(**kept | changes | {"quantized_from": version}))

@@ -5,6 +5,7 @@ import functools
 import os
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from export.errors import ParityError
@@ -18,13 +19,14 @@ from jobs.gate.verdict import last_verdict, require_passed
 from jobs.pipeline import mlflow_registry
 from jobs.pipeline.candidate import (
     export_run,
-    finish_report,
-    load_data,
     made_before,
     publish_candidate,
+    recipe_of,
     require_gpu,
     train_run,
 )
+from jobs.pipeline.data import load_data, tests_of
+from jobs.pipeline.reporting import finish_report
 from jobs.pipeline.training_runs import Request, Run, new_run, unfinished_run
 from jobs.pipeline.upkeep import prune
 from jobs.promotion.deployer import Deployer
@@ -81,7 +83,7 @@ def retrain(
         lease = stack.enter_context(retrain_lease(settings, store))
         if keep is not None:
             prune(store, settings.runs, keep)
-        data = functools.cache(lambda: load_data(request, sample_allowed=sample_allowed))
+        data = functools.cache(lambda: load_data(request, settings, store, sample_allowed=sample_allowed))
         begun = unfinished_run(settings.runs, request, store)
         if begun is None and unless_unchanged:
             same = made_before(request, data(), store)
@@ -90,7 +92,7 @@ def retrain(
                 return None
         if deployer is not None:
             deployer.dry_run()
-        run = _trained(begun or new_run(settings.runs, request), settings, data)
+        run = _trained(begun or new_run(settings.runs, request), settings, store, data)
         stack.enter_context(_brought_to_its_end(run))
         if not run.exported:
             export_run(run, settings)
@@ -101,7 +103,7 @@ def retrain(
         verdict = last_verdict(store, version)
         # One that is served already was judged and promoted by a try that was cut off after that.
         if verdict is None or served not in {verdict.judged_against, version}:
-            verdict = judge(store, version, data().test, settings)
+            verdict = judge(store, version, tests_of(data, request, settings, store, manifest), settings)
             verdict.show(err)
             mlflow_registry.record_verdict(settings, store, verdict)
         require_passed(verdict, weak_accepted=weak_accepted)
@@ -114,27 +116,28 @@ def retrain(
             decoder=verdict.decoder_version,
             by=settings.who,
             reason=f"retrain: {verdict.sentence}",
+            new_classes=request.new_classes,
         )
         mlflow_registry.follow(settings, store)
     return manifest
 
 
-def _trained(run: Run, settings: Settings, data: Callable[[], "Dataset"]) -> Run:
+def _trained(run: Run, settings: Settings, store: Store, data: Callable[[], "Dataset"]) -> Run:
     """The run trained, from wherever it is; a new one where its checkpoint cannot be continued."""
     run.begin()
     if run.trained:
         say(f"Run {run.name} is trained already; going on with it.")
-        finish_report(run, data)
+        finish_report(run, settings, data, partial(recipe_of, run.request()))
         return run
     require_gpu(settings)
     try:
-        train_run(run, data(), settings)
+        train_run(run, data(), settings, store)
     except StaleCheckpointError as error:  # other data by now, another release's recipe, another device
         say(f"{error} It stays as it is; beginning a new run.")
         run.finish()
         run = new_run(settings.runs, run.request())
         run.begin()
-        train_run(run, data(), settings)
+        train_run(run, data(), settings, store)
     return run
 
 

@@ -5,6 +5,7 @@ var/runs/20261122-184412-3f2a/
     unfinished          while a retrain has more to do with it, so that another try goes on with it
     checkpoint.npz      while it trains
     model.keras, run.json   once it is trained
+    evidence/, held-out.npy of one's own images: their splits and some of them, for the version
     export/             the graphs and their lineage, once parity is proven
     published.json      the version's number in the store it was published to
 """
@@ -21,6 +22,8 @@ from pathlib import Path
 
 from export.store.versions import Store
 from jobs.errors import MistakeError
+from jobs.settings import Settings
+from model.contract import Fit
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,11 @@ class Request:
         epochs: In place of the recipe's.
         batch_size: In place of the recipe's.
         seed: Of everything random.
+        size: Side of the network's input in place of what the version before has, or the pictures say.
+        fit: How a picture becomes a square, in place of what the version before has.
+        mirror: Whether mirrored pictures are learned too.
+        fixes: CSV file of labels that are put right while the pictures are read.
+        new_classes: Begin a new list of class ids; versions of it have nothing to do with those before.
     """
 
     data: str | None
@@ -40,6 +48,29 @@ class Request:
     epochs: int | None
     batch_size: int | None
     seed: int
+    size: int | None = None
+    fit: Fit | None = None
+    mirror: bool = True
+    fixes: str | None = None
+    new_classes: bool = False
+
+
+def request_of(
+    settings: Settings, seed: int, *, fix: Path | None = None, new_classes: bool = False
+) -> Request:
+    """What the settings ask to be trained."""
+    return Request(
+        data=settings.data,
+        recipe=settings.recipe,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        seed=seed,
+        size=settings.size,
+        fit=settings.fit,
+        mirror=settings.mirror,
+        fixes=str(fix.absolute()) if fix else None,
+        new_classes=new_classes,
+    )
 
 
 @dataclass(frozen=True)
@@ -67,6 +98,26 @@ class Run:
     def exported(self) -> bool:
         """Whether the graphs are there and parity is proven; the lineage is written last."""
         return (self.export_folder / "lineage.json").is_file()
+
+    @property
+    def evidence_folder(self) -> Path:
+        """What the version will have beside it, of one's own images: their splits, known images."""
+        return self.folder / "evidence"
+
+    @property
+    def held_out(self) -> Path:
+        """Pixels of test images, of one's own, that the exported graphs are compared with the model on."""
+        return self.folder / "held-out.npy"
+
+    @property
+    def class_list(self) -> int:
+        """The store's list that the class ids are of."""
+        path = self.folder / "class-list"
+        return int(path.read_text()) if path.is_file() else 1
+
+    def of_class_list(self, number: int) -> None:
+        """Note which list that is."""
+        (self.folder / "class-list").write_text(f"{number}\n")
 
     def version(self, store: Store) -> int | None:
         """The version it was published as in a store."""

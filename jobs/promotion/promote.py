@@ -23,6 +23,7 @@ def promote(
     decoder: str,
     by: str,
     reason: str,
+    new_classes: bool = False,
 ) -> Entry:
     """Make a version the served one; done again after a kill, it finishes what was begun.
 
@@ -34,6 +35,7 @@ def promote(
         decoder: Version of the decoder it was judged with.
         by: Who decides.
         reason: In words, for the ledger.
+        new_classes: Also where its class ids are of another list than those that are served.
 
     Returns:
         The ledger's entry.
@@ -41,7 +43,8 @@ def promote(
     Raises:
         LostError: Something else is served by now, by the ledger or by hand.
         LostRaceError: Someone else promoted at the same moment.
-        MistakeError: Another decoder serves than the version was judged with.
+        MistakeError: Another decoder serves than the version was judged with, or its class ids mean other
+            classes.
         RefusedError: The pre-flight failed; nothing has changed.
         ReturnedError: The service failed with it, and serves again what it served before.
     """
@@ -57,6 +60,11 @@ def promote(
             f"Version {served or 'none'} is served by now, and version {version} was judged against "
             f"{judged_against or 'none'}: judge it again with `cnn-image judge {version}`."
         )
+    if served is not None and not new_classes and not _same_ids(store, version, served):
+        raise MistakeError(
+            f"Version {version} begins a new list of classes: its class ids mean other classes than those of "
+            f"version {served}, which is served. Tell its clients, then promote it with --new-classes."
+        )
     _require_in_step(deployer, entries)
     live = _live_decoder(deployer)
     if live is not None and live != decoder:
@@ -70,6 +78,11 @@ def promote(
     entry = store.ledger.record("promote", version, by=by, reason=reason, after=len(entries))
     bring_or_return(store, deployer, entry)
     return entry
+
+
+def _same_ids(store: Store, version: int, served: int) -> bool:
+    """Whether the class ids of two versions are of one list."""
+    return store.manifest(version).class_list == store.manifest(served).class_list
 
 
 def roll_back(store: Store, deployer: Deployer, version: int | None, *, by: str, reason: str) -> Entry:

@@ -77,9 +77,24 @@ class ServiceError(Exception):
         self.index = index
         self.failure = FAILURES[code]
 
+    def again(self) -> "ServiceError":
+        """The same for somebody else: an exception belongs to whom it is raised for."""
+        return ServiceError(self.code, self.sentence)
+
     def body(self, request_id: str) -> bytes:
         """The JSON a client gets: the sentence as `error`, as v2 has it, the code and the request's id."""
         content: dict[str, object] = {"error": self.sentence, "code": self.code, "request_id": request_id}
         if self.index is not None:
             content["index"] = self.index
         return orjson.dumps(content)
+
+
+class VersionGoneError(ServiceError):
+    """The version that a request was made ready for is served no more; the next one is to be asked."""
+
+    def __init__(self) -> None:
+        super().__init__("model_unavailable", "The model is being replaced; try again in a moment.")
+
+    def again(self) -> "VersionGoneError":
+        """See `ServiceError.again`."""
+        return VersionGoneError()

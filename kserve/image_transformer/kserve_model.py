@@ -11,9 +11,9 @@ from kserve.utils.utils import generate_uuid
 
 from image_transformer.codecs.predict import v1_images
 from image_transformer.codecs.tensors import Images
-from image_transformer.codecs.v2 import check_input, check_output, check_shape, invalid, json_images, metadata
+from image_transformer.codecs.v2 import check_input, check_output, check_shape, invalid, json_images
 from image_transformer.inference.answer import Inference
-from model.contract import CLASSES, INPUT_NAME, OUTPUT_NAME
+from model.contract import INPUT_NAME, OUTPUT_NAME
 
 
 class ImageModel(Model):
@@ -39,7 +39,7 @@ class ImageModel(Model):
             response_headers["x-model-version"] = result.version
         if isinstance(payload, dict):
             return {"predictions": result.probs.tolist()}
-        output = InferOutput(OUTPUT_NAME, [len(result.probs), len(CLASSES)], "FP32")
+        output = InferOutput(OUTPUT_NAME, list(result.probs.shape), "FP32")
         output.set_data_from_numpy(result.probs, binary_data=bool(payload.use_binary_outputs))
         return InferResponse(
             response_id=payload.id or generate_uuid(),  # kserve answers 500 without one
@@ -60,7 +60,9 @@ class ImageModel(Model):
         for output in payload.request_outputs or ():
             check_output(output.name)
         tensor = payload.inputs[0]
-        check_shape(tensor.datatype, tensor.shape, self._inference.settings.max_images)
+        check_shape(
+            tensor.datatype, tensor.shape, self._inference.settings.max_images, self._inference.triton.shapes
+        )
         return json_images(tensor.datatype, tensor.data, tensor.shape, None)
 
 
@@ -82,9 +84,9 @@ class ImageDataPlane(DataPlane):
         }
 
     async def model_metadata(self, model_name: str) -> dict[str, Any]:
-        """Describes the model, with the version that is served."""
+        """Describes the model, with the versions that are served."""
         self._inference.check_model(model_name)
-        return metadata(model_name, self._inference.triton.version)
+        return self._inference.described()
 
     async def ready(self) -> bool:
         """Tells whether the model answers: a transformer without one is not ready."""

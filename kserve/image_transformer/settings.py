@@ -40,7 +40,11 @@ class Settings(BaseSettings):
         cli_avoid_json=True,
     )
 
-    model_name: str = Field(MODEL_NAME, description="model in Triton, and its name in the routes")
+    model_name: str = Field(
+        MODEL_NAME,
+        validation_alias=AliasChoices("model_name", "CNN_IMAGE_MODEL_NAME", "CNN_IMAGE_MODEL"),
+        description="model in Triton, and its name in the routes",
+    )
     predictor_host: str = Field("127.0.0.1:8000", description="Triton's HTTP address, host[:port]")
     predictor_protocol: str = Field("v2", description="KServe passes it; Triton is always asked by v2")
     host: str = Field(

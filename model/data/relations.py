@@ -103,6 +103,8 @@ class Relations:
             for side, end in zip(ends, zip(*members, strict=True), strict=False):
                 side.append(np.array(end, np.int64))
         first, second = (np.concatenate(side) for side in ends)
+        # Imported late: who only looks at versions does without it.
+
         graph = coo_array((np.ones(len(first), np.uint8), (first, second)), shape=(vertices, vertices))
         _, labels = connected_components(graph, directed=False)
         components: NDArray[np.int64] = labels[: len(self)].astype(np.int64)

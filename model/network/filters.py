@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.contract import FILTER_BANK, FILTERED_NAME, IMAGE_SHAPE, INPUT_NAME
+from model.contract import FILTER_BANK, FILTERED_NAME, IMAGE_SIZE, INPUT_NAME
 
 if TYPE_CHECKING:
     import keras
@@ -25,10 +25,10 @@ def filter_layers(image: Any) -> Any:
     """Scale pixels to 0..1 and filter them, zeros outside the image.
 
     Args:
-        image: A Keras tensor, uint8 `[N, 32, 32, 3]`.
+        image: A Keras tensor, uint8 `[N, S, S, 3]`.
 
     Returns:
-        A Keras tensor, float `[N, 32, 32, 12]`, in the order that a depthwise convolution has: red through
+        A Keras tensor, float `[N, S, S, 12]`, in the order that a depthwise convolution has: red through
         each of `FILTER_BANK`, then green, then blue.
     """
     import keras
@@ -48,20 +48,24 @@ def filter_layers(image: Any) -> Any:
     return filtered
 
 
-def filter_bank() -> "keras.Model":
+def filter_bank(size: int = IMAGE_SIZE) -> "keras.Model":
     """Return the model that shows what the network sees.
 
-    Input `image`, uint8 `[N, 32, 32, 3]`; output `filtered`, float32 `[N, 32, 32, 12]`: red, green and blue
-    of each of `FILTER_BANK` in turn. Pixels count from 0 to 1; edges and sharpness reach beyond.
+    Input `image`, uint8 `[N, S, S, 3]` with `S` = `size`; output `filtered`, float32 `[N, S, S, 12]`: red,
+    green and blue of each of `FILTER_BANK` in turn. Pixels count from 0 to 1; edges and sharpness reach
+    beyond.
     """
     import keras
 
-    image = keras.Input(IMAGE_SHAPE, dtype="uint8", name=INPUT_NAME)
-    by_colour = keras.layers.Reshape((*IMAGE_SHAPE, len(FILTER_BANK)), name="by_colour")(filter_layers(image))
+    colours = 3
+    image = keras.Input((size, size, colours), dtype="uint8", name=INPUT_NAME)
+    by_colour = keras.layers.Reshape((size, size, colours, len(FILTER_BANK)), name="by_colour")(
+        filter_layers(image)
+    )
     by_filter = keras.layers.Permute((1, 2, 4, 3), name="by_filter")(by_colour)
-    channels = IMAGE_SHAPE[2] * len(FILTER_BANK)
+    channels = colours * len(FILTER_BANK)
     return keras.Model(
         image,
-        keras.layers.Reshape((*IMAGE_SHAPE[:2], channels), name=FILTERED_NAME)(by_filter),
+        keras.layers.Reshape((size, size, channels), name=FILTERED_NAME)(by_filter),
         name="filter_bank",
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from model.contract import FILTER_BANK
-from model.network.cnn import CHANNELS
+from model.network.cnn import block_channels
 from model.network.filters import KERNELS
 
 if TYPE_CHECKING:
@@ -38,19 +38,19 @@ def training_logits(
 
     Args:
         network: From `build_network`.
-        images: uint8 tensor `[N, 32, 32, 3]`.
+        images: uint8 or float32 tensor `[N, S, S, 3]` of pixels 0 to 255; N and S are known while tracing.
         dropout_block: Share of a block's outputs that is dropped.
         dropout_hidden: Share of the hidden layer's.
         seed: int32 tensor `[2]`; the same seed drops the same outputs.
 
     Returns:
-        float32 tensor `[N, 5]`.
+        float32 tensor `[N, C]`.
     """
     import tensorflow as tf
 
     layer = network.get_layer
     x = first_convolution(images, layer("conv1"))
-    for block in range(1, len(CHANNELS) + 1):
+    for block in range(1, len(block_channels(images.shape[1])) + 1):
         if block > 1:
             x = layer(f"conv{block}")(x)
         x = norm_relu_pool(x, layer(f"norm{block}"))
@@ -60,7 +60,7 @@ def training_logits(
 
 
 def first_convolution(images: Any, conv: "keras.layers.Conv2D") -> Any:
-    """Scaling, filters and the first convolution: `[N, 32, 32, C]`.
+    """Scaling, filters and the first convolution: `[N, S, S, channels]`.
 
     The filters are sums of three (`_BASIS`), and a convolution is linear: its kernel moves over to those
     three, so that it sees 9 channels instead of 12 and nobody computes the filters.
@@ -84,7 +84,7 @@ def _filters_by_basis() -> Any:
 
 
 def _basis(images: Any, dtype: str) -> Any:
-    """Filter by each of `_BASIS`, zeros outside the image: `[N, 32, 32, 9]` of `dtype`."""
+    """Filter by each of `_BASIS`, zeros outside the image: `[N, S, S, 9]` of `dtype`."""
     import tensorflow as tf
 
     image = tf.cast(images, tf.float32) / 255

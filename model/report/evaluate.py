@@ -1,6 +1,7 @@
 """How good a classifier is: figures from its probabilities and the right labels, in numpy alone."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,10 +22,11 @@ class Evaluation:
         images: How many images were judged.
         accuracy: Share of right answers, 0..1.
         interval: Its 95 % interval (Wilson's score interval).
-        per_class: Class name → accuracy on that class's images (its recall).
-        confusion: int64 `[5, 5]`; row: the right class, column: the answer.
+        per_class: Class name → accuracy on that class's images (its recall), of the classes that have any.
+        confusion: int64 `[C, C]`; row: the right class, column: the answer.
         ece: Expected calibration error over `CALIBRATION_BINS` equal bins of confidence (Guo et al. 2017).
         nll: Mean negative log-likelihood, in nats.
+        classes: Names by class id, those of classes without images too.
     """
 
     images: int
@@ -34,6 +36,7 @@ class Evaluation:
     confusion: NDArray[np.int64]
     ece: float
     nll: float
+    classes: tuple[str, ...] = CLASSES
 
 
 @dataclass(frozen=True)
@@ -47,30 +50,55 @@ class CalibrationBin:
     accuracy: float
 
 
-def evaluate(probs: NDArray[np.floating], labels: NDArray[np.integer]) -> Evaluation:
-    """Judge probabilities `[N, 5]` against labels `[N]`.
+def evaluate(
+    probs: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    classes: tuple[str, ...] = CLASSES,
+    unlearned: Collection[int] = (),
+) -> Evaluation:
+    """Judge probabilities `[N, C]` against labels `[N]`.
+
+    Args:
+        probs: One row an image.
+        labels: The right class ids.
+        classes: Names by class id.
+        unlearned: Class ids that the classifier knows by name alone. It cannot give them, so their images
+            are left out; it says nothing of how good it is at what it learned.
 
     Raises:
         ValueError: The shapes do not fit, or there is no image.
     """
-    _check(probs, labels)
+    _check(probs, labels, len(classes))
+    if unlearned:
+        judged = is_learned(labels, unlearned)
+        probs, labels = probs[judged], labels[judged]
+        _check(probs, labels, len(classes))
     answers = probs.argmax(axis=1)
-    classes = len(CLASSES)
-    confusion = np.bincount(labels * classes + answers, minlength=classes**2).reshape(classes, classes)
+    number = len(classes)
+    confusion = np.bincount(labels * number + answers, minlength=number**2).reshape(number, number)
     right = int(np.trace(confusion))
     of_class = confusion.sum(axis=1)
-    recall = np.divide(np.diag(confusion), of_class, out=np.full(classes, math.nan), where=of_class > 0)
     likelihood = np.clip(probs[np.arange(len(labels)), labels].astype(np.float64), 1e-12, 1)
     bins = calibration_bins(probs, labels)
     return Evaluation(
         images=len(labels),
         accuracy=right / len(labels),
         interval=wilson_interval(right, len(labels)),
-        per_class=dict(zip(CLASSES, recall.tolist(), strict=True)),
+        per_class={
+            classes[label]: float(confusion[label, label] / of_class[label])
+            for label in np.flatnonzero(of_class)
+        },
         confusion=confusion.astype(np.int64),
         ece=sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / len(labels),
         nll=float(-np.log(likelihood).mean()),
+        classes=classes,
     )
+
+
+def is_learned(labels: NDArray[np.integer], unlearned: Collection[int]) -> NDArray[np.bool_]:
+    """Which labels, `[N]`, are of classes that the classifier can give."""
+    learned: NDArray[np.bool_] = ~np.isin(labels, list(unlearned))
+    return learned
 
 
 def calibration_bins(probs: NDArray[np.floating], labels: NDArray[np.integer]) -> list[CalibrationBin]:
@@ -126,15 +154,18 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
 
 
 def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float32]:
-    """Probabilities `[N, 5]` of logits `[N, 5]`."""
+    """Probabilities `[N, C]` of logits `[N, C]`."""
     scaled = logits.astype(np.float64) / temperature
     exponent = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     probs: NDArray[np.float32] = (exponent / exponent.sum(axis=1, keepdims=True)).astype(np.float32)
     return probs
 
 
-def _check(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
-    if scores.ndim != 2 or scores.shape[1] != len(CLASSES) or labels.shape != (len(scores),):
-        raise ValueError(f"scores {scores.shape} and labels {labels.shape} do not fit; give [N, 5] and [N].")
+def _check(scores: NDArray[np.floating], labels: NDArray[np.integer], classes: int | None = None) -> None:
+    if scores.ndim != 2 or labels.shape != (len(scores),) or classes not in {None, scores.shape[1]}:
+        raise ValueError(
+            f"scores {scores.shape} and labels {labels.shape} do not fit; give [N, {classes or 'classes'}] "
+            "and [N]."
+        )
     if not len(labels):
         raise ValueError("there is no image to judge.")

@@ -1,13 +1,15 @@
 """The pictures of a run, as matplotlib figures: curves, confusion, calibration, what the filters see."""
 
 import io
+import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.contract import CLASSES, FILTER_BANK
+from model.contract import FILTER_BANK
 from model.data.dataset import Split
 from model.network.filters import KERNELS
 from model.report.evaluate import CalibrationBin, Evaluation
@@ -16,6 +18,19 @@ from model.report.robustness import Robustness
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MOST_NAMED: Final = 30
+"""Classes up to which a confusion matrix has names and counts."""
+
+SMALL: Final = 9
+"""Classes whose names and counts fit into a confusion matrix of half a page's width."""
+
+MOST_FILTERED: Final = 8
+"""Classes of which an image is shown through the filters."""
+
+_LETTERS: Final = 10
+"""Of a name for which a confusion matrix has room as it is."""
+
+_MOST_LETTERS: Final = 24
 _BLUE, _ORANGE, _GREY = "#1f6feb", "#d9730d", "#8b949e"
 
 
@@ -33,19 +48,59 @@ def curves(history: Mapping[str, Sequence[float]]) -> "Figure":
 
 
 def confusion_matrix(evaluation: Evaluation) -> "Figure":
-    """Right class against answer: counts, coloured by the row's share."""
-    figure = _figure(4.6, 4)
-    axes = figure.subplots()
-    counts = evaluation.confusion
+    """Right class against answer: counts, coloured by the row's share.
+
+    Of more than `MOST_NAMED` classes the colours alone, without names and counts, which nobody could read.
+    """
+    shown = seen_classes(evaluation)
+    counts = evaluation.confusion[np.ix_(shown, shown)]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    named = len(shown) <= MOST_NAMED
+    more = max(0, len(shown) - SMALL) if named else 10
+    labels = [drawn_name(evaluation.classes, label) for label in shown] if named else []
+    letters = max([_LETTERS, *map(len, labels)]) - _LETTERS
+    figure = _figure(4.6 + 0.32 * more + 0.08 * letters, 4 + 0.32 * more + 0.08 * letters)
+    axes = figure.subplots()
+    axes.set(xlabel="answer", ylabel="right class")
+    if not named:
+        axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
+        axes.set(xticks=[], yticks=[])
+        axes.set_title("colour: square root of the share, so that rare answers are seen", fontsize=8)
+        return figure
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(counts.shape):
         colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour, fontsize=9)
-    axes.set_xticks(range(len(CLASSES)), CLASSES, rotation=30, ha="right")
-    axes.set_yticks(range(len(CLASSES)), CLASSES)
-    axes.set(xlabel="answer", ylabel="right class")
+        count = f"{counts[row, column]}" if not more or counts[row, column] else ""
+        axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=7 if more else 9)
+    # A dollar sign in a name begins no formula.
+    axes.set_xticks(range(len(shown)), labels, rotation=90 if more else 30, ha="right", parse_math=False)
+    axes.set_yticks(range(len(shown)), labels, parse_math=False)
+    if more:
+        for tick in axes.get_xticklabels():
+            tick.set(ha="center")
     return figure
+
+
+def seen_classes(evaluation: Evaluation) -> NDArray[np.intp]:
+    """The class ids that are right or given anywhere, ascending: what a confusion matrix has to show."""
+    counts = evaluation.confusion
+    return np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
+
+
+def drawn_name(classes: Sequence[str], label: int) -> str:
+    """What a picture calls a class: its name, cut short; its id where the font lacks a letter of it."""
+    name = unicodedata.normalize("NFC", classes[label])
+    if not set(map(ord, name)) <= _letters():
+        return f"#{label}"
+    return name if len(name) <= _MOST_LETTERS else f"{name[: _MOST_LETTERS - 1]}…"
+
+
+@cache
+def _letters() -> frozenset[int]:
+    """What matplotlib's own font can draw, which is there wherever matplotlib is."""
+    from matplotlib import font_manager, ft2font
+
+    return frozenset(ft2font.FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap())
 
 
 def reliability(bins: Sequence[CalibrationBin], ece: float) -> "Figure":
@@ -83,24 +138,28 @@ def robustness(measured: Robustness) -> "Figure":
 
 
 def filters_seen(split: Split) -> "Figure":
-    """What each filter makes of one image a class: the middle one, for a split is sorted by its pixels."""
-    figure = _figure(6.4, 8)
-    grid = figure.subplots(len(CLASSES), len(FILTER_BANK))
-    for label, row in enumerate(grid):
+    """What each filter makes of one image a class: the middle one, for a split is sorted by its pixels.
+
+    Of the first `MOST_FILTERED` classes that have images.
+    """
+    labels = np.unique(split.labels)[:MOST_FILTERED]
+    figure = _figure(6.4, 1.6 * len(labels))
+    grid = figure.subplots(len(labels), len(FILTER_BANK), squeeze=False)
+    for number, (label, row) in enumerate(zip(labels, grid, strict=True)):
         rows = np.flatnonzero(split.labels == label)
         image = split.images[rows[len(rows) // 2]]
         for name, axes in zip(FILTER_BANK, row, strict=True):
             axes.imshow(np.clip(_filtered(image, name), 0, 1), interpolation="nearest")
             axes.set_xticks([])
             axes.set_yticks([])
-            if label == 0:
+            if number == 0:
                 axes.set_title(name.replace("_", " "), fontsize=9)
-        row[0].set_ylabel(CLASSES[label], fontsize=9)
+        row[0].set_ylabel(drawn_name(split.classes, label), fontsize=9, parse_math=False)
     return figure
 
 
 def _filtered(image: NDArray[np.uint8], name: str) -> NDArray[np.float32]:
-    """One image, uint8 `[32, 32, 3]`, through one filter: float32 `[32, 32, 3]`, as the graph computes it."""
+    """One image, uint8 `[S, S, 3]`, through one filter: float32 `[S, S, 3]`, as the graph computes it."""
     padded = np.pad(image.astype(np.float32) / 255, ((1, 1), (1, 1), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1))
     seen: NDArray[np.float32] = np.einsum("yxcij,ij->yxc", windows, KERNELS[name])

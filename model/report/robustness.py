@@ -1,7 +1,7 @@
 """How much accuracy is left when pictures get worse: rotated, blurred, compressed, darker, brighter, grey."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,20 +9,28 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
-from model.contract import CLASSES
+from model.contract import IMAGE_SIZE
 from model.data.dataset import Split
 from model.network.cnn import Classify
+from model.report.evaluate import is_learned
 
 Degrade = Callable[[Image.Image, float], Image.Image]
 
 PER_CLASS: Final = 200
+"""Images of a class that are degraded, where there are few classes."""
+
+_IMAGES: Final = 1000
+_FEWEST_IMAGES: Final = 200
+# From here on an image costs so much more that fewer have to do.
+_LARGE: Final = 64
 
 
 def _rotate(image: Image.Image, degrees: float) -> Image.Image:
     # Mirrored beyond the border, so that no black corners are what is measured.
-    pixels = np.pad(np.asarray(image), ((8, 8), (8, 8), (0, 0)), mode="reflect")
+    edge = image.width // 4
+    pixels = np.pad(np.asarray(image), ((edge, edge), (edge, edge), (0, 0)), mode="reflect")
     turned = Image.fromarray(pixels).rotate(degrees, Image.Resampling.BILINEAR)
-    return turned.crop((8, 8, 8 + image.width, 8 + image.height))
+    return turned.crop((edge, edge, edge + image.width, edge + image.height))
 
 
 def _blur(image: Image.Image, radius: float) -> Image.Image:
@@ -43,13 +51,21 @@ def _grey(image: Image.Image, _: float) -> Image.Image:
     return image.convert("L").convert("RGB")
 
 
-DEGRADATIONS: Final[dict[str, tuple[Degrade, tuple[float, ...]]]] = {
+_BLUR: Final = "blur (radius in pixels)"
+DEGRADATIONS: Final[Mapping[str, tuple[Degrade, tuple[float, ...]]]] = {
     "rotation (degrees)": (_rotate, (-30, -15, -5, 5, 15, 30)),
-    "blur (radius in pixels)": (_blur, (0.5, 1, 1.5, 2)),
+    _BLUR: (_blur, (0.5, 1, 1.5, 2)),
     "JPEG quality": (_compress, (75, 50, 25, 10)),
     "brightness (factor)": (_brighten, (0.4, 0.7, 1.3, 1.6)),
     "grey": (_grey, (1,)),
 }
+"""Name → what is done to an image of 32 pixels, and its strengths."""
+
+
+def degradations(size: int) -> dict[str, tuple[Degrade, tuple[float, ...]]]:
+    """`DEGRADATIONS` for images of `size` pixels a side: what is told in pixels grows with them."""
+    degrade, radii = DEGRADATIONS[_BLUR]
+    return {**DEGRADATIONS, _BLUR: (degrade, tuple(radius * size / IMAGE_SIZE for radius in radii))}
 
 
 @dataclass(frozen=True)
@@ -57,7 +73,7 @@ class Robustness:
     """Accuracy on degraded images.
 
     Attributes:
-        images: How many of the split were used, the same for all: the first `PER_CLASS` of each class.
+        images: How many of the split were used, the same for all: the first few of each class.
         plain: Accuracy on them as they are.
         degraded: Name of the degradation → its strength → accuracy.
     """
@@ -67,26 +83,41 @@ class Robustness:
     degraded: dict[str, dict[float, float]]
 
 
-def robustness(split: Split, classify: Classify) -> Robustness:
+def robustness(split: Split, classify: Classify, unlearned: Collection[int] = ()) -> Robustness:
     """Measure it.
 
     Args:
         split: Images that no choice was made on.
-        classify: uint8 images `[N, 32, 32, 3]` → probabilities `[N, 5]`.
+        classify: uint8 images `[N, S, S, 3]` → probabilities `[N, C]`.
+        unlearned: Class ids that it knows by name alone; their images are left out.
     """
-    rows = np.concatenate(
-        [np.flatnonzero(split.labels == label)[:PER_CLASS] for label in range(len(CLASSES))]
-    )
-    images, labels = split.images[rows], split.labels[rows]
+    size = split.images.shape[1]
+    learned = np.flatnonzero(is_learned(split.labels, unlearned))
+    rows = learned[chosen(split.labels[learned], size)]
+    images, right = split.images[rows], split.labels[rows]
 
     def accuracy(of: NDArray[np.uint8]) -> float:
-        return float((classify(of).argmax(axis=1) == labels).mean())
+        return float((classify(of).argmax(axis=1) == right).mean())
 
     degraded = {
         name: {strength: accuracy(_all(images, degrade, strength)) for strength in strengths}
-        for name, (degrade, strengths) in DEGRADATIONS.items()
+        for name, (degrade, strengths) in degradations(size).items()
     }
     return Robustness(len(rows), accuracy(images), degraded)
+
+
+def chosen(labels: NDArray[np.integer], size: int) -> NDArray[np.intp]:
+    """Which images are degraded, `[M]`: the first few of each class, or of some classes where there are many.
+
+    Args:
+        labels: `[N]`, of all images.
+        size: Side of the images in pixels; of large ones fewer are taken.
+    """
+    in_all = max(_FEWEST_IMAGES, min(_IMAGES, _IMAGES * _LARGE**2 // size**2))
+    classes = np.unique(labels)
+    a_class = max(1, min(PER_CLASS, in_all // len(classes)))
+    some = classes[:: -(-len(classes) // in_all)]
+    return np.concatenate([np.flatnonzero(labels == label)[:a_class] for label in some])
 
 
 def _all(images: NDArray[np.uint8], degrade: Degrade, strength: float) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model.contract import DEFAULT_CONTRACT, Contract
 from model.data.dataset import Dataset
 from model.training.recipe import Recipe
 
@@ -66,6 +67,7 @@ class TrainedModel:
         history: One entry an epoch, by metric.
         recipe: As it was used, overrides included.
         seed: Of weights, order, augmentation and dropout.
+        contract: What the network takes and answers.
     """
 
     network: "keras.Model"
@@ -74,3 +76,4 @@ class TrainedModel:
     history: dict[str, list[float]]
     recipe: Recipe
     seed: int
+    contract: Contract = DEFAULT_CONTRACT

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from model.contract import DEFAULT_CONTRACT, Contract
 from model.data.dataset import Dataset
 from model.training.checkpoint import remove_checkpoint
 from model.training.device import load_tensorflow
@@ -39,6 +40,7 @@ class Run:
         commit: The code's git commit; None when it is unknown.
         mlflow_run: MLflow's id of the run; None when there is none.
         created: When it was saved, UTC, ISO 8601.
+        contract: What the network takes and answers; of an older run the default's.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class Run:
     commit: str | None
     mlflow_run: str | None
     created: str
+    contract: Contract = DEFAULT_CONTRACT
 
     def network(self) -> "keras.Model":
         """Load the network: uint8 image → float32 logits.
@@ -94,6 +97,7 @@ def save_run(folder: Path, trained: TrainedModel, dataset: Dataset, *, mlflow_ru
         commit=code_commit(),
         mlflow_run=mlflow_run,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        contract=trained.contract,
     )
     about = {name: value for name, value in asdict(run).items() if name != "folder"}
     part = folder / f"{RUN_FILE}.part"
@@ -113,7 +117,10 @@ def load_run(folder: Path) -> Run:
     if not path.is_file():
         raise RunError(f"{folder} holds no finished training run ({RUN_FILE} is missing); train first.")
     try:
-        return Run(folder=folder, **json.loads(path.read_text()))
+        about = json.loads(path.read_text())
+        if "contract" in about:
+            about["contract"] = Contract.from_json(json.dumps(about["contract"]))
+        return Run(folder=folder, **about)
     except (ValueError, TypeError) as error:
         raise RunError(f"{path} is damaged ({error}); train again.") from error
 

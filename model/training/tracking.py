@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from model.training.observer import Observer, Plan, TrainedModel
 from model.training.runs import code_commit
-from model.training.tracking_server import connect, database_uri, experiment_id, log_artifacts
+from model.training.tracking_server import EXPERIMENT, connect, database_uri, experiment_id, log_artifacts
 from model.training.tracking_trouble import ArtifactsError, explain, shown
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ class Tracking(Observer):
         uri: MLflow's address; None takes MLFLOW_TRACKING_URI, then a SQLite file in `var`.
         var: Where the local store lies: `mlflow.db` and `mlruns/`.
         tags: Recorded with the run.
+        experiment: What the run is one of.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Tracking(Observer):
         *,
         var: Path = Path("var"),
         tags: dict[str, str] | None = None,
+        experiment: str = EXPERIMENT,
     ) -> None:
         self._run_dir = run_dir
         own = database_uri(var.absolute() / "mlflow.db")
         self._uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or own
         self._var = var
         self._tags = tags or {}
+        self._experiment = experiment
         self._client: Any = None
         self._waiting: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
@@ -170,7 +173,7 @@ class Tracking(Observer):
         from mlflow.entities import Param
 
         if self.run_id is None:
-            experiment = experiment_id(self._client, self._uri, self._var)
+            experiment = experiment_id(self._client, self._uri, self._var, self._experiment)
             run = self._client.create_run(experiment, run_name=name, tags=self._tags)
             self.run_id = run.info.run_id
             (self._run_dir / RUN_ID_FILE).write_text(self.run_id)

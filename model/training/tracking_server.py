@@ -50,19 +50,20 @@ def connect(uri: str, *, seconds: int = 10, retries: int = 1) -> Any:
     return MlflowClient(uri)
 
 
-def experiment_id(client: Any, uri: str, var: Path) -> str:
-    """The experiment that all runs are in; made if it is not there.
+def experiment_id(client: Any, uri: str, var: Path, name: str = EXPERIMENT) -> str:
+    """The experiment that all runs of a model are in; made if it is not there.
 
     Args:
         client: See `connect`.
         uri: Its address.
         var: Where a local database's artifacts go, in `mlruns`; a server knows itself where its own go.
+        name: The experiment's, which is the model's.
     """
-    found = client.get_experiment_by_name(EXPERIMENT)
+    found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
     location = (var.absolute() / "mlruns").as_uri() if uri.startswith("sqlite:") else None
-    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+    return str(client.create_experiment(name, artifact_location=location))
 
 
 def log_artifacts(client: Any, run: str, path: Path, name: str | None = None) -> None:

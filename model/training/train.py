@@ -18,7 +18,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
+from model.contract import MODEL_NAME
 from model.data.dataset import Dataset
+from model.network.cnn import unlearned_mask
 from model.report.evaluate import softmax
 from model.training.checkpoint import Checkpoint, load_checkpoint, remove_checkpoint, save_checkpoint
 from model.training.device import prepare_device
@@ -85,6 +87,7 @@ def train(
     require_gpu: bool = False,
     teacher_dir: Path | None = None,
     teacher_observers: Sequence[Observer] = (),
+    model: str = MODEL_NAME,
 ) -> TrainedModel:
     """Train the network; a checkpoint of the same run in `run_dir` is continued.
 
@@ -95,7 +98,7 @@ def train(
 
     Args:
         dataset: Its test split is not touched.
-        recipe: How to train.
+        recipe: How to train; for one's own pictures see `model.training.fitting`.
         run_dir: Where checkpoints go; made if absent.
         seed: Any integer from 0.
         observers: Told of each epoch.
@@ -103,8 +106,10 @@ def train(
         teacher_dir: Where the teacher's answers are, or go, so that runs may share them; below `run_dir`
             unless named.
         teacher_observers: Told of each epoch of the teacher.
+        model: The model's name, for the contract of what comes out.
 
     Raises:
+        ContractError: Fewer than two classes have training images.
         TrainingError: No GPU where one is required.
         StaleCheckpointError: `run_dir` holds a checkpoint that is another run's or damaged.
         KeyboardInterrupt: It was asked to stop by Ctrl-C.
@@ -127,7 +132,7 @@ def train(
             "teacher_val_accuracy": teacher.history["val_accuracy"][-1],
             "teacher_cpu_seconds": sum(teacher.history["cpu_seconds"]),
         }
-    trainer = Trainer(dataset, recipe, seed, device.policy, targets)
+    trainer = Trainer(dataset, recipe, seed, device.policy, targets, model)
     history: dict[str, list[float]] = {}
     first_epoch = 1
     if checkpoint:
@@ -155,7 +160,7 @@ def train(
 
 
 def _taught(dataset: Dataset, recipe: Recipe, folder: Path, observers: Sequence[Observer]) -> Checkpoint:
-    """A teacher's logits `[N, 5]` for the training images: those kept in `folder`, or of one trained now.
+    """A teacher's logits `[N, C]` for the training images: those kept in `folder`, or of one trained now.
 
     Each teacher and data set has a folder of its own in there. The seed is always 0: students of any seed
     learn from the same one.
@@ -178,7 +183,8 @@ def _taught(dataset: Dataset, recipe: Recipe, folder: Path, observers: Sequence[
             remove_checkpoint(folder)
             trained = train(dataset, recipe, run_dir=folder, observers=observers)
         log.info("The teacher answers the %d training images, minutes on a CPU …", len(dataset.train))
-        logits = answers(trained.network, dataset.train.images)
+        logits = answers(trained.network, dataset.train.images, mirrored=recipe.flip)
+        logits += unlearned_mask(trained.contract)
         kept = Checkpoint(about, recipe.epochs, trained.history, [logits])
         save_checkpoint(folder, kept, ANSWERS)
         remove_checkpoint(folder)

@@ -1,31 +1,34 @@
-"""What trains: one compiled step over images that lie on the device, and what it moves."""
+"""What trains: one compiled step over a batch of images, and what it moves."""
 
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.contract import CLASSES
+from model.contract import MODEL_NAME
 from model.data.dataset import Dataset
-from model.network.cnn import build_network
+from model.network.cnn import build_network, images_at_a_time, unlearned_mask
 from model.network.forward import compile_sweep, training_logits
 from model.report.evaluate import evaluate, fit_temperature, softmax
+from model.training.augment import augmentation, cut_out
+from model.training.classes import class_counts, class_weights, contract_of, smoothed
+from model.training.feed import Feed
 from model.training.observer import Observer, Step, TrainedModel
-from model.training.recipe import Recipe
+from model.training.recipe import PictureRecipe, Recipe
 from model.training.teacher import build_teacher, teacher_logits
-
-_GREY: Final = 128  # about the images' mean
 
 
 class Trainer:
-    """Network, optimizer, averaged network and the one compiled step over data that stays on the device.
+    """Network, optimizer, averaged network and the one compiled step.
 
     Attributes:
+        contract: What the network takes and answers.
         network: What the optimizer moves, in the device's precision.
         averaged: The same in float32, with an average of the weights of recent steps; this is what is kept.
-        images: The training images, bordered, on the device.
+        augmentation: How the images are varied.
+        feed: The training images.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Trainer:
         seed: int,
         policy: str = "float32",
         targets: NDArray[np.float32] | None = None,
+        model: str = MODEL_NAME,
     ) -> None:
         """Build everything; nothing is compiled yet.
 
@@ -43,18 +47,23 @@ class Trainer:
             recipe: How to train.
             seed: Of weights, order, augmentation and dropout.
             policy: Keras' dtype policy for the network that the optimizer moves.
-            targets: Probabilities `[N, 5]` to be learned for the training images; None takes the labels.
+            targets: Probabilities `[N, C]` to be learned for the training images; None takes the labels.
+            model: The model's name, for the contract.
+
+        Raises:
+            ContractError: Fewer than two classes have training images.
         """
         import keras
         import tensorflow as tf
 
         self.recipe, self.seed = recipe, seed
         self.steps_per_epoch = len(dataset.train) // recipe.batch_size
+        self.contract = contract_of(dataset, model)
         build = build_teacher if recipe.network == "teacher" else build_network
-        self.averaged = build(seed)
+        self.averaged = build(seed, self.contract)
         keras.config.set_dtype_policy(policy)
         try:
-            self.network = build(seed)
+            self.network = build(seed, self.contract)
         finally:
             keras.config.set_dtype_policy("float32")
         steps = self.steps_per_epoch * recipe.epochs
@@ -69,15 +78,22 @@ class Trainer:
         self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         self.optimizer.build(self.network.trainable_variables)
 
-        # All images go to the device once, with a border that shifted ones show.
-        border = (0, 0), (recipe.shift, recipe.shift), (recipe.shift, recipe.shift), (0, 0)
-        self.images = tf.constant(np.pad(dataset.train.images, border))
+        self.augmentation = augmentation(recipe)
+        self.feed = Feed(dataset.train.images, self.augmentation.border)
         self._labels = tf.constant(dataset.train.labels)
+        # Of labels a row a class, of a teacher's answers a row an image.
+        self._by_label = targets is None
         if targets is None:
-            targets = np.eye(len(CLASSES), dtype=np.float32)[dataset.train.labels]
-        smoothing = recipe.label_smoothing
-        self._targets = tf.constant(targets * (1 - smoothing) + smoothing / len(CLASSES), tf.float32)
-        self._validation = dataset.validation
+            targets = np.eye(len(self.contract.classes), dtype=np.float32)
+        self._targets = tf.constant(smoothed(targets, recipe.label_smoothing, self.contract))
+        self._mask = tf.constant(unlearned_mask(self.contract)) if self.contract.unlearned else None
+        self._weights = None
+        if isinstance(recipe, PictureRecipe) and recipe.balance:
+            self._weights = tf.constant(class_weights(class_counts(dataset), recipe.balance))
+        # No temperature and no likelihood can be had of images whose class is not learned.
+        self._judged_rows = np.flatnonzero(np.isin(dataset.validation.labels, self.contract.learned))
+        self._judged_labels = dataset.validation.labels[self._judged_rows]
+        self._validation_images = dataset.validation.images
         self._move = compile_sweep(self._move_weights)
         self._step = tf.function(self._train_step, autograph=False)
         self._logits = tf.function(
@@ -89,7 +105,7 @@ class Trainer:
         """Pass over the training images once, then judge the averaged network on the validation split."""
         began, cpu_began = time.monotonic(), time.process_time()
         metrics = self.train_steps(epoch, observers)
-        judged = evaluate(softmax(self.validation_logits()), self._validation.labels)
+        judged = evaluate(softmax(self.validation_logits()), self._judged_labels, self.contract.classes)
         metrics |= {"val_accuracy": judged.accuracy, "val_loss": judged.nll}
         metrics["seconds"] = time.monotonic() - began
         metrics["cpu_seconds"] = time.process_time() - cpu_began
@@ -100,15 +116,14 @@ class Trainer:
         import tensorflow as tf
 
         rng = np.random.default_rng((self.seed, epoch))
-        batch, shift = self.recipe.batch_size, self.recipe.shift
+        batch = self.recipe.batch_size
         order = rng.permutation(len(self._labels))[: self.steps_per_epoch * batch].astype(np.int32)
-        offsets = rng.integers(0, 2 * shift + 1, (len(order), 2), np.int32)
-        mirrored = rng.integers(0, 1 + self.recipe.flip, len(order), np.int32)
+        drawn = self.augmentation.draw(rng, len(order))
         loss, right = tf.Variable(0.0), tf.Variable(0.0)
         began = told = time.monotonic()
-        for step in range(self.steps_per_epoch):
+        for step, pixels in enumerate(self.feed.batches(order, batch)):
             rows = slice(step * batch, (step + 1) * batch)
-            batch_loss, batch_right = self.step(order[rows], offsets[rows], mirrored[rows])
+            batch_loss, batch_right = self.step(order[rows], *(each[rows] for each in drawn), pixels=pixels)
             loss.assign_add(batch_loss)
             right.assign_add(batch_right)
             # Reading a value waits for the device, so not at each step.
@@ -123,35 +138,41 @@ class Trainer:
             "images_per_second": len(order) / (time.monotonic() - began),
         }
 
-    def step(self, order: Any, offsets: Any, mirrored: Any) -> tuple[Any, Any]:
+    def step(self, order: Any, *drawn: Any, pixels: NDArray[np.uint8] | None = None) -> tuple[Any, Any]:
         """Move the weights once.
 
         Args:
             order: int32 `[batch_size]`, which training images.
-            offsets: See `augment`.
-            mirrored: See `augment`.
+            drawn: How to vary each; see `augmentation`.
+            pixels: The images themselves, where they do not lie on the device; see `feed`.
 
         Returns:
             The mean loss and the number of right answers, scalar tensors.
         """
         import tensorflow as tf
 
-        loss, right = self._step(*map(tf.convert_to_tensor, (order, offsets, mirrored)))
+        given = None if pixels is None else tf.convert_to_tensor(pixels)
+        loss, right = self._step(tf.convert_to_tensor(order), given, *map(tf.convert_to_tensor, drawn))
         return loss, right
 
-    def _train_step(self, order: Any, offsets: Any, mirrored: Any) -> tuple[Any, Any]:
+    def _train_step(self, order: Any, pixels: Any, *drawn: Any) -> tuple[Any, Any]:
         import tensorflow as tf
 
         done = self.optimizer.iterations.value
-        images = augment(tf.gather(self.images, order), offsets, mirrored)
+        images = self.augmentation.vary(self.feed.take(order, pixels), *drawn)
         seed = tf.stack([tf.cast(done, tf.int32), self.seed])
         if self.recipe.cutout:
             images = cut_out(images, self.recipe.cutout, seed)
         labels = tf.gather(self._labels, order)
-        targets = tf.gather(self._targets, order)
+        targets = tf.gather(self._targets, labels if self._by_label else order)
         with tf.GradientTape() as tape:
             logits = self._forward(images, seed)
-            loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
+            if self._mask is not None:
+                logits += self._mask
+            losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+            if self._weights is not None:
+                losses *= tf.gather(self._weights, labels)
+            loss = tf.reduce_mean(losses)
         self._move(tape.gradient(loss, self.network.trainable_variables))
         right = tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == labels, tf.float32))
         return loss, right
@@ -174,18 +195,25 @@ class Trainer:
         return training_logits(self.network, images, seed=seed, **rates)
 
     def validation_logits(self) -> NDArray[np.float32]:
-        """The averaged network's logits `[N, 5]` on the validation split."""
-        images = self._validation.images
-        return np.concatenate([self._logits(images[row : row + 500]) for row in range(0, len(images), 500)])
+        """The averaged network's logits `[N, C]` on the validation images whose class is learned."""
+        rows, batch = self._judged_rows, images_at_a_time(self.contract.size)
+        parts = [
+            self._logits(self._validation_images[rows[start : start + batch]])
+            for start in range(0, len(rows), batch)
+        ]
+        logits = np.concatenate(parts)
+        return logits + unlearned_mask(self.contract) if self.contract.unlearned else logits
 
     def finish(self, history: dict[str, list[float]], more: dict[str, float]) -> TrainedModel:
         """Fit the temperature and hand over the averaged network, with `more` among its metrics."""
-        logits, labels = self.validation_logits(), self._validation.labels
+        logits, labels = self.validation_logits(), self._judged_labels
         temperature = fit_temperature(logits, labels)
         metrics = more | {name: values[-1] for name, values in history.items()}
-        metrics["val_loss"] = evaluate(softmax(logits, temperature), labels).nll
+        metrics["val_loss"] = evaluate(softmax(logits, temperature), labels, self.contract.classes).nll
         metrics |= {name: sum(history[name]) for name in ("seconds", "cpu_seconds")}
-        return TrainedModel(self.averaged, temperature, metrics, history, self.recipe, self.seed)
+        return TrainedModel(
+            self.averaged, temperature, metrics, history, self.recipe, self.seed, self.contract
+        )
 
     @property
     def compiled_steps(self) -> int:
@@ -203,38 +231,3 @@ class Trainer:
 
     def _state(self) -> list[Any]:
         return [*self.network.weights, *self.optimizer.variables, *self.averaged.weights]
-
-
-def augment(images: Any, offsets: Any, mirrored: Any) -> Any:
-    """Cut `[N, 32, 32, 3]` out of bordered images `[N, 32 + 2s, 32 + 2s, 3]`, each at its own place.
-
-    Args:
-        images: uint8 tensor.
-        offsets: int32 `[N, 2]`, the first row and column of each cut, 0..2s.
-        mirrored: int32 `[N]`, 1 where left and right change places.
-    """
-    import tensorflow as tf
-
-    line = tf.range(32)
-    rows = offsets[:, :1] + line
-    columns = offsets[:, 1:] + tf.where(mirrored[:, None] == 1, 31 - line, line)
-    return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
-
-
-def cut_out(images: Any, side: int, seed: Any) -> Any:
-    """Cover a square of each image, as DeVries & Taylor (2017): its centre lies anywhere in the image.
-
-    Args:
-        images: uint8 tensor `[N, 32, 32, 3]`.
-        side: The square's side in pixels; what lies outside of the image is lost.
-        seed: int32 tensor `[2]`; the same seed covers the same places.
-    """
-    import tensorflow as tf
-
-    size = images.shape[1]
-    centre = tf.random.stateless_uniform([tf.shape(images)[0], 2], seed, 0, size, tf.int32)
-    first = centre[..., None] - side // 2
-    line = tf.range(size)
-    covered = (line >= first) & (line < first + side)
-    square = covered[:, 0, :, None] & covered[:, 1, None, :]
-    return tf.where(square[..., None], tf.constant(_GREY, images.dtype), images)

@@ -19,7 +19,7 @@ from image_transformer.observe.requests import Observer
 from image_transformer.settings import Settings
 from image_transformer.training.routes import Trainer, TrainRoutes
 from image_transformer.triton.client import Triton
-from model.contract import IMAGE_SHAPE, MODEL_NAME
+from model.contract import MODEL_NAME
 
 # kserve reads the command line when it is imported; pytest's has flags that it takes for its own.
 with pytest.MonkeyPatch.context() as patch:
@@ -34,6 +34,7 @@ class FakeTriton:
     """Speaks as much v2 as the transformer needs; answers by the small model's numbers.
 
     Attributes:
+        older: Models of versions that are ready beside the newest, `model`, which is `version`.
         answers: Cleared, inferences wait until it is set again.
         calls: Images of each inference, in order of arrival.
         break_next: So many inferences lose their connection instead of an answer.
@@ -45,6 +46,7 @@ class FakeTriton:
     model: Any
     port: int = 0
     version: str = "7"
+    older: list[Any] = field(default_factory=list)
     parameters: dict[str, str] = field(default_factory=lambda: {"decoder_version": "1", "version": "7"})
     answers: asyncio.Event = field(default_factory=asyncio.Event)
     calls: list[int] = field(default_factory=list)
@@ -87,26 +89,46 @@ class FakeTriton:
                     self._send(writer, status, orjson.dumps({"error": "as the test wants"}))
                 elif method == "GET":
                     self._describe(writer, path)
-                elif not await self._infer(writer, headers, body):
+                elif (model := self._asked(path)) is None:
+                    self._send(writer, 404, b'{"error":"Request for unknown model"}')
+                elif not await self._infer(writer, model, path.split("/")[5], headers, body):
                     return
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
             writer.close()
 
+    @property
+    def _ready(self) -> dict[str, Any]:
+        return {**{str(model.version): model for model in self.older}, self.version: self.model}
+
+    def _asked(self, path: str) -> Any:
+        """The model of the version that a path names, `/v2/models/MODEL/versions/VERSION/…`."""
+        name, kind, version = path.split("/")[3:6]
+        return self._ready.get(version) if (name, kind) == (MODEL_NAME, "versions") else None
+
     def _describe(self, writer: asyncio.StreamWriter, path: str) -> None:
         if path.endswith("/ready"):
             self._send(writer, 200, b"")
         elif path.endswith("/config"):
-            parameters = {name: {"string_value": text} for name, text in self.parameters.items()}
+            texts = dict(self.parameters)
+            model = self._asked(path)
+            if model is None:
+                self._send(writer, 503, b'{"error":"Request for unknown model"}')
+                return
+            if model.written is not None:
+                texts["contract"] = model.written.to_json()
+            parameters = {name: {"string_value": text} for name, text in texts.items()}
             self._send(writer, 200, orjson.dumps({"parameters": parameters}))
         else:
-            self._send(writer, 200, orjson.dumps({"name": MODEL_NAME, "versions": [self.version]}))
+            self._send(writer, 200, orjson.dumps({"name": MODEL_NAME, "versions": [*self._ready]}))
 
-    async def _infer(self, writer: asyncio.StreamWriter, headers: dict[str, str], body: bytes) -> bool:
+    async def _infer(
+        self, writer: asyncio.StreamWriter, model: Any, version: str, headers: dict[str, str], body: bytes
+    ) -> bool:
         length = int(headers["inference-header-content-length"])
         (tensor,) = orjson.loads(body[:length])["inputs"]
-        pixels = np.frombuffer(body[length:], np.uint8).reshape(-1, *IMAGE_SHAPE)
+        pixels = np.frombuffer(body[length:], np.uint8).reshape(-1, *model.contract.image_shape)
         assert tensor["shape"] == list(pixels.shape)
         self.calls.append(len(pixels))
         self.waiting += 1
@@ -117,10 +139,10 @@ class FakeTriton:
             self.break_next -= 1
             writer.transport.abort()
             return False
-        probs = self.model.probs(pixels)
+        probs = model.probs(pixels)
         output = {"name": "probs", "datatype": "FP32", "shape": list(probs.shape)}
         output["parameters"] = {"binary_data_size": probs.nbytes}
-        answer = orjson.dumps({"model_name": MODEL_NAME, "model_version": self.version, "outputs": [output]})
+        answer = orjson.dumps({"model_name": MODEL_NAME, "model_version": version, "outputs": [output]})
         self._send(writer, 200, answer + probs.tobytes(), len(answer))
         return True
 
@@ -220,7 +242,7 @@ async def start_service(fake_triton: FakeTriton) -> AsyncIterator[StartService]:
     made: list[Service] = []
 
     async def start(*, trainer: Trainer | None = None, **changes: Any) -> Service:
-        settings = settings_of(predictor_host=f"127.0.0.1:{fake_triton.port}", **changes)
+        settings = settings_of(**{"predictor_host": f"127.0.0.1:{fake_triton.port}", **changes})
         metrics = Metrics()
         triton = Triton(settings.predictor_host, settings.model_name, settings.triton_seconds, metrics)
         inference = Inference(settings, triton, metrics)

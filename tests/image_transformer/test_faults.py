@@ -25,6 +25,8 @@ from serving import (
     SmallModel,
     StartTransformer,
     StartTriton,
+    point_to,
+    versions,
 )
 
 from model.images.decode import decode_image
@@ -123,28 +125,11 @@ async def health(transformer: RunningTransformer) -> int:
         return (await client.get(transformer.url + "/health", timeout=20)).status_code
 
 
-def repository(folder: Path, *versions: int) -> Path:
-    """Folders `v7`, `v8`, … and a repository whose model is a link to the first of them."""
-    for version in versions:
-        SmallModel(version).write(folder / f"v{version}")
-    (folder / "serving").mkdir()
-    point_to(folder, versions[0])
-    return folder / "serving"
-
-
-def point_to(folder: Path, version: int) -> None:
-    # Triton loads again only what is newer than what it has.
-    os.utime(folder / f"v{version}" / "cnn-image" / "config.pbtxt")
-    link = folder / "serving" / "new"
-    link.symlink_to(folder / f"v{version}" / "cnn-image")
-    link.rename(folder / "serving" / "cnn-image")
-
-
 async def test_triton_killed_and_started_again(
     start_triton: StartTriton, start_transformer: StartTransformer, tmp_path: Path, jpegs: list[bytes]
 ) -> None:
     port = free_port()
-    folder = repository(tmp_path, 7)
+    folder = versions(tmp_path, SmallModel(7))
     triton = start_triton(folder, http_port=port)
     transformer = start_transformer(triton.address)
     async with load(transformer, jpegs) as seen:
@@ -163,7 +148,7 @@ async def test_triton_killed_and_started_again(
 async def test_triton_hung_and_awake_again(
     start_triton: StartTriton, start_transformer: StartTransformer, tmp_path: Path, jpegs: list[bytes]
 ) -> None:
-    triton = start_triton(repository(tmp_path, 7))
+    triton = start_triton(versions(tmp_path, SmallModel(7)))
     transformer = start_transformer(triton.address)
     async with load(transformer, jpegs) as seen:
         await until(lambda: seen.statuses[200] > 100)
@@ -181,7 +166,7 @@ async def test_triton_hung_and_awake_again(
 async def test_not_one_request_fails_over_a_new_version(
     start_triton: StartTriton, start_transformer: StartTransformer, tmp_path: Path, jpegs: list[bytes]
 ) -> None:
-    folder = repository(tmp_path, 7, 8)
+    folder = versions(tmp_path, SmallModel(7), SmallModel(8))
     triton = start_triton(folder, "--model-control-mode=explicit", "--load-model=cnn-image")
     transformer = start_transformer(triton.address)
     async with load(transformer, jpegs) as seen:
@@ -208,7 +193,7 @@ async def test_a_transformer_starts_before_its_triton(
     wait_until(lambda: b"serving" in transformer.log.read_bytes(), "the transformer's start")
     await until(lambda: listening(transformer))
     assert await health(transformer) == 503
-    await asyncio.to_thread(start_triton, repository(tmp_path, 7), http_port=port)
+    await asyncio.to_thread(start_triton, versions(tmp_path, SmallModel(7)), http_port=port)
     await until(transformer.healthy)
 
 

@@ -47,6 +47,14 @@ def test_room_for_decoding_may_be_told_in_pixels_as_before(told: Any) -> None:
     assert told(MAX_DECODING_PIXELS=1_000).max_decoding_bytes == 18_000
 
 
+def test_the_models_name_has_two_variables_and_a_flag(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert told().model_name == "cnn-image"
+    assert told(MODEL="photos").model_name == "photos"
+    assert told(MODEL_NAME="birds").model_name == "birds"
+    monkeypatch.setattr("sys.argv", ["image_transformer", "--model_name=signs"])
+    assert Settings().model_name == "signs"
+
+
 def test_one_setting_lists_the_formats_that_are_taken(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(told(FORMATS="JPEG, heic").limits) == ["jpeg", "heic"]
     monkeypatch.setattr("sys.argv", ["image_transformer", "--formats", "png,tiff"])

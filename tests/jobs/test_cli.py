@@ -26,6 +26,7 @@ from export.store.versions import Store
 from jobs.cli import exit_code
 from jobs.errors import Exit, FaultError, LostError, MistakeError, RefusedError, ReturnedError
 from jobs.gate.verdict import attach_verdict
+from model.contract import CLASSES
 from model.data.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -130,6 +131,7 @@ def test_versions_history_and_info_show_what_is_served(home: Path, store: Store,
     assert json.loads(run("history", *there, "--json").stdout)[1]["previous"] == 1
     info = json.loads(run("info", "2", *there, "--json").stdout)
     assert (info["commit"], info["promotions"][0]["by"]) == ("c" * 40, "bob")
+    assert info["classes"] == info["contract"]["classes"] == list(CLASSES)
     assert "served      yes" in run("info", "2", *there).stdout
     store.attach(2, "report.html", b"a page")
     assert f"attached    report.html in {store.url}/attachments/000002" in run("info", "2", *there).stdout

@@ -97,7 +97,8 @@ def test_nothing_but_versions_can_be_removed(become: Callable[..., Store], build
     store = become(JOBS)
     store.publish(build)
     store.ledger.record("promote", 1, by="me", reason="why", after=0)
-    for key in ("claims/000001", "ledger/000001.json"):
+    store.classes.learn(["truck"], by="me")
+    for key in ("claims/000001", "ledger/000001.json", "classes/000001.json"):
         with pytest.raises(AccessError, match="s3:DeleteObject"):
             store.blobs.delete(key)
 

@@ -231,6 +231,15 @@ env:
   {{- else }}
   - {name: CIFAR10_DIR, value: {{ clean (printf "/data/%s" $training.data.path) | quote }}}
   {{- end }}
+  {{- with $training.size }}
+  - {name: CNN_IMAGE_SIZE, value: {{ int . | quote }}}
+  {{- end }}
+  {{- with $training.fit }}
+  - {name: CNN_IMAGE_FIT, value: {{ . }}}
+  {{- end }}
+  {{- if not $training.mirror }}
+  - {name: CNN_IMAGE_MIRROR, value: "false"}
+  {{- end }}
   - {name: CNN_IMAGE_RECIPE, value: {{ $training.recipe }}}
   - {name: CNN_IMAGE_INT8, value: {{ and $training.int8 (ne (include "cnn-image.variant" $root) "gpu") | quote }}}
   {{- if and $training.requireGpu (gt (int $training.gpus) 0) }}

@@ -11,7 +11,6 @@ import orjson
 from image_transformer.codecs.tensors import Probabilities
 from image_transformer.codecs.v2 import from_base64, invalid
 from image_transformer.errors import ServiceError
-from model.contract import CLASSES, FILTER_NAMES
 
 _FIELD: Final = "file"
 _PART_HEADERS: Final = 8192
@@ -116,6 +115,7 @@ def _name(headers: bytes) -> str | None:
 
 def prediction(result: Probabilities, *, many: bool) -> bytes:
     """Writes the original service's body, or a list of them in the images' order."""
+    contract = result.contract
     bodies = []
     for row, best in zip(
         np.ascontiguousarray(result.probs), result.probs.argmax(axis=1).tolist(), strict=True
@@ -123,10 +123,10 @@ def prediction(result: Probabilities, *, many: bool) -> bytes:
         bodies.append(
             {
                 "class_id": best,
-                "class_name": CLASSES[best],
+                "class_name": contract.classes[best],
                 "confidence": row[best],
                 "probabilities": row,
-                "filters_applied": FILTER_NAMES,
+                "filters_applied": contract.filters,
             }
         )
     return orjson.dumps(bodies if many else bodies[0], option=orjson.OPT_SERIALIZE_NUMPY)

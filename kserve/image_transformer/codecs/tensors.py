@@ -7,8 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from model.contract import DEFAULT_CONTRACT, Contract
+
 Pixels = NDArray[np.uint8]
-"""UINT8 `[32, 32, 3]`, or a batch of such."""
+"""UINT8 `[size, size, 3]`, or a batch of such."""
+
+Shape = tuple[int, int, int]
+"""Of one image's pixels."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class Images:
 
     Attributes:
         encoded: Encoded images; or
-        pixels: UINT8 `[N, 32, 32, 3]`.
+        pixels: UINT8 `[N, size, size, 3]`.
         version: The version the client asks for, if any.
     """
 
@@ -33,9 +38,11 @@ class Probabilities(NamedTuple):
     """What the model makes of images.
 
     Attributes:
-        probs: FP32 `[N, 5]`, in the order of the contract's classes.
+        probs: FP32 `[N, classes]`, in the order of the contract's classes.
         version: The version that answered.
+        contract: That version's.
     """
 
     probs: NDArray[np.float32]
     version: str
+    contract: Contract = DEFAULT_CONTRACT

@@ -1,9 +1,10 @@
 """Open Inference Protocol v2 over REST: requests to images, probabilities to answers, and no I/O."""
 
 import binascii
+import math
 import re
 import struct
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,17 +12,16 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from image_transformer.codecs.tensors import Images, Probabilities
+from image_transformer.codecs.tensors import Images, Probabilities, Shape
 from image_transformer.errors import ServiceError
-from model.contract import CLASSES, IMAGE_SHAPE, INPUT_NAME, OUTPUT_NAME
+from model.contract import DEFAULT_CONTRACT, INPUT_NAME, OUTPUT_NAME, Contract
 
-_IMAGE_BYTES: Final = int(np.prod(IMAGE_SHAPE))
+_TAKEN: Final = (DEFAULT_CONTRACT.image_shape,)
 # 256 images of 32 x 32 pixels are 786,432 numbers in 270,593 lists; of 256 encoded ones v1 has 513 objects.
 _MOST: Final = {b",": 1_000_000, b"[": 300_000, b"{": 10_000, b'"': 40_000}
 # A single letter beyond Latin-1 makes a text take four bytes for each of its letters.
 _WIDE: Final = re.compile(rb"[\xc4-\xff]|\\u(?!00)")
 _LARGE_TEXT: Final = 1_000_000
-_SHAPES: Final = f"[N] or [N, 1] for BYTES, {['N', *IMAGE_SHAPE]} for UINT8".replace("'", "")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,13 @@ def parse_json(body: bytes) -> dict[str, Any]:
     return content
 
 
-def parse_request(body: bytes, json_length: str | None, version: str | None, max_images: int) -> InferRequest:
+def parse_request(
+    body: bytes,
+    json_length: str | None,
+    version: str | None,
+    max_images: int,
+    taken: Sequence[Shape] = _TAKEN,
+) -> InferRequest:
     """Reads a request in JSON, or with the binary extension.
 
     Args:
@@ -75,6 +81,7 @@ def parse_request(body: bytes, json_length: str | None, version: str | None, max
         json_length: The header Inference-Header-Content-Length, if any.
         version: The version in the route, if any.
         max_images: How many images it may have.
+        taken: Shapes of pixels; see `check_shape`.
 
     Raises:
         ServiceError: it is not of the protocol's form, or not of the model's.
@@ -91,10 +98,10 @@ def parse_request(body: bytes, json_length: str | None, version: str | None, max
     if not isinstance(request_id, str | None):
         raise invalid("The field `id` is not a string; send one, or none.")
     tensor = the_input(content.get("inputs"))
-    datatype, shape = check_shape(tensor.get("datatype"), tensor.get("shape"), max_images)
+    datatype, shape = check_shape(tensor.get("datatype"), tensor.get("shape"), max_images, taken)
     raw = _binary(tensor, tail)
     if raw is not None:
-        images = from_raw(datatype, raw, shape[0], version)
+        images = from_raw(datatype, raw, shape, version)
     else:
         images = json_images(datatype, tensor.get("data"), shape, version)
     return InferRequest(images, request_id, _wants_binary(content))
@@ -111,17 +118,46 @@ def the_input(inputs: object) -> dict[str, Any]:
     return tensor
 
 
-def check_shape(datatype: object, shape: object, max_images: int) -> tuple[str, list[int]]:
-    """Returns a tensor's datatype and shape when the model takes them; `shape[0]` is the number of images."""
+def wrong_shape(shape: object, taken: Sequence[Shape]) -> ServiceError:
+    """Images of a shape that is not taken: says what came and what is expected."""
+    return invalid(f"The input's shape is {str(_plain(shape))[:80]}; send {_expected(taken)}.")
+
+
+def _plain(shape: object) -> object:
+    return list(shape) if isinstance(shape, tuple) else shape
+
+
+def _expected(taken: Sequence[Shape]) -> str:
+    pixels = " or ".join(f"[N, {', '.join(map(str, shape))}]" for shape in taken or _TAKEN)
+    return f"[N] or [N, 1] for BYTES, {pixels} for UINT8"
+
+
+def check_shape(
+    datatype: object, shape: object, max_images: int, taken: Sequence[Shape] = _TAKEN
+) -> tuple[str, list[int]]:
+    """Returns a tensor's datatype and shape when the model takes them; `shape[0]` is the number of images.
+
+    Args:
+        datatype: The tensor's.
+        shape: The tensor's.
+        max_images: How many images it may have.
+        taken: Shapes of one image's pixels in the versions that are served; while none is known, any will do.
+
+    Raises:
+        ServiceError: they are not taken.
+    """
     if not isinstance(datatype, str) or datatype not in {"BYTES", "UINT8"}:
         raise invalid(
             f"The input's datatype is {str(datatype)[:20]!r}; send BYTES (encoded images) or UINT8 (pixels)."
         )
     if not isinstance(shape, list) or not all(type(size) is int for size in shape):
-        raise invalid(f"The input's `shape` has to be a list of integers: {_SHAPES}.")
-    fits = (len(shape) == 1 or shape[1:] == [1]) if datatype == "BYTES" else shape[1:] == list(IMAGE_SHAPE)
+        raise invalid(f"The input's `shape` has to be a list of integers: {_expected(taken)}.")
+    if datatype == "BYTES":
+        fits = len(shape) == 1 or shape[1:] == [1]
+    else:
+        fits = tuple(shape[1:]) in taken or (not taken and len(shape) == 4 and min(shape) > 0)
     if not fits or len(shape) == 0:
-        raise invalid(f"The input's shape is {str(shape)[:80]}; send {_SHAPES}.")
+        raise wrong_shape(shape, taken)
     count: int = shape[0]
     if count < 1:
         raise invalid("The input has no image; send at least one.")
@@ -150,16 +186,17 @@ def check_output(name: object, parameters: Container[str] = ()) -> None:
         raise invalid("Shared memory is not offered; leave `shared_memory_region` out.")
 
 
-def from_raw(datatype: str, raw: bytes, count: int, version: str | None) -> Images:
+def from_raw(datatype: str, raw: bytes, shape: Sequence[int], version: str | None) -> Images:
     """Reads a tensor's raw bytes, as binary REST and gRPC have them.
 
     Raises:
         ServiceError: the length does not fit the shape.
     """
+    count = shape[0]
     if datatype == "UINT8":
-        if len(raw) != count * _IMAGE_BYTES:
-            raise invalid(f"{count} images are {count * _IMAGE_BYTES} bytes of pixels; {len(raw)} came.")
-        return Images(pixels=np.frombuffer(raw, np.uint8).reshape(count, *IMAGE_SHAPE), version=version)
+        if len(raw) != math.prod(shape):
+            raise invalid(f"{count} images are {math.prod(shape)} bytes of pixels; {len(raw)} came.")
+        return Images(pixels=np.frombuffer(raw, np.uint8).reshape(shape), version=version)
     encoded: list[bytes] = []
     position = 0
     while position < len(raw) and len(encoded) <= count:
@@ -210,9 +247,9 @@ def json_images(datatype: str, data: object, shape: list[int], version: str | No
     except ValueError:
         values = np.empty(0)
     # `asarray` turns booleans into integers only beside integers, and then they are 0 and 1 as JSON has them.
-    if values.dtype.kind not in "iu" or values.size != int(np.prod(shape)):
+    if values.dtype.kind not in "iu" or values.size != math.prod(shape):
         raise invalid(
-            f"The input's `data` has to be {int(np.prod(shape))} integers, flat or in the shape's rows."
+            f"The input's `data` has to be {math.prod(shape)} integers, flat or in the shape's rows."
         )
     if values.min() < 0 or values.max() > 255:
         raise invalid("The input's `data` has values outside 0 to 255; send 8-bit pixels.")
@@ -271,7 +308,7 @@ def answer(model: str, request: InferRequest, result: Probabilities) -> tuple[by
     output: dict[str, Any] = {
         "name": OUTPUT_NAME,
         "datatype": "FP32",
-        "shape": [len(result.probs), len(CLASSES)],
+        "shape": list(result.probs.shape),
     }
     if request.binary:
         output["parameters"] = {"binary_data_size": result.probs.nbytes}
@@ -284,12 +321,12 @@ def answer(model: str, request: InferRequest, result: Probabilities) -> tuple[by
     return (head + result.probs.tobytes(), len(head)) if request.binary else (head, None)
 
 
-def metadata(model: str, version: str | None) -> dict[str, Any]:
-    """Describes the model as v2 has it, with the version that is served."""
+def metadata(model: str, versions: Sequence[str], contract: Contract) -> dict[str, Any]:
+    """Describes the model as v2 has it, with the versions that are served and the contract of the newest."""
     return {
         "name": model,
-        "versions": [version] if version else [],
+        "versions": list(versions),
         "platform": "",
         "inputs": [{"name": INPUT_NAME, "datatype": "BYTES", "shape": [-1]}],
-        "outputs": [{"name": OUTPUT_NAME, "datatype": "FP32", "shape": [-1, len(CLASSES)]}],
+        "outputs": [{"name": OUTPUT_NAME, "datatype": "FP32", "shape": [-1, len(contract.classes)]}],
     }

@@ -1,6 +1,6 @@
 """v2 over gRPC: kserve's service with our model behind it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -12,18 +12,23 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.servicer import InferenceServicer
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 
-from image_transformer.codecs.tensors import Images, Probabilities
+from image_transformer.codecs.tensors import Images, Probabilities, Shape
 from image_transformer.codecs.v2 import check_output, check_shape, from_raw, invalid
 from image_transformer.errors import ServiceError
 from image_transformer.grpc.message_size import MOST, is_modest
 from image_transformer.http.request import request_id
 from image_transformer.inference.answer import Inference
 from image_transformer.observe.requests import Observer
-from model.contract import CLASSES, INPUT_NAME, OUTPUT_NAME
+from model.contract import INPUT_NAME, OUTPUT_NAME
 
 
-def parse_request(request: pb.ModelInferRequest, max_images: int) -> Images:
+def parse_request(request: pb.ModelInferRequest, max_images: int, taken: Sequence[Shape]) -> Images:
     """Takes the images out of a request, raw or as typed contents.
+
+    Args:
+        request: The message.
+        max_images: How many images it may have.
+        taken: Shapes of pixels; see `image_transformer.codecs.v2.check_shape`.
 
     Raises:
         ServiceError: it is not of the model's form.
@@ -33,13 +38,14 @@ def parse_request(request: pb.ModelInferRequest, max_images: int) -> Images:
     for output in request.outputs:
         check_output(output.name, output.parameters)
     tensor = request.inputs[0]
-    datatype, (count, *_) = check_shape(tensor.datatype, list(tensor.shape), max_images)
+    datatype, shape = check_shape(tensor.datatype, list(tensor.shape), max_images, taken)
     version = request.model_version or None
     if request.raw_input_contents:
         if len(request.raw_input_contents) != 1 or tensor.HasField("contents"):
             raise invalid("The input has to come once: in raw_input_contents, or in its contents.")
-        return from_raw(datatype, request.raw_input_contents[0], count, version)
+        return from_raw(datatype, request.raw_input_contents[0], shape, version)
     if datatype == "BYTES":
+        count = shape[0]
         if len(tensor.contents.bytes_contents) != count:
             raise invalid(
                 f"The input has {len(tensor.contents.bytes_contents)} elements; its shape says {count}."
@@ -48,7 +54,7 @@ def parse_request(request: pb.ModelInferRequest, max_images: int) -> Images:
     values = np.fromiter(tensor.contents.uint_contents, np.uint32)
     if values.max(initial=0) > 255:
         raise invalid("The input has values outside 0 to 255; send 8-bit pixels.")
-    return from_raw("UINT8", values.astype(np.uint8).tobytes(), count, version)
+    return from_raw("UINT8", values.astype(np.uint8).tobytes(), shape, version)
 
 
 def answer(request: pb.ModelInferRequest, result: Probabilities) -> pb.ModelInferResponse:
@@ -56,7 +62,7 @@ def answer(request: pb.ModelInferRequest, result: Probabilities) -> pb.ModelInfe
     response = pb.ModelInferResponse(
         model_name=request.model_name, model_version=result.version, id=request.id
     )
-    output = response.outputs.add(name=OUTPUT_NAME, datatype="FP32", shape=[len(result.probs), len(CLASSES)])
+    output = response.outputs.add(name=OUTPUT_NAME, datatype="FP32", shape=result.probs.shape)
     if request.raw_input_contents:
         response.raw_output_contents.append(result.probs.tobytes())
     else:
@@ -86,7 +92,9 @@ class ImageServicer(InferenceServicer):
             try:
                 self._inference.check_model(request.model_name)
                 with self._inference.held.during(request.ByteSize()):
-                    images = parse_request(request, self._inference.settings.max_images)
+                    images = parse_request(
+                        request, self._inference.settings.max_images, self._inference.triton.shapes
+                    )
                     result = await self._inference.classify(images, lambda: not context.cancelled())
                 observation.status = 200
                 return answer(request, result)
@@ -95,10 +103,9 @@ class ImageServicer(InferenceServicer):
                 _refuse(context, error, identity)
 
     async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Any) -> pb.ModelMetadataResponse:  # noqa: N802
-        """Describes the model, and names the version that is served."""
+        """Describes the model or one of its versions, and names those that are served."""
         self._check(context, request.name, request.version)
-        content = await self._data_plane.model_metadata(request.name)
-        return pb.ModelMetadataResponse(**content)
+        return pb.ModelMetadataResponse(**self._inference.described(request.version or None))
 
     async def ModelReady(self, request: pb.ModelReadyRequest, context: Any) -> pb.ModelReadyResponse:  # noqa: N802
         """Tells whether the model answers."""

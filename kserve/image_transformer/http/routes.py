@@ -12,16 +12,14 @@ from typing import Final, ParamSpec, TypeVar
 import orjson
 
 from image_transformer.codecs.predict import prediction, uploaded, v1_images, v1_predictions
-from image_transformer.codecs.tensors import Images, Probabilities
-from image_transformer.codecs.v2 import answer, metadata, parse_json, parse_request
+from image_transformer.codecs.tensors import Images, Probabilities, Shape
+from image_transformer.codecs.v2 import answer, parse_json, parse_request
 from image_transformer.errors import ClientGoneError, ServiceError
+from image_transformer.http.info import information
 from image_transformer.http.request import Receive, Request, Response, Scope, Send
 from image_transformer.inference.answer import Inference
 from image_transformer.observe.requests import Observation, Observer
 from image_transformer.training.routes import TrainRoutes
-from model.contract import CLASSES, FILTER_NAMES, IMAGE_SHAPE
-from model.images.decode import DECODER_VERSION
-from model.images.header import NAMES
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,12 +28,6 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 # From here on, taking a body apart is left to a thread: the event loop has other clients.
 _LARGE_BODY: Final = 256 * 1024
-
-ARCHITECTURE: Final = (
-    "frozen 3x3 filters (smoothing, edge detection, sharpness) beside the image; "
-    "3 x [Conv 32/64/128, BatchNorm, ReLU, MaxPool, Dropout 0.3]; "
-    "Dense 512, ReLU, Dropout 0.5; Dense 5, softmax"
-)
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +133,15 @@ class Routes:
         request.check_json()
         body = await request.body()
         length = request.header(b"inference-header-content-length") or None
-        parsed = await _apart(body, parse_request, body, length, version, self._settings.max_images)
+        parsed = await _apart(
+            body,
+            parse_request,
+            body,
+            length,
+            version,
+            self._settings.max_images,
+            self._inference.triton.shapes,
+        )
         result = await self._inference.classify(parsed.images, request.alive)
         content, json_length = answer(self._settings.model_name, parsed, result)
         if json_length is None:
@@ -168,43 +168,10 @@ class Routes:
         return _json({"status": "healthy", "model": self._settings.model_name, "version": self._version})
 
     async def _info(self, request: Request) -> Response:
-        if not self._inference.triton.ready:
+        served = self._inference.triton.newest
+        if not self._inference.triton.ready or served is None:
             raise self._inference.triton.unavailable()
-        lineage = {
-            name: text
-            for name, text in self._inference.triton.parameters.items()
-            if not name.endswith("_thread_count") and not name.startswith("session.")
-        }
-        if "metrics" in lineage:
-            lineage["metrics"] = orjson.loads(lineage["metrics"])
-        limits = (
-            "max_images",
-            "max_image_bytes",
-            "max_jpeg_bytes",
-            "max_pixels",
-            "max_jpeg_pixels",
-            "max_body_bytes",
-        )
-        return _json(
-            {
-                "model": self._settings.model_name,
-                "version": self._version,
-                "lineage": lineage,
-                "classes": CLASSES,
-                "filters": FILTER_NAMES,
-                "architecture": ARCHITECTURE,
-                "input_shape": IMAGE_SHAPE,
-                "decoder_version": DECODER_VERSION,
-                "formats": [NAMES[form] for form in self._settings.limits],
-                "limits": {
-                    **{name: getattr(self._settings, name) for name in limits},
-                    "by_format": {
-                        NAMES[form]: {"pixels": limit.pixels, "bytes": limit.bytes}
-                        for form, limit in self._settings.limits.items()
-                    },
-                },
-            }
-        )
+        return _json(information(self._settings, served))
 
     async def _versioned(self, request: Request) -> Response:
         """v2's routes that name a version, which kserve does not offer."""
@@ -218,12 +185,12 @@ class Routes:
             raise ServiceError("method_not_allowed", f"This route takes {method} alone; use that.")
         if verb == "infer":
             return await self._infer(request, version)
-        self._inference.check_version(version)
         if verb == "ready":
+            self._inference.check_version(version)
             if not self._inference.ready:
                 raise self._inference.triton.unavailable()
             return _json({"name": name, "ready": True})
-        return _json(metadata(name, self._version))
+        return _json(self._inference.described(version))
 
     async def _training(self, request: Request) -> Response:
         if request.method != "GET":
@@ -240,8 +207,13 @@ class Routes:
         raise ServiceError("unknown_route", "Models are not loaded or unloaded here; promote a version.")
 
     @property
+    def _shapes(self) -> tuple[Shape, ...]:
+        return self._inference.triton.shapes
+
+    @property
     def _version(self) -> str | None:
-        return self._inference.triton.version
+        newest = self._inference.triton.newest
+        return newest.version if newest is not None else None
 
 
 async def _apart(body: bytes, parse: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -2,17 +2,22 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from image_transformer.codecs.tensors import Images, Pixels, Probabilities
-from image_transformer.errors import ServiceError
+from image_transformer.codecs.v2 import metadata, wrong_shape
+from image_transformer.errors import ServiceError, VersionGoneError
 from image_transformer.inference.batching import Alive, Batcher
 from image_transformer.inference.decoding import Decoder
 from image_transformer.inference.held import Held
 from image_transformer.observe.metrics import Metrics
 from image_transformer.settings import Settings
 from image_transformer.triton.client import Triton
+from image_transformer.triton.served import Served
+from model.contract import DEFAULT_CONTRACT
 
 
 class Inference:
@@ -34,6 +39,8 @@ class Inference:
             metrics=metrics,
         )
         self._decoder = Decoder(settings, metrics)
+        self._loop = asyncio.get_running_loop()
+        self._turn = 0
         self.closing = False
 
     async def classify(self, images: Images, alive: Alive = lambda: True) -> Probabilities:
@@ -48,7 +55,7 @@ class Inference:
 
         Raises:
             ServiceError: an image cannot be taken (its index is named), the model is away, slow or of another
-                version than asked for, or there is too much to do.
+                version than asked for, pixels are of another size, or there is too much to do.
         """
         if len(images) > self.settings.max_images:
             raise ServiceError(
@@ -56,15 +63,23 @@ class Inference:
                 f"The request has {len(images)} images; send at most {self.settings.max_images} at once.",
             )
         self._batcher.check(len(images))
-        self._check_version(images.version, self.triton.version)
-        if images.pixels is None:
-            pixels, answers = await self._decode_and_send(images.encoded, alive)
-        else:
-            pixels, answers = list(images.pixels), []
-        answer = answers[0] if len(answers) == 1 else await self._together(pixels, answers, alive)
-        self._check_version(images.version, answer.version)
-        self.metrics.versions[answer.version] += len(images)
-        return answer
+        pixels: list[Pixels] = [] if images.pixels is None else list(images.pixels)
+        decoding = None
+        ends = 0.0
+        while True:
+            served = self._choose(images)
+            if images.pixels is None and served.decoding != decoding:
+                pixels, decoding = [], served.decoding
+            try:
+                probs = await self._answered(served, images, pixels, alive)
+                break
+            except VersionGoneError:  # for want of that version, not of an answer: the next one has it
+                now = self._loop.time()
+                ends = ends or now + self.settings.triton_seconds
+                if now > ends:
+                    raise
+        self.metrics.versions[served.version] += len(images)
+        return Probabilities(probs, served.version, served.contract)
 
     @property
     def ready(self) -> bool:
@@ -83,34 +98,85 @@ class Inference:
                 "unknown_model", f"There is no model {name[:80]!r}; ask for {self.settings.model_name!r}."
             )
 
+    def described(self, version: str | None = None) -> dict[str, Any]:
+        """v2's description of the model, or of one of its versions.
+
+        Raises:
+            ServiceError: another version is asked for than one that is served.
+        """
+        self.check_version(version)
+        known = self.triton.known
+        versions = sorted({served.version for served in known}, key=int) if version is None else [version]
+        one = next((served for served in known if version in {None, served.version}), None)
+        contract = one.contract if one is not None else DEFAULT_CONTRACT
+        return metadata(self.settings.model_name, versions if known else [], contract)
+
     def check_version(self, asked: str | None) -> None:
-        """Raises ServiceError when another version is asked for than the one that is served."""
-        self._check_version(asked, self.triton.version)
+        """Raises ServiceError when another version is asked for than one that is served."""
+        known = self.triton.known
+        if asked is not None and known and all(served.version != asked for served in known):
+            raise _not_served(asked, known)
 
     def close(self) -> None:
         """Ends the decoder's threads."""
         self._decoder.close()
 
-    async def _decode_and_send(
-        self, encoded: Sequence[bytes], alive: Alive
-    ) -> tuple[list[Pixels], list[Probabilities]]:
-        """Decodes, and sends every full call's worth while the rest is decoded; one image makes no detour."""
-        if len(encoded) == 1:
-            pixels = [await self._decoder.decode(encoded[0], None, alive)]
-            return pixels, [await self._batcher.submit(pixels, alive)]
+    def _choose(self, images: Images) -> Served:
+        """Returns the version that is to answer: of those that can, the one that has the least to do.
+
+        Raises:
+            ServiceError: none is ready, another one is asked for, or the pixels are of another size.
+        """
+        endpoints = self.triton.endpoints
+        candidates: Sequence[Served] = endpoints.offered
+        if images.version is not None:
+            candidates = [served for served in endpoints.live if served.version == images.version]
+        if not candidates:
+            if images.version is not None and endpoints.live:
+                raise _not_served(images.version, endpoints.live)
+            raise self.triton.unavailable()
+        if images.pixels is not None:
+            shape = images.pixels.shape[1:]
+            fitting = [served for served in candidates if served.contract.image_shape == shape]
+            if not fitting and images.version is None:  # one that is about to go is better than none
+                fitting = [served for served in endpoints.live if served.contract.image_shape == shape]
+            if not fitting:
+                raise wrong_shape(images.pixels.shape, [served.contract.image_shape for served in candidates])
+            candidates = fitting
+        if len(candidates) == 1:
+            return candidates[0]
+        self._turn = (self._turn + 1) % len(candidates)  # alike in load, they take turns
+        return min([*candidates[self._turn :], *candidates[: self._turn]], key=self._batcher.load)
+
+    async def _answered(
+        self, served: Served, images: Images, pixels: list[Pixels], alive: Alive
+    ) -> NDArray[np.float32]:
+        """Decodes, and sends every full call's worth while the rest is decoded; one image makes no detour.
+
+        Args:
+            served: The version that is to answer.
+            images: The request.
+            pixels: Its images as far as they are decoded; what is decoded here is added.
+            alive: Tells whether the client still waits.
+
+        Raises:
+            VersionGoneError: it is not ready any more, but another one is.
+        """
+        encoded = images.encoded
+        if len(images) == 1:
+            if not pixels:
+                pixels.append(await self._decoder.decode(encoded[0], None, alive, served.contract))
+            return (await self._batcher.submit(served, pixels, alive)).probs
         size = self._batcher.images_per_piece
-        pixels = []
         sent: list[asyncio.Future[Probabilities]] = []
         try:
-            for start in range(0, len(encoded), size):
-                part = [
-                    await self._decoder.decode(data, start + index, alive)
-                    for index, data in enumerate(encoded[start : start + size])
-                ]
-                pixels += part
-                sent.append(self._batcher.submit(part, alive))
-                await asyncio.sleep(0)
-            return pixels, list(await asyncio.gather(*sent))
+            for start in range(0, len(images), size):
+                for index in range(len(pixels), min(start + size, len(images))):
+                    pixels.append(await self._decoder.decode(encoded[index], index, alive, served.contract))
+                sent.append(self._batcher.submit(served, pixels[start : start + size], alive))
+                if images.pixels is None:
+                    await asyncio.sleep(0)
+            return np.concatenate([answer.probs for answer in await asyncio.gather(*sent)])
         finally:
             for future in sent:
                 future.cancel()
@@ -118,29 +184,12 @@ class Inference:
                 if not future.cancelled():
                     future.exception()
 
-    async def _together(
-        self, pixels: Sequence[Pixels], answers: Sequence[Probabilities], alive: Alive
-    ) -> Probabilities:
-        """Joins the calls of one request; asks again where a new version came between two of them."""
-        size = self._batcher.images_per_piece
-        for _ in range(3):
-            if answers and len({answer.version for answer in answers}) == 1:
-                return Probabilities(np.concatenate([answer.probs for answer in answers]), answers[0].version)
-            sent = [
-                self._batcher.submit(pixels[start : start + size], alive)
-                for start in range(0, len(pixels), size)
-            ]
-            settled = await asyncio.gather(*sent, return_exceptions=True)
-            failures = [result for result in settled if isinstance(result, BaseException)]
-            if failures:
-                raise failures[0]
-            answers = [result for result in settled if not isinstance(result, BaseException)]
-        raise ServiceError("model_unavailable", "The model is being replaced; try again in a moment.")
 
-    @staticmethod
-    def _check_version(asked: str | None, served: str | None) -> None:
-        if asked is not None and served is not None and asked != served:
-            raise ServiceError(
-                "unknown_version",
-                f"Version {asked[:40]!r} is not served; version {served} is. Ask for it, or for none.",
-            )
+def _not_served(asked: str, known: Sequence[Served]) -> ServiceError:
+    versions = sorted({served.version for served in known}, key=int)
+    listed = (
+        f"version {versions[0]} is. Ask for it"
+        if len(versions) == 1
+        else (f"versions {', '.join(versions[:-1])} and {versions[-1]} are. Ask for one of them")
+    )
+    return ServiceError("unknown_version", f"Version {asked[:40]!r} is not served; {listed}, or for none.")

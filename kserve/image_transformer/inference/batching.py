@@ -1,6 +1,7 @@
 """Load makes the batches: a few calls are under way; what arrives meanwhile goes out together in the next.
 
-No timer: an idle service sends an image at once, and a busy one joins the images that wait anyway.
+No timer: an idle service sends an image at once, and a busy one joins the images that wait anyway. Images
+wait for one version, and a call has those of one alone.
 """
 
 import asyncio
@@ -10,9 +11,11 @@ from functools import partial
 from typing import Final
 
 from image_transformer.codecs.tensors import Pixels, Probabilities
-from image_transformer.errors import ClientGoneError, ServiceError
+from image_transformer.errors import ClientGoneError, ServiceError, VersionGoneError
 from image_transformer.observe.metrics import Metrics
-from image_transformer.triton.client import Triton, timed_out
+from image_transformer.triton.call import timed_out
+from image_transformer.triton.client import Triton
+from image_transformer.triton.served import Served
 
 _SHORT_QUEUE: Final = 128  # so few may wait for any time: that is a slow answer of Triton's, no overload
 
@@ -33,6 +36,19 @@ class Piece:
         self.alive = alive
         self.since = since
         self.future = future
+
+
+class _Lane:
+    """What waits for one version, and what is under way to it."""
+
+    __slots__ = ("pump_is_due", "queue", "queued", "served", "under_way")
+
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        self.queue: deque[Piece] = deque()
+        self.queued = 0
+        self.under_way = 0
+        self.pump_is_due = False
 
 
 class Batcher:
@@ -63,10 +79,8 @@ class Batcher:
         self._queue_seconds = queue_seconds
         self._max_wait = max_wait
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[Piece] = deque()
+        self._lanes: dict[Served, _Lane] = {}
         self._queued = 0
-        self._under_way = 0
-        self._pump_is_due = False
         metrics.queued_images = lambda: self._queued
         triton.on_change = self._changed
 
@@ -79,7 +93,10 @@ class Batcher:
         """
         if self._queued >= self._max_queued:
             return True
-        return self._queued >= _SHORT_QUEUE and self._loop.time() - self._queue[0].since > self._queue_seconds
+        if self._queued < _SHORT_QUEUE:
+            return False
+        oldest = min(lane.queue[0].since for lane in self._lanes.values() if lane.queue)
+        return self._loop.time() - oldest > self._queue_seconds
 
     def check(self, count: int) -> None:
         """Raises ServiceError when there is no room for more images, or nobody to answer them."""
@@ -88,56 +105,70 @@ class Batcher:
         if not self._triton.ready:
             raise self._triton.unavailable()
 
-    def submit(self, pixels: Sequence[Pixels], alive: Alive) -> asyncio.Future[Probabilities]:
+    def load(self, served: Served) -> float:
+        """How much a version has to do, for each address that has it."""
+        lane = self._lanes.get(served)
+        busy = lane.queued + lane.under_way if lane is not None else 0
+        return busy / max(1, self._triton.endpoints.count(served))
+
+    def submit(self, served: Served, pixels: Sequence[Pixels], alive: Alive) -> asyncio.Future[Probabilities]:
         """Queues images.
 
         Args:
-            pixels: At most `images_per_piece` contiguous images, `[32, 32, 3]` each.
+            served: The version that is to answer.
+            pixels: At most `images_per_piece` contiguous images of the version's shape.
             alive: Asked before they are sent.
 
         Returns:
-            Their probabilities, or a ServiceError.
+            Their probabilities, or a ServiceError; a VersionGoneError where other versions alone are ready.
         """
+        lane = self._lanes.get(served)
+        if lane is None:
+            lane = self._lanes[served] = _Lane(served)
         piece = Piece(pixels, alive, self._loop.time(), self._loop.create_future())
-        self._queue.append(piece)
+        lane.queue.append(piece)
+        lane.queued += piece.count
         self._queued += piece.count
-        if not self._pump_is_due:
+        if not lane.pump_is_due:
             # Not at once: what came in by the same turn of the event loop goes out together.
-            self._pump_is_due = True
-            self._loop.call_soon(self._pump)
+            lane.pump_is_due = True
+            self._loop.call_soon(self._pump, lane)
         self._triton.endpoints.receive_between()
         return piece.future
 
     def _changed(self) -> None:
-        """Triton came or went: send what waits, or say at once that nobody will answer."""
-        if self._triton.ready:
-            self._pump()
-            return
-        while self._queue:
-            piece = self._queue.popleft()
-            self._queued -= piece.count
-            if not piece.future.done():
-                piece.future.set_exception(self._triton.unavailable())
+        """Versions came or went: send what waits, or say at once that nobody will answer."""
+        for lane in list(self._lanes.values()):
+            if self._triton.endpoints.count(lane.served):
+                self._pump(lane)
+                continue
+            while lane.queue:
+                piece = self._take(lane)
+                if not piece.future.done():
+                    piece.future.set_exception(
+                        VersionGoneError() if self._triton.ready else self._triton.unavailable()
+                    )
+            if not lane.under_way and not lane.pump_is_due:
+                del self._lanes[lane.served]
 
-    def _pump(self) -> None:
-        self._pump_is_due = False
-        endpoints = max(1, self._triton.endpoints.healthy)
-        while self._queue and self._under_way < self._calls_per_endpoint * endpoints:
+    def _pump(self, lane: _Lane) -> None:
+        lane.pump_is_due = False
+        endpoints = max(1, self._triton.endpoints.count(lane.served))
+        while lane.queue and lane.under_way < self._calls_per_endpoint * endpoints:
             # A fair share, so that no instance of the model idles while another has all the work. One call
             # an endpoint only bridges the time between an answer and the next request.
-            share = -(-self._queued // (max(1, self._calls_per_endpoint - 1) * endpoints))
-            if pieces := self._next(min(self._images_per_call, max(self.images_per_piece, share))):
-                self._under_way += 1
+            share = -(-lane.queued // (max(1, self._calls_per_endpoint - 1) * endpoints))
+            if pieces := self._next(lane, min(self._images_per_call, max(self.images_per_piece, share))):
+                lane.under_way += 1
                 pixels = b"".join(image.data for piece in pieces for image in piece.pixels)
                 count = sum(piece.count for piece in pieces)
-                self._triton.infer(pixels, count, partial(self._answered, pieces))
+                self._triton.infer(lane.served, pixels, count, partial(self._answered, lane, pieces))
 
-    def _next(self, room: int) -> list[Piece]:
+    def _next(self, lane: _Lane, room: int) -> list[Piece]:
         pieces: list[Piece] = []
         oldest = self._loop.time() - self._max_wait
-        while self._queue and self._queue[0].count <= room:
-            piece = self._queue.popleft()
-            self._queued -= piece.count
+        while lane.queue and lane.queue[0].count <= room:
+            piece = self._take(lane)
             if piece.future.done():
                 continue
             if not piece.alive():  # whoever hung up gets no work done for them
@@ -149,15 +180,23 @@ class Batcher:
                 room -= piece.count
         return pieces
 
-    def _answered(self, pieces: list[Piece], result: Probabilities | ServiceError) -> None:
-        self._under_way -= 1
+    def _take(self, lane: _Lane) -> Piece:
+        piece = lane.queue.popleft()
+        lane.queued -= piece.count
+        self._queued -= piece.count
+        return piece
+
+    def _answered(self, lane: _Lane, pieces: list[Piece], result: Probabilities | ServiceError) -> None:
+        lane.under_way -= 1
         start = 0
         for piece in pieces:
             end = start + piece.count
             if not piece.future.done():
                 if isinstance(result, ServiceError):
-                    piece.future.set_exception(ServiceError(result.code, result.sentence))
+                    piece.future.set_exception(result.again())
                 else:
-                    piece.future.set_result(Probabilities(result.probs[start:end], result.version))
+                    piece.future.set_result(
+                        Probabilities(result.probs[start:end], result.version, result.contract)
+                    )
             start = end
-        self._pump()
+        self._pump(lane)

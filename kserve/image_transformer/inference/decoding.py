@@ -11,6 +11,7 @@ from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.inference.batching import Alive
 from image_transformer.observe.metrics import Metrics
 from image_transformer.settings import Settings
+from model.contract import DEFAULT_CONTRACT, Contract
 from model.images.decode import decode_image, is_cheap, read_header
 from model.images.errors import ImageError
 from model.images.header import Header
@@ -35,13 +36,16 @@ class Decoder:
         self._budget = self._room = settings.max_decoding_bytes
         self._turns: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    async def decode(self, data: bytes, index: int | None, alive: Alive) -> Pixels:
+    async def decode(
+        self, data: bytes, index: int | None, alive: Alive, contract: Contract = DEFAULT_CONTRACT
+    ) -> Pixels:
         """Decodes one image.
 
         Args:
             data: The encoded image.
             index: Its number, where a request has many.
             alive: Tells whether the client still waits; asked before a large image's turn.
+            contract: Of the version that is to answer: its size and how a picture becomes its square.
 
         Raises:
             ServiceError: it cannot be taken, or too many large ones wait already.
@@ -49,10 +53,10 @@ class Decoder:
         """
         started = time.perf_counter()
         try:
-            header = read_header(data, self._limits)
-            if is_cheap(data, header):
-                return decode_image(data, header)
-            return await self._in_thread(data, header, alive)
+            header = read_header(data, self._limits, contract.size)
+            if is_cheap(data, header, contract.size):
+                return decode_image(data, header, size=contract.size, fit=contract.fit)
+            return await self._in_thread(data, header, alive, contract)
         except ImageError as error:
             # The thread's future has the error, whose frames have the future and the picture: a cycle that
             # would keep the picture until the garbage collector comes.
@@ -65,7 +69,7 @@ class Decoder:
         """Ends the threads; what they decode is given up."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _in_thread(self, data: bytes, header: Header, alive: Alive) -> Pixels:
+    async def _in_thread(self, data: bytes, header: Header, alive: Alive, contract: Contract) -> Pixels:
         if self._count >= self._most:
             raise ServiceError("overloaded", "Too many large images are waiting; try again in a second.")
         memory = min(header.decoding_bytes, self._budget)
@@ -75,7 +79,7 @@ class Decoder:
             if not alive():
                 self._leave(memory)
                 raise ClientGoneError
-            job = self._threads.submit(decode_image, data, header)
+            job = self._threads.submit(decode_image, data, header, size=contract.size, fit=contract.fit)
             # Not when the request ends: one that is cancelled leaves its thread at work.
             job.add_done_callback(lambda _: self._left(memory))
             return await asyncio.wrap_future(job)

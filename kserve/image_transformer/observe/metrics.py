@@ -53,7 +53,7 @@ class Metrics(Collector):
         self.retries = 0
         self.queued_images: Callable[[], int] = lambda: 0
         self.triton_up: Callable[[], bool] = lambda: False
-        self.model_decoder: Callable[[], str | None] = lambda: None
+        self.model_decoders: Callable[[], Sequence[str | None]] = list
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Counts a request of a route that was answered."""
@@ -102,9 +102,8 @@ class Metrics(Collector):
         decoder = GaugeMetricFamily(name + "decoder", "This process' decoder version", labels=("version",))
         decoder.add_metric((DECODER_VERSION,), 1)
         yield decoder
-        judged_with = self.model_decoder()
         yield GaugeMetricFamily(
             name + "decoder_mismatch",
             "1 when the served version was judged with another decoder than this process'",
-            judged_with is not None and judged_with != DECODER_VERSION,
+            any(judged not in {None, DECODER_VERSION} for judged in self.model_decoders()),
         )

@@ -1,64 +1,79 @@
-"""Triton as the transformer sees it: inference over binary v2, and whether the model is ready."""
+"""Triton as the transformer sees it: which versions are ready where, and inference by one of them."""
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
-import numpy as np
 import orjson
 
-from image_transformer.codecs.tensors import Probabilities
+from image_transformer.codecs.tensors import Shape
 from image_transformer.errors import ServiceError
 from image_transformer.observe.metrics import Metrics
+from image_transformer.triton.call import Call, Inferred
 from image_transformer.triton.connection import Answer
 from image_transformer.triton.pool import Endpoint, Endpoints
-from model.contract import CLASSES, IMAGE_SHAPE, INPUT_NAME, OUTPUT_NAME
+from image_transformer.triton.served import Served, read_served
+from model.contract import Contract, ContractError
 
 _PROBE_SECONDS: Final = 2.0
-_IMAGE_BYTES: Final = int(np.prod(IMAGE_SHAPE))
+# So often a version may come or go between two questions of one look; then the next look has to tell.
+_CHANGES_A_LOOK: Final = 3
 
 log = logging.getLogger(__name__)
 
 
-Inferred = Callable[[Probabilities | ServiceError], None]
-
-
 class Triton:
-    """Calls the model, watches whether it is ready, and knows which version it last saw."""
+    """Calls the model, and watches which of its versions are ready.
+
+    Attributes:
+        seconds: Until Triton has to answer a call.
+        on_change: Called when a version came or went, and after every round of looks.
+        known: The versions that are ready, the newest first; while none is, those that were last.
+        newest: Of these the newest; None before the first.
+        shapes: Of the pixels that they take.
+    """
 
     def __init__(self, host: str, model: str, seconds: float, metrics: Metrics) -> None:
         self._model = model
-        self._seconds = seconds
-        self._metrics = metrics
+        self.seconds = seconds
+        self.metrics = metrics
         self._probed = asyncio.Event()
+        self._looks: dict[Endpoint, asyncio.Task[None]] = {}
+        self._served: WeakValueDictionary[tuple[str, Contract], Served] = WeakValueDictionary()
         self.on_change: Callable[[], None] = lambda: None
         self.endpoints = Endpoints(host)
-        self.version: str | None = None
-        self.parameters: dict[str, str] = {}
+        self.endpoints.on_change = self._changed
+        self.newest: Served | None = None
+        self.known: tuple[Served, ...] = ()
+        self.shapes: tuple[Shape, ...] = ()
         metrics.triton_up = lambda: self.ready
-        metrics.model_decoder = lambda: self.parameters.get("decoder_version")
+        metrics.model_decoders = lambda: [served.parameters.get("decoder_version") for served in self.known]
 
     @property
     def ready(self) -> bool:
-        """Whether any address has the model ready."""
-        return self.endpoints.healthy > 0
+        """Whether any address has a version ready."""
+        return bool(self.endpoints.offered)
 
     def unavailable(self) -> ServiceError:
         """The answer while no Triton has the model ready."""
+        unusable = sorted({endpoint.unusable for endpoint in self.endpoints.all if endpoint.unusable})
+        if unusable and not self.ready:
+            return ServiceError("model_unavailable", " ".join(unusable))
         return ServiceError("model_unavailable", "The model is not ready; try again in a moment.")
 
-    def infer(self, pixels: bytes, count: int, done: Inferred) -> None:
-        """Asks for the probabilities of images.
+    def infer(self, served: Served, pixels: bytes, count: int, done: Inferred) -> None:
+        """Asks a version for the probabilities of images.
 
         Args:
-            pixels: UINT8 `[count, 32, 32, 3]`, row after row.
+            served: The version.
+            pixels: UINT8 `[count, size, size, 3]`, row after row, of the version's size.
             count: How many images.
-            done: Takes the result, from the event loop.
+            done: Takes the result, from the event loop; a VersionGoneError where another version is ready in
+                its place.
         """
-        _Call(self, _inference_head(self._model, count) + pixels, count, done).send()
+        Call(self, served, pixels, count, done).send()
 
     async def get(self, path: str, endpoint: Endpoint, seconds: float = _PROBE_SECONDS) -> tuple[int, Any]:
         """GETs a path of one Triton.
@@ -96,15 +111,15 @@ class Triton:
             await asyncio.sleep(pause)
 
     async def probe(self) -> None:
-        """Looks at every address once: is the model ready, and which version is it?"""
+        """Looks at every address once."""
         await self.endpoints.resolve()
         was = self.ready if self._probed.is_set() else None
-        await asyncio.gather(*(self._probe(endpoint) for endpoint in self.endpoints.all))
+        await asyncio.gather(*(self.look(endpoint) for endpoint in self.endpoints.all))
         if self.ready != was:
             log.log(
                 logging.INFO if self.ready else logging.WARNING,
                 "the model is ready" if self.ready else "the model is not ready",
-                extra={"version": self.version},
+                extra={"version": self.newest.version if self.newest else None},
             )
         self._probed.set()
         self.on_change()
@@ -113,115 +128,82 @@ class Triton:
         """Returns once Triton has been looked at."""
         await self._probed.wait()
 
-    async def _probe(self, endpoint: Endpoint) -> None:
-        path = f"/v2/models/{self._model}"
+    async def look(self, endpoint: Endpoint) -> None:
+        """Looks at one address from now on; who asks meanwhile shares the next look.
+
+        What a look finds that has begun before may be older than what its caller knows.
+        """
+        if (earlier := self._looks.get(endpoint)) is not None:
+            await asyncio.wait((earlier,))
+        looking = self._looks.get(endpoint)
+        if looking is None or looking.done():
+            looking = self._looks[endpoint] = asyncio.create_task(self._look(endpoint))
+            looking.add_done_callback(lambda done: self._looked(endpoint, done))
+        await asyncio.shield(looking)
+
+    def _looked(self, endpoint: Endpoint, done: asyncio.Task[None]) -> None:
+        if self._looks.get(endpoint) is done:
+            del self._looks[endpoint]
+
+    async def _look(self, endpoint: Endpoint) -> None:
+        """Is the model ready, and in which versions?"""
         try:
-            status, metadata = await self.get(path, endpoint)
-            if status == 200:
-                versions = metadata.get("versions") or []
-                endpoint.healthy = (await self.get(f"{path}/ready", endpoint))[0] == 200
-                if endpoint.healthy and versions and versions[-1] != self.parameters.get("version"):
-                    await self._read_parameters(endpoint, str(versions[-1]))
-            else:
-                endpoint.healthy = False
+            for _ in range(_CHANGES_A_LOOK):
+                if (served := await self._ready_versions(endpoint)) is not None:
+                    endpoint.serves(served)
+                    return
         except OSError as error:
             now = asyncio.get_running_loop().time()
             if isinstance(error, TimeoutError) and now - endpoint.answered_at < _PROBE_SECONDS:
                 return  # busy, but alive
-            if endpoint.healthy:
+            if endpoint.served:
                 log.warning(
                     "Triton does not answer", extra={"address": endpoint.address, "reason": str(error)}
                 )
-            endpoint.healthy = False
+            endpoint.lost()
             if isinstance(error, TimeoutError):
                 endpoint.drop()  # it hangs: who waits for it is better off trying elsewhere, or hearing of it
 
-    async def _read_parameters(self, endpoint: Endpoint, version: str) -> None:
-        status, config = await self.get(f"/v2/models/{self._model}/config", endpoint)
-        if status == 200 and isinstance(config, dict):
-            parameters = config.get("parameters", {})
-            self.parameters = {name: value["string_value"] for name, value in parameters.items()}
-            self.parameters["version"] = version
-            self.version = version
+    async def _ready_versions(self, endpoint: Endpoint) -> tuple[Served, ...] | None:
+        """Returns what an address has ready, the newest last; None where that changed meanwhile."""
+        path = f"/v2/models/{self._model}"
+        status, metadata = await self.get(path, endpoint)
+        if status != 200 or (await self.get(f"{path}/ready", endpoint))[0] != 200:
+            endpoint.unusable = ""
+            return ()
+        versions = sorted(map(str, metadata.get("versions") or ()), key=int)
+        known = endpoint.read
+        read: dict[str, Served | None] = {}
+        for version in versions:
+            if version in known:
+                read[version] = known[version]
+                continue
+            status, config = await self.get(f"{path}/versions/{version}/config", endpoint)
+            if status != 200 or not isinstance(config, dict):
+                return None
+            read[version] = self._take(endpoint, version, config)
+        if None not in read.values():
+            endpoint.unusable = ""
+        endpoint.read = read
+        return tuple(served for served in read.values() if served is not None)
 
-
-def timed_out() -> ServiceError:
-    """The answer to who waited in vain."""
-    return ServiceError("model_timeout", "The model did not answer in time; try again in a moment.")
-
-
-class _Call:
-    """One inference, sent once more elsewhere when the connection breaks or Triton refuses."""
-
-    __slots__ = ("_count", "_done", "_endpoint", "_request", "_started", "_tries", "_triton")
-
-    def __init__(self, triton: Triton, request: bytes, count: int, done: Inferred) -> None:
-        self._triton = triton
-        self._request = request
-        self._count = count
-        self._done = done
-        self._endpoint: Endpoint | None = None
-        self._tries = 0
-        self._started = time.perf_counter()
-
-    def send(self) -> None:
-        self._endpoint = self._triton.endpoints.pick(besides=self._endpoint)
-        if self._endpoint is None:
-            asyncio.get_running_loop().call_soon(self._done, self._triton.unavailable())
-            return
-        self._tries += 1
-        self._endpoint.ask(self._request, self._triton._seconds, self._answered)
-
-    def _answered(self, answer: Answer | OSError) -> None:
-        metrics = self._triton._metrics
-        if isinstance(answer, TimeoutError):
-            self._done(timed_out())
-        elif self._tries < 2 and (isinstance(answer, OSError) or answer.status != 200):
-            metrics.retries += 1
-            self.send()
-        elif isinstance(answer, OSError):
-            log.warning("Triton cannot be reached", extra={"reason": str(answer)})
-            self._done(self._triton.unavailable())
-        else:
-            metrics.triton_seconds.add(time.perf_counter() - self._started)
-            metrics.call_images.add(self._count)
-            self._done(self._read(answer))
-
-    def _read(self, answer: Answer) -> Probabilities | ServiceError:
+    def _take(self, endpoint: Endpoint, version: str, config: dict[str, Any]) -> Served | None:
+        """Returns what a configuration says, one object for all pods; where it cannot be read, None."""
         try:
-            if answer.status != 200:
-                raise ValueError(answer.body[:500])
-            head = orjson.loads(answer.body[: answer.json_length])
-            probs = np.frombuffer(answer.body, "<f4", offset=answer.json_length or 0)
-            version = head["model_version"]
-            result = Probabilities(probs.reshape(self._count, len(CLASSES)), version)
-        except (ValueError, KeyError, TypeError) as error:
-            # A model that is being replaced or unloaded answers so; nothing a client sent can cause it.
-            log.warning("Triton refused", extra={"status": answer.status, "reason": str(error)[:500]})
-            return self._triton.unavailable()
-        self._triton.version = version
-        return result
+            served = read_served(self._model, version, config)
+        except ContractError as error:
+            endpoint.unusable = (
+                f"Version {version} of the model cannot be served by this release, so update cnn-image or "
+                f"promote another version: {error}"
+            )
+            log.error(  # noqa: TRY400 - the sentence says it all
+                "a version cannot be served", extra={"address": endpoint.address, "reason": endpoint.unusable}
+            )
+            return None
+        return self._served.setdefault((version, served.contract), served)
 
-
-@lru_cache(maxsize=256)
-def _inference_head(model: str, count: int) -> bytes:
-    """Everything of an inference request in front of the pixels; it depends on nothing else."""
-    content = orjson.dumps(
-        {
-            "inputs": [
-                {
-                    "name": INPUT_NAME,
-                    "datatype": "UINT8",
-                    "shape": [count, *IMAGE_SHAPE],
-                    "parameters": {"binary_data_size": count * _IMAGE_BYTES},
-                }
-            ],
-            "outputs": [{"name": OUTPUT_NAME, "parameters": {"binary_data": True}}],
-        }
-    )
-    return (
-        f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: triton\r\n"
-        "Content-Type: application/octet-stream\r\n"
-        f"Inference-Header-Content-Length: {len(content)}\r\n"
-        f"Content-Length: {len(content) + count * _IMAGE_BYTES}\r\n\r\n"
-    ).encode() + content
+    def _changed(self) -> None:
+        if live := self.endpoints.live:
+            self.known, self.newest = live, live[0]
+            self.shapes = tuple(dict.fromkeys(served.contract.image_shape for served in live))
+        self.on_change()

@@ -1,12 +1,17 @@
-"""Connections to Triton's pods: one pool an address, addresses resolved again and again."""
+"""Connections to Triton's pods: one pool an address, addresses resolved again and again.
+
+Pods are kept by the versions they serve: who asks for one is never sent to a pod that has another.
+"""
 
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from image_transformer.triton.connection import Answer, Connection, Done
+from image_transformer.triton.served import Served
 
 _CONNECT_SECONDS: Final = 1.0
 # Behind a Service's one address, connections that end give a new pod its share, and are gone before a pod
@@ -24,19 +29,36 @@ class Endpoint:
     Attributes:
         address: Host and port.
         busy: Requests under way.
-        healthy: Whether it last said that the model is ready.
+        served: The versions that it last said are ready, the newest last; none while it is away.
+        read: What is known of its versions since it was last lost; None of one that cannot be used.
+        unusable: Why such a one cannot be used; empty where there is none.
         answered_at: When it last answered anything, by the event loop's clock.
     """
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], on_change: Callable[[], None] = lambda: None) -> None:
         self.address = address
         self.busy = 0
-        self.healthy = False
+        self.served: tuple[Served, ...] = ()
+        self.read: dict[str, Served | None] = {}
+        self.unusable = ""
         self.answered_at = 0.0
+        self._on_change = on_change
         self._loop = asyncio.get_running_loop()
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
         self._closed = False
+
+    def serves(self, served: tuple[Served, ...]) -> None:
+        """Notes which versions it has ready now."""
+        if served != self.served:
+            self.served = served
+            self._on_change()
+
+    def lost(self) -> None:
+        """Notes that nobody answers: whoever does next may be another Triton."""
+        self.read = {}
+        self.unusable = ""
+        self.serves(())
 
     def ask(self, request: bytes, seconds: float, done: Done) -> None:
         """Sends a request over an idle connection, or a new one."""
@@ -97,7 +119,7 @@ class Endpoint:
         elif (error := task.exception()) is None:
             task.result().ask(request, seconds, done)
         else:  # refused, or not accepted in time: nothing was sent
-            self.healthy = False
+            self.lost()
             done(ConnectionError(f"{self.address[0]}:{self.address[1]}: {error or 'no connection in time'}"))
 
     def _is_idle(self, connection: Connection) -> None:
@@ -113,36 +135,55 @@ class Endpoint:
 
 
 class Endpoints:
-    """All addresses behind Triton's name."""
+    """All addresses behind Triton's name.
+
+    Attributes:
+        live: The versions that any address has ready, the newest first.
+        offered: Of these the newest of each address: what answers who asks for none in particular.
+        on_change: Called when one of them came or went, at any address.
+    """
 
     def __init__(self, host: str) -> None:
         name, _, port = host.rpartition(":") if host.rpartition(":")[2].isdigit() else (host, "", "80")
         self._name, self._port = name.strip("[]"), int(port)
         self._endpoints: dict[tuple[str, int], Endpoint] = {}
+        self._by_version: dict[Served, list[Endpoint]] = {}
         self._resolved_at = 0.0
         self._between = 0
+        self.live: tuple[Served, ...] = ()
+        self.offered: tuple[Served, ...] = ()
+        self.on_change: Callable[[], None] = lambda: None
 
     @property
     def all(self) -> list[Endpoint]:
-        """Every address, healthy or not."""
+        """Every address, whether it has a version ready or not."""
         return list(self._endpoints.values())
 
-    @property
-    def healthy(self) -> int:
-        """How many addresses have the model ready."""
-        return sum(endpoint.healthy for endpoint in self._endpoints.values())
+    def count(self, served: Served) -> int:
+        """How many addresses have a version ready."""
+        return len(self._by_version.get(served, ()))
 
-    def pick(self, besides: Endpoint | None = None) -> Endpoint | None:
-        """Returns the healthy address with the fewest requests under way, if possible not `besides`.
+    def pick(self, served: Served, besides: Endpoint | None = None) -> Endpoint | None:
+        """Returns that version's address with the fewest requests under way, if possible not `besides`.
 
         Of several such, the one that was picked the longest ago: a quiet service shares its load too.
         """
-        candidates = [endpoint for endpoint in self._endpoints.values() if endpoint.healthy]
-        others = [endpoint for endpoint in candidates if endpoint is not besides]
-        picked = min(others or candidates, key=lambda endpoint: endpoint.busy, default=None)
-        if picked is not None:
-            self._endpoints[picked.address] = self._endpoints.pop(picked.address)
+        candidates = self._by_version.get(served)
+        if candidates is None:
+            return None
+        if len(candidates) == 1:
+            return candidates[0]
+        picked = min(
+            (endpoint for endpoint in candidates if endpoint is not besides), key=lambda one: one.busy
+        )
+        candidates.remove(picked)
+        candidates.append(picked)
         return picked
+
+    def add(self, address: tuple[str, int]) -> Endpoint:
+        """Takes an address in; what it serves is not known yet."""
+        endpoint = self._endpoints[address] = Endpoint(address, self._regroup)
+        return endpoint
 
     async def resolve(self) -> None:
         """Looks the name up, unless that was done a moment ago: new addresses join, vanished ones leave."""
@@ -157,9 +198,11 @@ class Endpoints:
             return
         addresses = {(str(address[0]), int(address[1])) for *_, address in found}
         for address in addresses - self._endpoints.keys():
-            self._endpoints[address] = Endpoint(address)
-        for address in self._endpoints.keys() - addresses:
-            self._endpoints.pop(address).close()
+            self.add(address)
+        if gone := self._endpoints.keys() - addresses:
+            for address in gone:
+                self._endpoints.pop(address).close()
+            self._regroup()
 
     def receive_between(self) -> None:
         """Takes what has been answered, now and then; to be called for each request of a client.
@@ -176,3 +219,14 @@ class Endpoints:
         """Closes every connection."""
         for endpoint in self._endpoints.values():
             endpoint.close()
+
+    def _regroup(self) -> None:
+        before, self._by_version = self._by_version, {}
+        for endpoint in self._endpoints.values():
+            for served in endpoint.served:
+                self._by_version.setdefault(served, []).append(endpoint)
+        newest = {endpoint.served[-1] for endpoint in self._endpoints.values() if endpoint.served}
+        self.live = tuple(sorted(self._by_version, key=lambda served: int(served.version), reverse=True))
+        self.offered = tuple(served for served in self.live if served in newest)
+        if before != self._by_version:
+            self.on_change()

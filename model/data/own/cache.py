@@ -60,7 +60,7 @@ class Kept:
 
     Attributes:
         key: What they are kept by.
-        stamp: Of the place when they were read; see `model.data.own.files.Place`.
+        stamp: Of the place when they were read; see `model.data.own.places.files.Place`.
         natural: The size that fits these pictures best.
         pictures: What is known of each.
         stamps: Of each picture's file, and, by name, of each file that was decoded and is none.

@@ -15,8 +15,8 @@ from model.contract import IMAGE_SIZE, SIZES, Fit
 from model.data.errors import DataError
 from model.data.own.cache import Kept, Key, find, find_natural, keep, writing
 from model.data.own.decoding import decode_all
-from model.data.own.files import File, Listing, Place, UnreadableError
-from model.data.own.places import identity, official, opened
+from model.data.own.places.files import File, Listing, Place, UnreadableError
+from model.data.own.places.opening import identity, official, opened
 from model.data.own.wishes import Wishes
 from model.data.pictures import LeftOut, Picture
 from model.images.decode import read_header

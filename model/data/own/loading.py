@@ -16,6 +16,7 @@ from model.data.own.fixes import fixed
 from model.data.own.gather import Gathered
 from model.data.own.wishes import Wishes
 from model.data.pictures import Picture, SplitName
+from model.data.splits import Splits, decide
 
 _NAMES_IN_A_SENTENCE: Final = 5
 
@@ -99,8 +100,6 @@ def decided(gathered: Gathered, wishes: Wishes) -> Decision:
     Raises:
         DataError: The earlier splits cannot be read.
     """
-    from model.data.splits import Splits, decide  # scipy takes a while to import
-
     earlier = Splits.from_bytes(wishes.earlier) if wishes.earlier is not None else None
     return decide(gathered.pictures, earlier, drop_leaks=wishes.drop_leaks)
 

@@ -12,7 +12,7 @@ import pytest
 
 from export.graph.triton_config import VARIANTS, ModelConfig, classifier_config, filters_config
 from export.store.manifest import Lineage, lineage_parameters
-from model.contract import CLASSES
+from model.contract import CLASSES, Contract
 
 _READ_BACK = """
 import json, sys
@@ -21,6 +21,27 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 parsed = [text_format.Parse(text, ModelConfig()) for text in json.load(sys.stdin)]
 print(json.dumps([json_format.MessageToDict(one, preserving_proto_field_name=True) for one in parsed]))
 """
+
+
+ODD = Contract(
+    classes=(
+        'the "quoted" one',
+        "it's, with a comma",
+        "{curly} [square] <tag>",
+        "100 % # $HOME ${x}",
+        "naïve café",
+        "дерево",
+        "木の葉",
+        "شجرة",
+        "पेड़",
+        "🌳👩‍🌾".replace("\u200d", ""),
+        "x" * 100,
+    ),
+    size=96,
+    fit="pad",
+    unlearned=(2, 9),
+    model="my-photos",
+)
 
 
 def read_back(configs: list[ModelConfig]) -> list[dict[str, Any]]:
@@ -44,6 +65,20 @@ def parsed(lineage: Lineage) -> dict[str, dict[str, Any]]:
     ]
     names = [f"{config.name}/{config.variant.name}" for config in configs]
     return dict(zip(names, read_back(configs), strict=True))
+
+
+def test_another_contract_has_its_own_names_and_shapes_and_goes_through_unharmed(lineage: Lineage) -> None:
+    parameters = lineage_parameters(lineage.model_copy(update={"contract": ODD}), 7)
+    classifier, filters = read_back(
+        [make(VARIANTS[0], parameters, ODD) for make in (classifier_config, filters_config)]
+    )
+    assert (classifier["name"], filters["name"]) == ("my-photos", "my-photos-filters")
+    for config in (classifier, filters):
+        assert config["input"][0]["dims"] == ["96", "96", "3"]
+        assert config["model_warmup"][0]["inputs"]["image"]["dims"] == ["96", "96", "3"]
+        assert Contract.from_json(config["parameters"]["contract"]["string_value"]) == ODD
+    assert classifier["output"][0]["dims"] == ["11"]
+    assert filters["output"][0]["dims"] == ["96", "96", "12"]
 
 
 def test_the_classifier_has_the_contracts_signature(parsed: dict[str, dict[str, Any]]) -> None:

@@ -15,7 +15,7 @@ from s3_wire import Answer, Request, Wire, refusal, wire
 from export.errors import AccessError, StoreError
 from export.store.lease import Lease
 from export.store.s3 import Encryption, S3Blobs
-from export.store.versions import Store, open_store
+from export.store.versions import KNOWN, Store, open_store
 
 pytestmark = pytest.mark.slow
 
@@ -31,8 +31,9 @@ def recorded(bucket: str, minio: Minio, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def write_everything(store: Store, build_of: BuildOf) -> None:
-    """Each kind of object that there is: claim, files, manifest, attachment, ledger entry, renewed lease."""
-    version = store.publish(build_of(b"graph")).version
+    """Each kind of object: claim, file, evidence, manifest, attachment, ledger entry, classes, lease."""
+    version = store.publish(build_of(b"graph"), {KNOWN: b"a zip"}).version
+    store.classes.learn(["truck"], by="me")
     store.attach(version, "verdict.json", b"{}")
     store.ledger.record("promote", version, by="me", reason="why", after=0)
     lease = Lease(store.blobs, "retrain", holder="me")

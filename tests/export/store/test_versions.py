@@ -11,7 +11,7 @@ import pytest
 
 from export.errors import AbsentError, ExistsError, IntegrityError, StoreError
 from export.store.manifest import Manifest
-from export.store.versions import Store, open_store
+from export.store.versions import KNOWN, SPLITS, Store, open_store
 
 BuildOf = Callable[[bytes], Callable[[int, Path], Manifest]]
 
@@ -223,8 +223,8 @@ def test_a_manifest_of_another_version_or_a_newer_layout_is_refused(store: Store
     rewrite(store, "versions/000002/manifest.json", manifest.to_json())
     with pytest.raises(IntegrityError, match="says it is version 1"):
         store.manifest(2)
-    rewrite(store, "versions/000001/manifest.json", forge(manifest, layout=2))
-    with pytest.raises(IntegrityError, match="layout 2, which this cnn-image does not know; update it"):
+    rewrite(store, "versions/000001/manifest.json", forge(manifest, layout=3))
+    with pytest.raises(IntegrityError, match="layout 3, which this cnn-image does not know; update it"):
         store.manifest(1)
 
 
@@ -262,6 +262,57 @@ def test_a_file_is_attached_once_and_leaves_the_version_as_it_is(store: Store, b
         store.attach(2, "verdict.json", b"{}")
     with pytest.raises(AbsentError):
         store.attachment(1, "report.html")
+
+
+EVIDENCE = {SPLITS: b"which picture is where", KNOWN: b"a zip"}
+
+
+def test_evidence_is_beside_the_version_and_in_its_manifest(
+    store: Store, build_of: BuildOf, tmp_path: Path
+) -> None:
+    assert store.publish(build_of(b"weights")).evidence == {}
+    manifest = store.publish(build_of(b"weights"), EVIDENCE)
+    assert manifest == Store(store.blobs).manifest(2)
+    assert {name: digest.size for name, digest in manifest.evidence.items()} == {SPLITS: 22, KNOWN: 5}
+    assert store.evidence(2, SPLITS) == b"which picture is where"
+    assert store.attachments(2) == [KNOWN, SPLITS]
+    # whoever serves the version does not download it
+    fetched = store.fetch(2, tmp_path)
+    assert not {path.name for path in fetched.rglob("*")} & EVIDENCE.keys()
+    assert store.verify(2) == manifest
+    with pytest.raises(AbsentError, match=r"Version 1 was published without known\.zip"):
+        store.evidence(1, KNOWN)
+    with pytest.raises(AbsentError, match="no version 3"):
+        store.evidence(3, KNOWN)
+    store.delete(2)
+    assert store.blobs.list("attachments/") == []
+
+
+def test_evidence_that_changed_or_is_gone_is_refused_by_name(store: Store, build_of: BuildOf) -> None:
+    store.publish(build_of(b"weights"), EVIDENCE)
+    key = "attachments/000001/splits.bin"
+    rewrite(store, key, b"which picture was where")
+    for act in (lambda: store.evidence(1, SPLITS), lambda: store.verify(1)):
+        with pytest.raises(IntegrityError, match=f"{key} is not what was published"):
+            act()
+    store.blobs.delete(key)
+    with pytest.raises(IntegrityError, match=f"{key} is missing"):
+        store.verify(1)
+    assert store.evidence(1, KNOWN) == b"a zip"
+
+
+def test_a_version_is_not_there_before_its_evidence(
+    store: Store, build_of: BuildOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    put = store.blobs.put_if_absent
+    monkeypatch.setattr(store.blobs, "put_if_absent", lambda key, data: written.append(key) or put(key, data))
+    store.publish(build_of(b"weights"), EVIDENCE)
+    assert written[-1] == "versions/000001/manifest.json"
+    assert {f"attachments/000001/{name}" for name in EVIDENCE} < set(written)
+    with pytest.raises(ValueError, match="evidence"):
+        store.publish(build_of(b"weights"), {"../manifest.json": b""})
+    assert store.numbers() == [1]
 
 
 def test_deleting_takes_the_manifest_first(

@@ -218,7 +218,7 @@ def test_the_index_of_a_bad_element_is_named(failure: Callable[[str], Any]) -> N
 
 
 def test_empty_elements_are_the_decoders_business() -> None:
-    assert from_raw("BYTES", as_bytes(b"", b""), 2, None).encoded == [b"", b""]
+    assert from_raw("BYTES", as_bytes(b"", b""), [2], None).encoded == [b"", b""]
 
 
 PROBS = np.array([[0.1, 0.2, 0.3, 0.15, 0.25]], np.float32)

@@ -37,7 +37,7 @@ class Watched:
         self.started: list[int] = []
         self.let_go = threading.Semaphore(0)
 
-    def __call__(self, data: bytes, _: object) -> Any:
+    def __call__(self, data: bytes, *_: object, **__: object) -> Any:
         side = Image.open(io.BytesIO(data)).width
         self.running.append(side)
         self.started.append(side)

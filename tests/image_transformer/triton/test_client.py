@@ -12,7 +12,7 @@ PIXELS = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), np.uint8)
 
 async def infer(triton: Any, pixels: Any = PIXELS) -> Probabilities | ServiceError:
     result: asyncio.Future[Probabilities | ServiceError] = asyncio.get_running_loop().create_future()
-    triton.infer(pixels.tobytes(), len(pixels), result.set_result)
+    triton.infer(triton.newest, pixels.tobytes(), len(pixels), result.set_result)
     return await asyncio.wait_for(result, 60)
 
 
@@ -58,7 +58,7 @@ async def test_a_late_answer_is_nobody_elses(start_service: Any, small_model: An
     service = await start_service(triton_seconds=0.1)
     service.fake.answers.clear()
     await infer(service.triton, PIXELS[:1])
-    service.triton._seconds = 60
+    service.triton.seconds = 60
     service.fake.answers.set()
     result = await infer(service.triton, PIXELS[1:])
     assert isinstance(result, Probabilities)
@@ -114,12 +114,12 @@ async def test_the_first_look_may_find_nobody(start_service: Any, fake_triton: A
 
 
 async def test_lineage_is_read_again_when_the_version_changes(service: Any) -> None:
-    assert service.triton.parameters["decoder_version"] == "1"
+    assert service.triton.newest.parameters["decoder_version"] == "1"
     service.fake.version = "8"
     service.fake.parameters = {"decoder_version": "2"}
     await service.triton.probe()
-    assert service.triton.version == "8"
-    assert service.triton.parameters == {"decoder_version": "2", "version": "8"}
+    assert service.triton.newest.version == "8"
+    assert service.triton.newest.parameters == {"decoder_version": "2"}
 
 
 async def test_every_address_of_a_name_gets_its_share(start_service: Any, small_model: Any) -> None:
@@ -129,8 +129,7 @@ async def test_every_address_of_a_name_gets_its_share(start_service: Any, small_
     try:
         endpoints = service.triton.endpoints
         (first,) = endpoints.all
-        second = type(first)(("127.0.0.1", other.port))
-        endpoints._endpoints[second.address] = second
+        second = endpoints.add(("127.0.0.1", other.port))
         await service.triton.probe()
         service.fake.answers.clear()
         other.answers.clear()

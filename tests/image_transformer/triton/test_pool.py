@@ -6,7 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from image_transformer.triton.connection import Answer
-from image_transformer.triton.pool import Endpoint, Endpoints
+from image_transformer.triton.pool import Endpoints
+from image_transformer.triton.served import Served
+from model.contract import DEFAULT_CONTRACT
+
+SEVEN, EIGHT = (Served("cnn-image", version, DEFAULT_CONTRACT, {}) for version in ("7", "8"))
 
 
 @pytest.fixture
@@ -15,15 +19,14 @@ async def three() -> Endpoints:
     endpoints = Endpoints("127.0.0.1:8000")
     await endpoints.resolve()
     for last in (2, 3):
-        address = (f"127.0.0.{last}", 8000)
-        endpoints._endpoints[address] = Endpoint(address)
+        endpoints.add((f"127.0.0.{last}", 8000))
     for endpoint in endpoints.all:
-        endpoint.healthy = True
+        endpoint.serves((SEVEN,))
     return endpoints
 
 
 async def test_one_call_after_the_other_goes_round(three: Endpoints) -> None:
-    picked = [three.pick() for _ in range(9)]
+    picked = [three.pick(SEVEN) for _ in range(9)]
     assert len(set(picked[:3])) == 3
     assert picked[3:] == picked[:6]
 
@@ -31,18 +34,37 @@ async def test_one_call_after_the_other_goes_round(three: Endpoints) -> None:
 async def test_the_one_with_the_fewest_calls_under_way_comes_first(three: Endpoints) -> None:
     first, second, third = three.all
     first.busy, second.busy, third.busy = 2, 1, 2
-    assert [three.pick(), three.pick()] == [second, second]
-    assert three.pick(besides=second) is first
-    assert three.pick(besides=second) is third
+    assert [three.pick(SEVEN), three.pick(SEVEN)] == [second, second]
+    assert three.pick(SEVEN, besides=second) is first
+    assert three.pick(SEVEN, besides=second) is third
 
 
 async def test_who_is_not_ready_is_not_picked(three: Endpoints) -> None:
     first, *others = three.all
-    first.healthy = False
-    assert {three.pick() for _ in range(4)} == set(others)
+    first.serves(())
+    assert {three.pick(SEVEN) for _ in range(4)} == set(others)
     for endpoint in others:
-        endpoint.healthy = False
-    assert three.pick() is None
+        endpoint.serves(())
+    assert three.pick(SEVEN) is None
+
+
+async def test_who_asks_for_a_version_is_sent_to_a_pod_that_has_it(three: Endpoints) -> None:
+    first, second, third = three.all
+    changes = []
+    three.on_change = lambda: changes.append(three.live)
+    second.serves((SEVEN, EIGHT))
+    third.serves((EIGHT,))
+    assert changes == [(EIGHT, SEVEN), (EIGHT, SEVEN)]
+    assert three.offered == (EIGHT, SEVEN), "the newest of each pod"
+    assert {three.pick(SEVEN) for _ in range(4)} == {first, second}
+    assert {three.pick(EIGHT) for _ in range(4)} == {second, third}
+    first.lost()
+    assert three.offered == (EIGHT,)
+    assert three.live == (EIGHT, SEVEN), "one has it still, beside its newest"
+    assert three.pick(SEVEN, besides=second) is second
+    second.serves((EIGHT,))
+    assert three.live == (EIGHT,)
+    assert three.pick(SEVEN) is None
 
 
 class Peer:

@@ -272,10 +272,15 @@ def test_verify_asks_for_known_images(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     asked: list[Any] = []
-    known = KnownImages(4, (Path("cat.jpg"),), np.zeros((1, 32, 32, 3), np.uint8), CAT)
-    monkeypatch.setattr(inferenceservice, "known_images", lambda folder, version: known)
+    of_four = KnownImages(4, (Path("cat.jpg"),), np.zeros((1, 32, 32, 3), np.uint8), CAT)
+    monkeypatch.setattr(inferenceservice, "known_evidence", lambda store, version: b"a zip")
+    monkeypatch.setattr(
+        inferenceservice,
+        "known_images",
+        lambda folder, version, known: {b"a zip": of_four}[known],
+    )
     monkeypatch.setattr(inferenceservice, "verify_service", lambda url, known: asked.append((url, known)))
     monkeypatch.setattr(FakeStore, "fetch", lambda self, version, folder: tmp_path, raising=False)
     deployer(kubernetes).verify(4)
-    assert asked == [("http://127.0.0.1:1", known)]
+    assert asked == [("http://127.0.0.1:1", of_four)]
     assert "cat.jpg: cat, answered by version 4" in capsys.readouterr().err

@@ -5,7 +5,9 @@ import pytest
 from numpy.typing import NDArray
 
 from jobs.gate import rules
-from jobs.gate.rules import Answers
+from jobs.gate.answers import Answers
+from jobs.gate.power import MARGIN, Floors
+from jobs.gate.verdict import Check
 from model.contract import CLASSES
 
 PER_CLASS = 1_000
@@ -41,11 +43,12 @@ def _probs(right: NDArray[np.bool_], confidence: float, rng: np.random.Generator
     return probs
 
 
-def refused(checks: list[rules.Check]) -> set[str]:
+def refused(checks: list[Check]) -> set[str]:
     return {check.name for check in checks if not check.passed}
 
 
 CHAMPION = answers(0.85, seed=0, version=1)
+FLOORS = Floors(0.70, np.full(len(CLASSES), 0.45))
 
 
 def against_champion(candidate: Answers) -> set[str]:
@@ -53,7 +56,7 @@ def against_champion(candidate: Answers) -> set[str]:
 
 
 def first(candidate: Answers) -> set[str]:
-    return refused(rules.first_checks(rules.figures(candidate, LABELS)))
+    return refused(rules.first_checks(candidate, LABELS, FLOORS))
 
 
 def test_an_equal_and_a_better_version_pass() -> None:
@@ -107,10 +110,11 @@ def test_a_slow_drift_down_over_five_promotions_is_stopped() -> None:
     for step in range(1, 6):
         candidate = answers(0.85 - 0.004 * step, seed=step, version=step + 1, agree=champion)
         # Each step alone is so small that a more certain comparison with its predecessor would let it pass.
+        # One point below the best is no evidence on 5,000 images of which a tenth flips; two points are.
         checks = rules.successor_checks(candidate, champion, best, LABELS)
         fell.append("accuracy, drift" in refused(checks))
         champion = candidate
-    assert fell == [False, False, True, True, True]
+    assert fell == [False, False, False, False, True]
 
 
 def test_an_overconfident_version_never_passes() -> None:
@@ -147,7 +151,7 @@ def test_a_worse_version_passes_in_five_of_a_hundred_at_most() -> None:
         champion = rng.random(2_500) < 0.8
         champion[both == 1], champion[both == -1] = False, True
         candidate = champion ^ (both != 0)
-        passed += rules.lower_bound(candidate, champion) > -rules.MARGIN
+        passed += rules.lower_bound(candidate, champion) > -MARGIN
     assert passed / 400 < 0.08
 
 

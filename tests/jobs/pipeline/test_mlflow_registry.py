@@ -62,7 +62,7 @@ def settings(
     if server.process is None:
         server.start()
     yield load_settings(store=store.url, state=tmp_path / "var")
-    if server.process is not None and (named := mlflow_registry.champion(connect(server.uri))):
+    if server.process is not None and (named := mlflow_registry.champion(connect(server.uri), MODEL_NAME)):
         connect(server.uri).delete_registered_model_alias(named.name, ALIAS)
 
 
@@ -102,7 +102,7 @@ def serve(store: Store, version: int | None) -> None:
 
 
 def named(client: Any) -> str | None:
-    found = mlflow_registry.champion(client)
+    found = mlflow_registry.champion(client, MODEL_NAME)
     return found and found.tags[VERSION_TAG]
 
 
@@ -152,7 +152,7 @@ def test_the_pinned_server_lists_the_model_beside_its_run(
     run = trained(client)
     version = publish(mlflow_run=run)
     mlflow_registry.register(settings, store, version)
-    there = mlflow_registry.registered(client, store, version)
+    there = mlflow_registry.registered(client, MODEL_NAME, store, version)
     listed = {file.path for file in client.list_artifacts(run)}
     if server.version == PINNED:
         (output,) = client.get_run(run).outputs.model_outputs
@@ -181,7 +181,7 @@ def test_the_alias_follows_the_ledger_and_what_is_missing_is_registered_first(
     assert named(client) == "2"
     assert mlflow_links.alias(settings, store) == "names version 2, as the ledger does; it may be written"
 
-    run = client.get_run(mlflow_registry.registered(client, store, second).run_id)
+    run = client.get_run(mlflow_registry.registered(client, MODEL_NAME, store, second).run_id)
     assert run.info.status == "FINISHED"
     assert (run.data.params["seed"], run.data.params["data_digest"]) == ("0", "d" * 64)
     assert run.data.metrics["final_val_accuracy"] == 0.79
@@ -203,12 +203,12 @@ def test_a_version_of_another_store_is_not_taken_for_this_ones(
     version = publish()
     serve(store, version)
     mlflow_registry.follow(settings, store)
-    number = mlflow_registry.registered(client, store, version).version
+    number = mlflow_registry.registered(client, MODEL_NAME, store, version).version
     client.set_model_version_tag(MODEL_NAME, number, STORE_TAG, "s3://another/store")
     with pytest.raises(FaultError, match="names version 1 of s3://another/store and the ledger version 1"):
         mlflow_links.alias(settings, store)
     mlflow_registry.follow(settings, store)
-    assert mlflow_registry.champion(client).version != number
+    assert mlflow_registry.champion(client, MODEL_NAME).version != number
 
 
 @pytest.mark.parametrize("server", OLD_VERSIONS[:1], indirect=True)  # the one that starts fastest
@@ -254,7 +254,7 @@ def test_a_failure_while_registering_leaves_the_run_as_it_ended(
     assert "ask its owner to let the server pass files on (`mlflow server --serve-artifacts`" in said
     assert said.count("\n") == 1
     assert client.get_run(run).info.status == "FINISHED"
-    assert mlflow_registry.registered(client, store, 1) is None
+    assert mlflow_registry.registered(client, MODEL_NAME, store, 1) is None
 
 
 def test_a_run_that_this_server_never_had_or_has_removed(
@@ -265,7 +265,7 @@ def test_a_run_that_this_server_never_had_or_has_removed(
     versions = publish(mlflow_run="0" * 32), publish(mlflow_run=removed)
     mlflow_registry.register(settings, store, *versions)
     assert capsys.readouterr().err == ""
-    runs = [mlflow_registry.registered(client, store, version).run_id for version in versions]
+    runs = [mlflow_registry.registered(client, MODEL_NAME, store, version).run_id for version in versions]
     assert removed not in runs
     assert [client.get_run(run).info.run_name for run in runs] == ["cnn-image-1", "cnn-image-2"]
 

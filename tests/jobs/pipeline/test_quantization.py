@@ -43,7 +43,8 @@ def test_an_int8_twin_is_a_version_that_the_gate_judges(
     assert manifest.files[name.format(twin)].size < 0.4 * original.files[name.format(1)].size
     assert json.loads(laptop.run("info", str(twin), "--json"))["quantized_from"] == 1
     monkeypatch.chdir(laptop.home)
-    assert registered(connect("sqlite:///var/mlflow.db"), laptop.store, twin).run_id == manifest.mlflow_run
+    mlflow = connect("sqlite:///var/mlflow.db")
+    assert registered(mlflow, MODEL_NAME, laptop.store, twin).run_id == manifest.mlflow_run
     verdict = judged(laptop, twin)
     assert verdict.judged_against == laptop.store.ledger.served()
     assert verdict.champion is not None

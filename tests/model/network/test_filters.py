@@ -21,17 +21,19 @@ def test_the_kernels_are_the_ones_that_are_promised() -> None:
 
 
 @pytest.mark.slow
-def test_the_bank_shows_each_filter_in_the_order_of_the_contract() -> None:
+@pytest.mark.parametrize("size", [32, 48])
+def test_the_bank_shows_each_filter_in_the_order_of_the_contract(size: int) -> None:
     from model.network.filters import filter_bank
 
-    images = np.random.default_rng(2).integers(0, 256, (3, 32, 32, 3), np.uint8)
-    bank = filter_bank()
+    assert filter_bank().input.shape == (None, 32, 32, 3)
+    images = np.random.default_rng(2).integers(0, 256, (3, size, size, 3), np.uint8)
+    bank = filter_bank(size)
     assert [(tensor.name, tensor.dtype, tensor.shape[1:]) for tensor in bank.inputs] == [
-        ("image", "uint8", (32, 32, 3))
+        ("image", "uint8", (size, size, 3))
     ]
     assert bank.output_names == ["filtered"]
     seen = bank(images).numpy()
-    assert seen.shape == (3, 32, 32, 12)
+    assert seen.shape == (3, size, size, 12)
     assert seen.dtype == np.float32
     for position, name in enumerate(FILTER_BANK):
         for colour in range(3):

@@ -23,7 +23,7 @@ def test_figures_of_four_answers() -> None:
     assert found.accuracy == 0.5
     assert found.per_class["airplane"] == 1
     assert found.per_class["automobile"] == 0
-    assert np.isnan(found.per_class["cat"])
+    assert "cat" not in found.per_class, "without an image there is nothing to say"
     assert found.confusion[1].tolist() == [1, 0, 0, 0, 0]
     assert found.confusion[4].tolist() == [0, 0, 0, 1, 0]
     assert found.nll == pytest.approx(-np.log([0.9, 0.4, 0.8, 0.5]).mean(), rel=1e-6)
@@ -75,3 +75,44 @@ def test_temperature_never_changes_the_answer() -> None:
 def test_shapes_that_do_not_fit_are_refused(scores: tuple[int, int], labels: int) -> None:
     with pytest.raises(ValueError, match=r"do not fit|no image"):
         evaluate(np.zeros(scores), np.zeros(labels, np.int64))
+
+
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+def test_any_number_of_classes(classes: int) -> None:
+    names = tuple(f"class {number}" for number in range(classes))
+    labels = np.arange(classes)
+    answers = np.where(labels == 1, 0, labels)
+    probs = np.full((classes, classes), 0.2 / (classes - 1))
+    probs[labels, answers] = 0.8
+    found = evaluate(probs, labels, names)
+    assert found.accuracy == pytest.approx(1 - 1 / classes)
+    assert found.per_class == {**dict.fromkeys(names, 1.0), "class 1": 0.0}
+    assert found.confusion.shape == (classes, classes)
+    assert found.confusion[1, 0] == 1
+    assert found.ece == pytest.approx(abs(0.8 - found.accuracy))
+    assert found.classes == names
+
+
+def test_what_was_not_learned_counts_nowhere() -> None:
+    probs = np.array([[0.9, 0, 0.1], [0.2, 0, 0.8], [0.6, 0, 0.4], [0.3, 0, 0.7]])
+    labels = np.array([0, 2, 1, 1])
+    found = evaluate(probs, labels, ("a", "b", "c"), unlearned=[1])
+    judged = evaluate(probs[:2], labels[:2], ("a", "b", "c"))
+    assert found.images == 2
+    assert found.accuracy == 1
+    assert found.per_class == {"a": 1, "c": 1}
+    assert (found.ece, found.nll) == (judged.ece, judged.nll)
+    assert found.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
+    # A class that is learned and never given is wrong, however little it is given.
+    assert evaluate(probs, labels, ("a", "b", "c")).accuracy == 0.5
+    with pytest.raises(ValueError, match="no image"):
+        evaluate(probs[2:], labels[2:], ("a", "b", "c"), unlearned=[1])
+
+
+def test_a_class_without_probability_does_not_disturb_the_temperature() -> None:
+    rng = np.random.default_rng(2)
+    logits = rng.normal(0, 3, (500, 4))
+    labels = rng.integers(0, 4, 500)
+    masked = np.insert(logits, 2, -1e9, axis=1)
+    assert fit_temperature(masked, labels + (labels >= 2)) == pytest.approx(fit_temperature(logits, labels))
+    assert (softmax(masked, 0.05)[:, 2] == 0).all()

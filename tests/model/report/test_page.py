@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.contract import CLASSES
+from model.contract import CLASSES, DEFAULT_CONTRACT, Contract
 from model.data.dataset import Dataset
 from model.network.cnn import Classify
 from model.report import page as module
@@ -63,7 +63,8 @@ def run(tmp_path: Path, easy: Dataset) -> Run:
 def test_the_report_stands_alone_and_says_how_good_the_run_is(
     run: Run, easy: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def classifier(network: object, temperature: float) -> Classify:
+    def classifier(network: object, temperature: float, contract: Contract) -> Classify:
+        assert contract == DEFAULT_CONTRACT
         assert temperature == 1.25
         return by_brightness
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.contract import Contract
 from model.data.dataset import Dataset, Split
 from model.report.evaluate import softmax
 from model.training.observer import Observer, Plan
@@ -39,6 +40,16 @@ class Told(Observer):
             raise KeyboardInterrupt
 
 
+def _cuts(images: np.ndarray) -> list[np.ndarray]:
+    """The content moved by one pixel along the diagonal, both ways, zeros coming in."""
+    cuts = []
+    for here, there in ((slice(None, -1), slice(1, None)), (slice(1, None), slice(None, -1))):
+        moved = np.zeros_like(images)
+        moved[:, here, here] = images[:, there, there]
+        cuts.append(moved)
+    return cuts
+
+
 def test_its_pass_in_training_is_the_networks_own() -> None:
     import tensorflow as tf
 
@@ -63,15 +74,25 @@ def test_its_pass_in_training_is_the_networks_own() -> None:
         np.testing.assert_allclose(mine, keras_own, rtol=1e-3, atol=1e-5, err_msg=mine.path)
 
 
+def test_it_has_as_many_poolings_as_the_served_network_and_its_classes() -> None:
+    teacher = build_teacher(0, Contract(("a", "b", "c"), 160))
+    assert teacher.output.shape == (None, 3)
+    assert teacher.get_layer("pool").input.shape == (None, 5, 5, 256)
+
+
+def test_where_left_and_right_differ_no_mirrored_view_is_asked() -> None:
+    network = build_teacher(2)
+    images = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    plain = answers(network, images, mirrored=False)
+    assert np.abs(plain - answers(network, images)).max() > 1e-3
+    views = [np.asarray(network(each, training=False)) for each in _cuts(images)]
+    np.testing.assert_allclose(plain, np.mean(views, axis=0), rtol=1e-4, atol=1e-5)
+
+
 def test_its_answer_is_the_mean_over_shifted_and_mirrored_views() -> None:
     network = build_teacher(2)
     images = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), np.uint8)
-    views = []
-    for shift in (-1, 1):  # content moves by one pixel along the diagonal, zeros come in
-        moved = np.zeros_like(images)
-        here, there = (slice(1, None), slice(None, -1)) if shift > 0 else (slice(None, -1), slice(1, None))
-        moved[:, here, here] = images[:, there, there]
-        views += [moved, moved[:, :, ::-1]]
+    views = [view for moved in _cuts(images) for view in (moved, moved[:, :, ::-1])]
     expected = np.mean([np.asarray(network(view, training=False)) for view in views], axis=0)
     np.testing.assert_allclose(answers(network, images), expected, rtol=1e-4, atol=1e-5)
 

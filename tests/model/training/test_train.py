@@ -14,7 +14,6 @@ from model.training.checkpoint import load_checkpoint
 from model.training.observer import Observer, Plan, Step, TrainedModel
 from model.training.recipe import Recipe, TrainingError
 from model.training.train import BEST, QUICK, RECIPES, train
-from model.training.trainer import cut_out
 
 TINY = Recipe(
     "tiny",
@@ -141,25 +140,6 @@ def test_another_runs_checkpoint_is_refused_and_left_alone(easy: Dataset, tmp_pa
         with pytest.raises(TrainingError, match="checkpoint of another run"):
             train(easy, recipe, run_dir=tmp_path, seed=seed)
     assert (tmp_path / "checkpoint.npz").read_bytes() == before
-
-
-def test_cutout_covers_one_square_of_each_image() -> None:
-    import tensorflow as tf
-
-    images = np.random.default_rng(0).integers(0, 100, (400, 32, 32, 3), np.uint8)
-    covered = np.asarray(cut_out(tf.constant(images), 12, tf.constant([1, 2])))
-    hidden = (covered == 128).all(axis=-1)
-    np.testing.assert_array_equal(covered[~hidden], images[~hidden])
-    for hole in hidden:
-        rows, columns = np.flatnonzero(hole.any(axis=1)), np.flatnonzero(hole.any(axis=0))
-        assert hole.sum() == len(rows) * len(columns), "not a rectangle"
-        assert np.ptp(rows) < 12
-        assert np.ptp(columns) < 12
-    assert hidden.sum(axis=(1, 2)).max() == 12 * 12
-    assert hidden.any(axis=0).all(), "some place is never covered"
-    again, other = (cut_out(tf.constant(images), 12, tf.constant([1, seed])) for seed in (2, 3))
-    np.testing.assert_array_equal(covered, again)
-    assert not np.array_equal(covered, other)
 
 
 @pytest.mark.slow

@@ -175,6 +175,6 @@ def test_large_pictures_wait_for_one_another(
 
     monkeypatch.setattr(decoding, "decode_image", counted)
     monkeypatch.setattr(decoding, "_memory", decoding._Memory(1))
-    monkeypatch.setattr("model.data.own.places.workers", lambda: 8)
+    monkeypatch.setattr("model.data.own.places.opening.workers", lambda: 8)
     assert len(gather(str(folder), wishes).pictures) == 16
     assert most == 1

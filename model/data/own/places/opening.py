@@ -9,11 +9,11 @@ from typing import Final
 
 from model.data import cifar10
 from model.data.errors import DataError
-from model.data.own.archive import Archive
 from model.data.own.decoding import workers
-from model.data.own.files import Place
-from model.data.own.folder import Folder, stamp_of
-from model.data.own.manifest import MANIFESTS, Manifest
+from model.data.own.places.archive import Archive
+from model.data.own.places.files import Place
+from model.data.own.places.folder import Folder, stamp_of
+from model.data.own.places.manifest import MANIFESTS, Manifest
 
 _S3: Final = "s3://"
 
@@ -74,7 +74,7 @@ def _on_disk(source: str) -> Place:
 
 def _in_bucket(source: str, scratch: Path) -> Place:
     from model.data import s3_data  # boto3 takes a while to import
-    from model.data.own import bucket
+    from model.data.own.places import bucket
 
     address = s3_data.look(source)
     if address.is_object:

@@ -45,7 +45,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         keys.append(key)
         return get(s3, bucket, key, size)
 
-    monkeypatch.setattr("model.data.own.bucket.get_object", count)
+    monkeypatch.setattr("model.data.own.places.bucket.get_object", count)
     return keys
 
 

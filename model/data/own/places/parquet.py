@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.data.errors import DataError
-from model.data.own.rows import OFFERED, Row, check_columns, split_of, text
+from model.data.own.places.rows import OFFERED, Row, check_columns, split_of, text
 
 _ROWS_AT_A_TIME: Final = 64
 _BUFFER_BYTES: Final = 1 << 20  # else the whole column of a row group is read into memory

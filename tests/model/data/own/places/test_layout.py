@@ -1,6 +1,6 @@
 import pytest
 
-from model.data.own.layout import Layout, Spot, is_hidden, parts_of
+from model.data.own.places.layout import Layout, Spot, is_hidden, parts_of
 
 
 def layout(*paths: str, folders: tuple[str, ...] = ()) -> Layout:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from model.data.errors import DataError
-from model.data.own.files import MOST_BYTES, File, Listing, Read
-from model.data.own.listing import too_large
-from model.data.own.pointed import S3, Pointer, Target, require_all
-from model.data.own.rows import Row, csv_rows
+from model.data.own.places.files import MOST_BYTES, File, Listing, Read
+from model.data.own.places.listing import too_large
+from model.data.own.places.pointed import S3, Pointer, Target, require_all
+from model.data.own.places.rows import Row, csv_rows
 from model.data.pictures import LeftOut
 
 if TYPE_CHECKING:
-    from model.data.own.parquet import Table
+    from model.data.own.places.parquet import Table
 
 CSV: Final = ".csv"
 PARQUET: Final = ".parquet"
@@ -28,7 +28,7 @@ _EMBEDDED: Final = "row "
 
 @dataclass
 class Manifest:
-    """See `model.data.own.files.Place`.
+    """See `model.data.own.places.files.Place`.
 
     Attributes:
         bring: Brings the manifest onto this disk; asked only where it is to be opened.
@@ -99,7 +99,7 @@ class Manifest:
 
     @cached_property
     def _table(self) -> "Table":
-        from model.data.own.parquet import Table  # pyarrow takes a while to import
+        from model.data.own.places.parquet import Table  # pyarrow takes a while to import
 
         return Table(self.path, self.source)
 

@@ -9,9 +9,9 @@ from typing import Final
 from botocore.exceptions import ClientError
 
 from model.data.errors import DataError
-from model.data.own.files import File, Listing, Read
-from model.data.own.layout import Layout, Parts, is_hidden, parts_of
-from model.data.own.listing import Found, list_found
+from model.data.own.places.files import File, Listing, Read
+from model.data.own.places.layout import Layout, Parts, is_hidden, parts_of
+from model.data.own.places.listing import Found, list_found
 from model.data.pictures import LeftOut
 from model.data.s3_client import Listed
 from model.data.s3_data import Address, explained, get_object
@@ -23,7 +23,7 @@ AT_A_TIME: Final = 8
 
 @dataclass
 class Bucket:
-    """See `model.data.own.files.Place`."""
+    """See `model.data.own.places.files.Place`."""
 
     address: Address
     source: str

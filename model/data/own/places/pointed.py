@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from model.data.errors import DataError
-from model.data.own.files import Read
-from model.data.own.folder import read_file, stamp_of
-from model.data.own.layout import parts_of
+from model.data.own.places.files import Read
+from model.data.own.places.folder import read_file, stamp_of
+from model.data.own.places.layout import parts_of
 
 if TYPE_CHECKING:
     from model.data.s3_data import Address
@@ -26,7 +26,7 @@ class Target(NamedTuple):
     Attributes:
         key: Its path, or its `s3://` address.
         length: In bytes.
-        stamp: As in `model.data.own.files.File`.
+        stamp: As in `model.data.own.places.files.File`.
     """
 
     key: str
@@ -62,7 +62,7 @@ class Pointer:
         """How a target is read."""
         if not key.startswith(S3):
             return partial(read_file, key)
-        from model.data.own.bucket import read_object
+        from model.data.own.places.bucket import read_object
 
         bucket, _, name = key.removeprefix(S3).partition("/")
         return partial(read_object, self._buckets[bucket], name, length)
@@ -90,7 +90,7 @@ class Pointer:
 
     def _target(self, key: str) -> Target | None:
         if key.startswith(S3):
-            from model.data.own.bucket import stamp_of as stamp_of_object
+            from model.data.own.places.bucket import stamp_of as stamp_of_object
 
             bucket, _, name = key.removeprefix(S3).partition("/")
             listed = self._buckets[bucket].objects.get(name)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from model.data.errors import DataError
-from model.data.own.layout import SPLIT_NAMES
+from model.data.own.places.layout import SPLIT_NAMES
 from model.data.pictures import SplitName
 
 WANTED: Final = ("image", "label")

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from model.data.errors import DataError
-from model.data.own.files import MOST_BYTES, File, Listing
-from model.data.own.layout import Layout, Parts
+from model.data.own.places.files import MOST_BYTES, File, Listing
+from model.data.own.places.layout import Layout, Parts
 from model.data.pictures import LeftOut
 
 
 class Found(NamedTuple):
-    """A file that lies below a source; see `model.data.own.files.File`."""
+    """A file that lies below a source; see `model.data.own.places.files.File`."""
 
     parts: Parts
     length: int

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from model.data.errors import DataError, reason
-from model.data.own.files import File, Listing, Read, UnreadableError
-from model.data.own.folder import readable
-from model.data.own.layout import Parts, is_hidden, parts_of
-from model.data.own.listing import Found, list_found
+from model.data.own.places.files import File, Listing, Read, UnreadableError
+from model.data.own.places.folder import readable
+from model.data.own.places.layout import Parts, is_hidden, parts_of
+from model.data.own.places.listing import Found, list_found
 from model.data.pictures import LeftOut
 
 BROKEN: Final = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError)
@@ -32,7 +32,7 @@ class _Member(NamedTuple):
         path: As it stands there.
         kind: What it is.
         length: In bytes.
-        stamp: As in `model.data.own.files.File`.
+        stamp: As in `model.data.own.places.files.File`.
     """
 
     path: str
@@ -43,7 +43,7 @@ class _Member(NamedTuple):
 
 @dataclass
 class Archive:
-    """See `model.data.own.files.Place`.
+    """See `model.data.own.places.files.Place`.
 
     Attributes:
         bring: Brings the archive onto this disk; asked only where it is to be opened.

@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 
 from model.data.errors import DataError
-from model.data.own.files import File, Listing, Read, UnreadableError
-from model.data.own.layout import Parts, is_hidden
-from model.data.own.listing import Found, list_found
+from model.data.own.places.files import File, Listing, Read, UnreadableError
+from model.data.own.places.layout import Parts, is_hidden
+from model.data.own.places.listing import Found, list_found
 from model.data.pictures import LeftOut
 
 
 @dataclass
 class Folder:
-    """See `model.data.own.files.Place`."""
+    """See `model.data.own.places.files.Place`."""
 
     path: Path
     source: str

@@ -1,0 +1,99 @@
+"""One inference of one version: sent, sent once more elsewhere, answered or given up."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import orjson
+
+from image_transformer.codecs.tensors import Probabilities
+from image_transformer.errors import ServiceError, VersionGoneError
+from image_transformer.triton.connection import Answer
+from image_transformer.triton.pool import Endpoint
+from image_transformer.triton.served import Served
+
+if TYPE_CHECKING:
+    from image_transformer.triton.client import Triton
+
+log = logging.getLogger(__name__)
+
+Inferred = Callable[[Probabilities | ServiceError], None]
+
+
+def timed_out() -> ServiceError:
+    """The answer to who waited in vain."""
+    return ServiceError("model_timeout", "The model did not answer in time; try again in a moment.")
+
+
+class Call:
+    """One inference, sent once more elsewhere when the connection breaks or Triton refuses."""
+
+    __slots__ = ("_count", "_done", "_request", "_served", "_started", "_tried", "_triton")
+
+    def __init__(self, triton: "Triton", served: Served, pixels: bytes, count: int, done: Inferred) -> None:
+        self._triton = triton
+        self._served = served
+        self._request = served.head(count) + pixels
+        self._count = count
+        self._done = done
+        self._tried: tuple[Endpoint, ...] = ()
+        self._started = time.perf_counter()
+
+    def send(self) -> None:
+        """Sends it to a Triton that serves the version."""
+        besides = self._tried[-1] if self._tried else None
+        endpoint = self._triton.endpoints.pick(self._served, besides)
+        if endpoint is None:
+            asyncio.get_running_loop().call_soon(self._give_up, "no Triton has that version ready")
+            return
+        self._tried += (endpoint,)
+        endpoint.ask(self._request, self._triton.seconds, self._answered)
+
+    def _answered(self, answer: Answer | OSError) -> None:
+        metrics = self._triton.metrics
+        if isinstance(answer, TimeoutError):
+            self._done(timed_out())
+        elif len(self._tried) < 2 and (isinstance(answer, OSError) or answer.status != 200):
+            metrics.retries += 1
+            self.send()
+        elif isinstance(answer, OSError):
+            self._look(str(answer))
+        else:
+            metrics.triton_seconds.add(time.perf_counter() - self._started)
+            metrics.call_images.add(self._count)
+            self._read(answer)
+
+    def _read(self, answer: Answer) -> None:
+        served = self._served
+        try:
+            if answer.status != 200:
+                raise ValueError(f"status {answer.status}: {answer.body[:500]!r}")
+            head = orjson.loads(answer.body[: answer.json_length])
+            probs = np.frombuffer(answer.body, "<f4", offset=answer.json_length or 0)
+            if head["model_version"] != served.version:
+                raise ValueError(f"version {head['model_version']} answered for version {served.version}")
+            probs = probs.reshape(self._count, len(served.contract.classes))
+        except (ValueError, KeyError, TypeError) as error:
+            # A version that is being replaced or unloaded answers so; nothing a client sent can cause it.
+            self._look(str(error)[:500])
+        else:
+            self._done(Probabilities(probs, served.version, served.contract))
+
+    def _look(self, reason: str) -> None:
+        """Sees whether those that were asked serve the version at all, before it is given up there."""
+        asked = {endpoint for endpoint in self._tried if self._served in endpoint.served}
+        looking = asyncio.gather(*(self._triton.look(endpoint) for endpoint in asked), return_exceptions=True)
+        looking.add_done_callback(lambda _: self._give_up(reason))
+
+    def _give_up(self, reason: str) -> None:
+        """Tells that it cannot be had, or that the version is gone there, so that another one is asked."""
+        triton, served = self._triton, self._served
+        refused = triton.endpoints.count(served) and all(served in one.served for one in self._tried)
+        if triton.ready and not refused:
+            self._done(VersionGoneError())
+            return
+        log.warning("Triton cannot be asked", extra={"version": served.version, "reason": reason})
+        self._done(triton.unavailable())

@@ -1,0 +1,81 @@
+"""One version as Triton serves it: its contract, its lineage, and how it is asked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from model.contract import DEFAULT_CONTRACT, INPUT_NAME, OUTPUT_NAME, Contract, Fit
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """A version that some Triton has ready; the same object for all pods that serve the same.
+
+    Attributes:
+        model: The model's name in Triton.
+        version: Its number, as v2 writes it.
+        contract: What it takes and what it answers.
+        parameters: The lineage in its configuration.
+    """
+
+    model: str
+    version: str
+    contract: Contract
+    parameters: Mapping[str, str]
+    _heads: dict[int, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def decoding(self) -> tuple[int, Fit]:
+        """What decides which pixels an encoded image becomes."""
+        return self.contract.size, self.contract.fit
+
+    def head(self, count: int) -> bytes:
+        """Everything of an inference request in front of the pixels of so many images.
+
+        It names the version, so that a Triton that serves another one refuses. The output is asked by its
+        name: others may stand behind it.
+        """
+        head = self._heads.get(count)
+        if head is None:
+            head = self._heads[count] = self._made(count)
+        return head
+
+    def _made(self, count: int) -> bytes:
+        length = count * self.contract.image_bytes
+        tensor = {
+            "name": INPUT_NAME,
+            "datatype": "UINT8",
+            "shape": [count, *self.contract.image_shape],
+            "parameters": {"binary_data_size": length},
+        }
+        outputs = [{"name": OUTPUT_NAME, "parameters": {"binary_data": True}}]
+        content = orjson.dumps({"inputs": [tensor], "outputs": outputs})
+        return (
+            f"POST /v2/models/{self.model}/versions/{self.version}/infer HTTP/1.1\r\nHost: triton\r\n"
+            "Content-Type: application/octet-stream\r\n"
+            f"Inference-Header-Content-Length: {len(content)}\r\n"
+            f"Content-Length: {len(content) + length}\r\n\r\n"
+        ).encode() + content
+
+
+def read_served(model: str, version: str, config: Mapping[str, Any]) -> Served:
+    """Reads a version's contract and lineage out of its configuration.
+
+    Args:
+        model: The model's name in Triton.
+        version: The version that the configuration is of.
+        config: What Triton answers to `/v2/models/MODEL/versions/VERSION/config`.
+
+    Raises:
+        ContractError: A newer cnn-image wrote the contract.
+    """
+    texts = {name: str(value["string_value"]) for name, value in config.get("parameters", {}).items()}
+    contract = texts.pop("contract", None)
+    if contract is not None:
+        return Served(model, version, Contract.from_json(contract), texts)
+    # Layout 1 of the manifest says no more than the classes; all else is the default's.
+    classes = texts.get("classes")
+    names = tuple(classes.split(",")) if classes else DEFAULT_CONTRACT.classes
+    return Served(model, version, replace(DEFAULT_CONTRACT, classes=names, model=model), texts)
