@@ -118,7 +118,7 @@ def look(source: str, wishes: Wishes, progress: Progress = silent) -> Look | Dat
     found = find_data(source, wishes, progress)
     if isinstance(found, Dataset):
         return found
-    gathered = wished(found, wishes)
+    gathered = _by_name(wished(found, wishes))
     wrong = mistakes(gathered, wishes.classes)
     if not gathered.pictures:
         raise DataError(wrong[0])
@@ -129,6 +129,14 @@ def look(source: str, wishes: Wishes, progress: Progress = silent) -> Look | Dat
     except DataError as error:
         wrong = wrong or (str(error),)
     return Look(gathered, decision, wishes, wrong)
+
+
+def _by_name(gathered: Gathered) -> Gathered:
+    """The same in the order of the names: the order of the cache changes with the first loading."""
+    order = sorted(range(len(gathered.pictures)), key=lambda position: gathered.pictures[position].name)
+    return dataclasses.replace(
+        gathered, pictures=[gathered.pictures[position] for position in order], rows=gathered.rows[order]
+    )
 
 
 def _alike(pictures: Sequence[Picture], decision: Decision) -> list[Alike]:

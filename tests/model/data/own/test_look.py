@@ -68,6 +68,18 @@ def test_leaks_of_given_splits_are_pairs_and_the_split_that_is_taken_is_said(
     )
 
 
+def test_a_second_look_says_the_same(photos: Path, wishes: Wishes) -> None:
+    for number in range(8):
+        picture = Image.open(photos / "cat" / f"{number:03}.jpg")
+        picture.resize((90, 90), Image.Resampling.BICUBIC).save(photos / "cat" / f"large {number}.png")
+    first = looked(photos, wishes)
+    assert len(first.check.alike) == 8
+    digest = first.dataset.digest  # which puts the cache into the order of the splits
+    second = looked(photos, wishes)
+    assert second.check == first.check
+    assert second.dataset.digest == digest
+
+
 def test_the_same_file_under_two_classes_is_a_conflict_and_nothing_else(photos: Path, wishes: Wishes) -> None:
     shutil.copy(photos / "cat" / "000.jpg", photos / "dog" / "cat.jpg")
     assert looked(photos, wishes).check.alike == [
