@@ -31,7 +31,7 @@ def recorded(bucket: str, minio: Minio, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def write_everything(store: Store, build_of: BuildOf) -> None:
-    """Each kind of object: claim, file, evidence, manifest, attachment, ledger entry, classes, renewed lease."""
+    """Each kind of object: claim, file, evidence, manifest, attachment, ledger entry, classes, lease."""
     version = store.publish(build_of(b"graph"), {KNOWN: b"a zip"}).version
     store.classes.learn(["truck"], by="me")
     store.attach(version, "verdict.json", b"{}")
