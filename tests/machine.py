@@ -6,6 +6,8 @@ import shutil
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -37,9 +39,22 @@ def _is_free(port: int) -> bool:
 
 def program(name: str, how: str) -> str:
     """A program's path; where it is not installed the test is skipped, or fails if nothing may be skipped."""
-    if found := shutil.which(name):
-        return found
-    reason = f"{name} is not installed: {how}"
+    found = shutil.which(name)
+    if found is None:
+        missing(f"{name} is not installed: {how}")
+    return found
+
+
+def beside(path: str) -> Path:
+    """A file of the test data that lies beside the checkout, in `../shared`; treated as a program is."""
+    file = Path(__file__).parents[2] / "shared" / path
+    if not file.exists():
+        missing(f"{file} is not there")
+    return file
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip a test for want of its means, or fail it if nothing may be skipped."""
     if os.environ.get("CNN_IMAGE_REQUIRE_ALL") == "1":
         pytest.fail(reason)
     pytest.skip(reason)

@@ -4,20 +4,17 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from machine import beside
 
 from export.store.versions import Store, open_store
 from model.contract import CLASSES, DEFAULT_CONTRACT
-
-ARCHIVE = Path(__file__).parents[4] / "shared" / "data" / "store-layout1.tar.xz"
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store as a folder, to be left as it is."""
-    if not ARCHIVE.exists():
-        pytest.skip(f"no store of an earlier release at {ARCHIVE}")
     folder = tmp_path_factory.mktemp("layout1")
-    with tarfile.open(ARCHIVE) as archive:
+    with tarfile.open(beside("data/store-layout1.tar.xz")) as archive:
         archive.extractall(folder, filter="data")
     return folder / "store"
 
