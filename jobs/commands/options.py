@@ -12,7 +12,9 @@ StoreFlag = Annotated[
 ]
 DataFlag = Annotated[
     str | None,
-    typer.Option("--data", help="A folder, an archive, an s3:// address, or 'sample'. [CIFAR10_DIR]"),
+    typer.Option(
+        "--data", help="A folder, an archive, a CSV or Parquet, an s3:// address, or 'sample'. [CIFAR10_DIR]"
+    ),
 ]
 SizeFlag = Annotated[
     int | None,

@@ -72,7 +72,9 @@ class Means:
 
         times = special.stdtrit(np.maximum(self.freedom, 1e-3), confidence)
         # Nothing moved, or everything by the same: no spread, no doubt.
-        reach: NDArray[np.float64] = np.multiply(times, self.error, out=np.zeros_like(self.error), where=self.error > 0)
+        reach: NDArray[np.float64] = np.multiply(
+            times, self.error, out=np.zeros_like(self.error), where=self.error > 0
+        )
         return reach + np.abs(lean) * (1 + 2 * times**2)
 
 

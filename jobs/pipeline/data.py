@@ -67,10 +67,15 @@ def read_data(
 
     Raises:
         DataError: It cannot be used, or there is none.
-        MistakeError: It is CIFAR-10, and the store's versions are of other classes.
+        MistakeError: No data is named or it is CIFAR-10, and the store's versions are of other pictures.
     """
     from model.data.sources import load_dataset
 
+    before = version or (_newest_of_own_images(store) if store else None)
+    if request.data is None and before is not None and before.data.kind == "images":
+        raise MistakeError(  # else CIFAR-10 would be downloaded, to be refused
+            f"Version {before.version} was made of {before.data.source}: name the data with --data."
+        )
     with_classes = wishes(request, settings, store, version)
     with decoding_shown() as progress:
         dataset = load_dataset(
