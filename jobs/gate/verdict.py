@@ -201,7 +201,7 @@ def _told(resolved: Resolved, images: int) -> str:
     if resolved.groups is not None:
         split += f" in {resolved.groups:,} groups"
     since = (
-        f"as in {resolved.verdicts} earlier verdicts"
+        f"as in {resolved.verdicts} earlier verdict{'s' if resolved.verdicts > 1 else ''}"
         if resolved.verdicts
         else "as is assumed without a history"
     )

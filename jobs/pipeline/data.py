@@ -125,13 +125,14 @@ def wishes(
     Args:
         request: Size and fit, where it says them.
         settings: Where decoded pictures are kept.
-        store: Its classes; the size, fit and splits of the version before. None knows nothing.
+        store: Its classes; size and fit of what is served, the splits of the newest. None knows nothing.
         version: That the pictures are for.
     """
     from model.data.own.wishes import Wishes
 
     before = _newest_of_own_images(store) if store else None
-    like = version or before
+    # What is served says size and fit: a version that tried others and was refused changes nothing.
+    like = version or (_served_of_own_images(store) if store else None) or before
     size, fit = (None, None) if version else (request.size, request.fit)
     known: tuple[str, ...] = ()
     renamed: dict[str, str] = {}
@@ -167,6 +168,12 @@ def give_ids(dataset: "Dataset", request: Request, settings: Settings, store: St
     if names[: len(dataset.classes)] != dataset.classes:
         raise LostError("Another training has added classes at the same moment; run the command again.")
     return store.classes.number
+
+
+def _served_of_own_images(store: Store) -> Manifest | None:
+    served = store.ledger.served()
+    manifest = store.manifest(served) if served is not None else None
+    return manifest if manifest and SPLITS in manifest.evidence else None
 
 
 def _newest_of_own_images(store: Store) -> Manifest | None:
