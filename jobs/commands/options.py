@@ -41,6 +41,10 @@ NewClassesFlag = Annotated[
     bool,
     typer.Option("--new-classes", help="The classes have nothing to do with those of the versions before."),
 ]
+RenameFlag = Annotated[
+    list[str] | None,
+    typer.Option("--rename", help="OLD=NEW: call a class so from now on; its id stays. May be given often."),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 OutputsFlag = Annotated[
     Path | None,

@@ -1,6 +1,6 @@
 """The data of a request as a version's contract has it: known classes, and which split keeps a picture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -149,6 +149,27 @@ def wishes(
         earlier=store.evidence(before.version, SPLITS) if store and before else None,
         fixes=Path(request.fixes) if request.fixes else None,
     )
+
+
+def rename_classes(renames: Iterable[str], settings: Settings, store: Store) -> None:
+    """Call classes something else from the next version on; done again, nothing changes.
+
+    Args:
+        renames: `OLD=NEW` each.
+        settings: Who does it.
+        store: Whose classes.
+
+    Raises:
+        MistakeError: One of them is no renaming.
+        StoreError: There is no such class, or another one of the new name.
+        ContractError: The new name cannot be one.
+    """
+    for rename in renames:
+        old, sign, new = rename.partition("=")
+        if not sign:
+            raise MistakeError(f"--rename is {rename!r}: name both, as in --rename old=new.")
+        store.classes.rename(old, new, by=settings.who)
+        say(f"The class {old!r} is called {new!r} from the next version on.")
 
 
 def give_ids(dataset: "Dataset", request: Request, settings: Settings, store: Store) -> int:
