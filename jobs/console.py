@@ -1,10 +1,14 @@
 """What the command line prints: results on stdout, everything about the work on stderr."""
 
+import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
+
+from model.contract import MODEL_NAME
 
 # No signs of markup and no emoji's names: a class, a file or a reason may be called `[b]` or `:cat:`.
 out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
@@ -14,7 +18,13 @@ _WIDE = 1000
 
 
 def say(sentence: str) -> None:
-    """Tell the person who waits what happens; never part of a result."""
+    """Tell the person who waits what happens; never part of a result.
+
+    A command in the sentence gets the `--model` that this one is about, so that it can be copied.
+    """
+    model = os.environ.get("CNN_IMAGE_MODEL") or MODEL_NAME
+    if model != MODEL_NAME:
+        sentence = re.sub(r"`cnn-image (?!--model )", f"`cnn-image --model {model} ", sentence)
     err.print(sentence)
 
 

@@ -51,10 +51,10 @@ class Settings(BaseSettings):
 
     data: str | None = Field(None, validation_alias=AliasChoices("data", "CNN_IMAGE_DATA", "CIFAR10_DIR"))
     size: Annotated[int, AfterValidator(_offered)] | None = Field(
-        None, description="side of the network's input; the version's before, else by the pictures"
+        None, description="side of the network's input; that of the version served, else by the pictures"
     )
     fit: Fit | None = Field(
-        None, description="how a picture becomes a square; the version's before, else stretch"
+        None, description="how a picture becomes a square; that of the version served, else stretch"
     )
     mirror: bool = Field(True, description="learn mirrored pictures too; not where left and right differ")
     recipe: Literal["quick", "best"] = "quick"

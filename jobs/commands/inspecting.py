@@ -52,6 +52,9 @@ def versions(
                 "verdict": verdict.word if verdict else None,
                 "metrics": manifest.metrics,
                 "data": manifest.data.model_dump(),
+                "classes": len(manifest.contract.learned),
+                "size": manifest.contract.size,
+                "fit": manifest.contract.fit,
                 "created": manifest.created.isoformat(),
                 "created_by": manifest.created_by,
                 "commit": manifest.commit,
@@ -84,7 +87,9 @@ def _row(facts: dict[str, Any]) -> tuple[str, ...]:
         f"{facts['metrics']['val_accuracy']:.3f}",
         f"{tested:.3f}" if tested is not None else "",
         facts["verdict"] or "",
-        facts["data"]["kind"],
+        facts["data"]["kind"]
+        if facts["data"]["kind"] != "images"
+        else f"{facts['classes']} classes at {facts['size']}, {facts['fit']}",
         _age(datetime.fromisoformat(facts["created"])),
         facts["created_by"],
         facts["commit"][:10],

@@ -12,7 +12,9 @@ StoreFlag = Annotated[
 ]
 DataFlag = Annotated[
     str | None,
-    typer.Option("--data", help="A folder, an archive, an s3:// address, or 'sample'. [CIFAR10_DIR]"),
+    typer.Option(
+        "--data", help="A folder, an archive, a CSV or Parquet, an s3:// address, or 'sample'. [CIFAR10_DIR]"
+    ),
 ]
 SizeFlag = Annotated[
     int | None,
@@ -38,6 +40,10 @@ FixFlag = Annotated[
 NewClassesFlag = Annotated[
     bool,
     typer.Option("--new-classes", help="The classes have nothing to do with those of the versions before."),
+]
+RenameFlag = Annotated[
+    list[str] | None,
+    typer.Option("--rename", help="OLD=NEW: call a class so from now on; its id stays. May be given often."),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 OutputsFlag = Annotated[

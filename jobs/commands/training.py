@@ -13,6 +13,7 @@ from jobs.commands.options import (
     MirrorFlag,
     NewClassesFlag,
     OutputsFlag,
+    RenameFlag,
     SampleFlag,
     SizeFlag,
     StoreFlag,
@@ -55,6 +56,7 @@ def train(
     mirror: MirrorFlag = None,
     fix: FixFlag = None,
     new_classes: NewClassesFlag = False,
+    rename: RenameFlag = None,
     gpu: GpuFlag = None,
     sample_allowed: SampleFlag = False,
     run: Annotated[str | None, typer.Option("--run", help="What to call the run. [date and time]")] = None,
@@ -63,7 +65,7 @@ def train(
 ) -> None:
     """Train a model; after Ctrl-C the same command goes on with the last whole epoch."""
     from jobs.pipeline.candidate import require_gpu, train_run
-    from jobs.pipeline.data import load_data
+    from jobs.pipeline.data import load_data, rename_classes
 
     settings = load_settings(
         data=data,
@@ -77,6 +79,7 @@ def train(
         store=store,
     )
     opened = settings.open_store()
+    rename_classes(rename or (), settings, opened)
     request = request_of(settings, seed, fix=fix, new_classes=new_classes)
     begun = None if run else interrupted_run(settings.runs, request)
     begun = begun or new_run(settings.runs, request, run)
@@ -153,6 +156,7 @@ def retrain(
     mirror: MirrorFlag = None,
     fix: FixFlag = None,
     new_classes: NewClassesFlag = False,
+    rename: RenameFlag = None,
     gpu: GpuFlag = None,
     int8: Int8Flag = None,
     sample_allowed: SampleFlag = False,
@@ -174,6 +178,7 @@ def retrain(
 ) -> None:
     """Train, export, publish, judge, promote, verify: all steps in one process."""
     from jobs.pipeline import retrain as pipeline
+    from jobs.pipeline.data import rename_classes
     from jobs.places import open_deployer
     from jobs.promotion.promote import resume
 
@@ -195,6 +200,7 @@ def retrain(
         if promote:
             resume(opened, open_deployer(settings, opened))
         return
+    rename_classes(rename or (), settings, opened)
     manifest = pipeline.retrain(
         settings,
         opened,

@@ -221,7 +221,8 @@ def require_passed(verdict: Verdict, *, weak_accepted: bool) -> None:
         raise RefusedError(verdict.sentence)
     if verdict.weak and not weak_accepted:
         raise RefusedError(
-            f"{verdict.sentence} Judge it on more images, or accept that with --accept-weak-evidence."
+            f"{verdict.sentence} Judge it on more images, or accept that with "
+            f"`cnn-image promote {verdict.version} --accept-weak-evidence`."
         )
 
 

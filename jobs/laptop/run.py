@@ -206,7 +206,8 @@ async def _show(service: Service, store: Store, settings: Settings) -> None:
     if settings.in_container:  # its host name is its id, unless somebody chose another one
         answer(f"$ docker cp {platform.node()}:{image} .")
         image = Path(image.name)
-    example = shlex.quote(os.path.relpath(image))  # noqa: ASYNC240 - no file is touched
+    near = os.path.relpath(image)  # noqa: ASYNC240 - no file is touched
+    example = shlex.quote(str(image) if near.startswith("..") else near)
     answer(f"$ curl -F file=@{example} {url}/predict")
     answer(json.dumps(response.json(), indent=2))
     answer("\nCtrl-C ends it.")

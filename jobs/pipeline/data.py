@@ -1,6 +1,6 @@
 """The data of a request as a version's contract has it: known classes, and which split keeps a picture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,10 +67,15 @@ def read_data(
 
     Raises:
         DataError: It cannot be used, or there is none.
-        MistakeError: It is CIFAR-10, and the store's versions are of other classes.
+        MistakeError: No data is named or it is CIFAR-10, and the store's versions are of other pictures.
     """
     from model.data.sources import load_dataset
 
+    before = version or (_newest_of_own_images(store) if store else None)
+    if request.data is None and before is not None and before.data.kind == "images":
+        raise MistakeError(  # else CIFAR-10 would be downloaded, to be refused
+            f"Version {before.version} was made of {before.data.source}: name the data with --data."
+        )
     with_classes = wishes(request, settings, store, version)
     with decoding_shown() as progress:
         dataset = load_dataset(
@@ -120,13 +125,14 @@ def wishes(
     Args:
         request: Size and fit, where it says them.
         settings: Where decoded pictures are kept.
-        store: Its classes; the size, fit and splits of the version before. None knows nothing.
+        store: Its classes; size and fit of what is served, the splits of the newest. None knows nothing.
         version: That the pictures are for.
     """
     from model.data.own.wishes import Wishes
 
     before = _newest_of_own_images(store) if store else None
-    like = version or before
+    # What is served says size and fit: a version that tried others and was refused changes nothing.
+    like = version or (_served_of_own_images(store) if store else None) or before
     size, fit = (None, None) if version else (request.size, request.fit)
     known: tuple[str, ...] = ()
     renamed: dict[str, str] = {}
@@ -143,6 +149,27 @@ def wishes(
         earlier=store.evidence(before.version, SPLITS) if store and before else None,
         fixes=Path(request.fixes) if request.fixes else None,
     )
+
+
+def rename_classes(renames: Iterable[str], settings: Settings, store: Store) -> None:
+    """Call classes something else from the next version on; done again, nothing changes.
+
+    Args:
+        renames: `OLD=NEW` each.
+        settings: Who does it.
+        store: Whose classes.
+
+    Raises:
+        MistakeError: One of them is no renaming.
+        StoreError: There is no such class, or another one of the new name.
+        ContractError: The new name cannot be one.
+    """
+    for rename in renames:
+        old, sign, new = rename.partition("=")
+        if not sign:
+            raise MistakeError(f"--rename is {rename!r}: name both, as in --rename old=new.")
+        store.classes.rename(old, new, by=settings.who)
+        say(f"The class {old!r} is called {new!r} from the next version on.")
 
 
 def give_ids(dataset: "Dataset", request: Request, settings: Settings, store: Store) -> int:
@@ -162,6 +189,12 @@ def give_ids(dataset: "Dataset", request: Request, settings: Settings, store: St
     if names[: len(dataset.classes)] != dataset.classes:
         raise LostError("Another training has added classes at the same moment; run the command again.")
     return store.classes.number
+
+
+def _served_of_own_images(store: Store) -> Manifest | None:
+    served = store.ledger.served()
+    manifest = store.manifest(served) if served is not None else None
+    return manifest if manifest and SPLITS in manifest.evidence else None
 
 
 def _newest_of_own_images(store: Store) -> Manifest | None:

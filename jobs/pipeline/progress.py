@@ -30,8 +30,9 @@ class ProgressBar(Observer):
         """See `Observer.started`."""
         self._plan = plan
         recipe, data = plan.recipe, plan.dataset
+        kind = "" if data.kind == "images" else f" ({data.kind})"
         self._say(
-            f"Training on {len(data.train):,} images ({data.kind}): {recipe.epochs} epochs of recipe "
+            f"Training on {len(data.train):,} images{kind}: {recipe.epochs} epochs of recipe "
             f"{recipe.name!r}, batch {recipe.batch_size}, on {plan.device}."
         )
         if plan.first_epoch > 1:

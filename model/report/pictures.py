@@ -114,7 +114,7 @@ def reliability(bins: Sequence[CalibrationBin], ece: float) -> "Figure":
     top.plot([0, 1], [0, 1], color=_GREY, lw=1, label="as right as confident")
     top.plot(means, means, "o", color=_ORANGE, ms=3, label="mean confidence of a bin")
     top.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title=f"expected calibration error {ece:.3f}")
-    top.legend(frameon=False, fontsize=8)
+    top.legend(framealpha=0.9, edgecolor="none", fontsize=8)
     bottom.bar(middles, [each.count for each in bins], width * 0.95, color=_GREY)
     bottom.set(xlabel="confidence", ylabel="images")
     return figure

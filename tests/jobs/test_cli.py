@@ -107,6 +107,17 @@ def test_a_store_that_is_none_is_a_mistake() -> None:
     assert "ftp://x" in said(run("versions", "--store", "ftp://x"), Exit.MISTAKE)
 
 
+def test_a_class_is_renamed_before_anything_is_learned(store: Store, publish: Any) -> None:
+    publish()
+    there = ("train", "--store", store.url, "--data", "nowhere", "--rename")
+    assert "name both" in said(run(*there, "cat"), Exit.MISTAKE)
+    assert "no class 'cow'" in said(run(*there, "cow=bull"), Exit.MISTAKE)
+    renamed = run(*there, "cat=a cat", "--rename", "dog=a dog").stderr
+    assert "The class 'cat' is called 'a cat' from the next version on." in renamed
+    assert "nowhere does not exist" in renamed
+    assert store.classes.names() == ("airplane", "automobile", "bird", "a cat", "a dog")
+
+
 def test_a_wrong_flag_is_a_mistake() -> None:
     assert run("versions", "--no-such-flag").exit_code == Exit.MISTAKE
 

@@ -90,7 +90,8 @@ def mistakes(gathered: Gathered, known: Sequence[str] = ()) -> tuple[str, ...]:
     if known and not set(known) & set(counts):
         found.append(
             f"{source} has none of the classes that the model knows ({_listed(known)}), but "
-            f"{_listed(sorted(counts))}; name the right data, rename classes, or begin a new list of them."
+            f"{_listed(sorted(counts))}; name the right data, rename "
+            "classes (--rename old=new), or begin a new list of them (--new-classes)."
         )
     return tuple(found)
 
