@@ -27,7 +27,7 @@ from model.data.split_memory import Splits
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 SIGN_DIGITS = ROOT.parent / "shared" / "data" / "sign-digits.tar"
-PER_CLASS = 60
+PER_CLASS = 80
 DIGITS = [str(digit) for digit in range(10)]
 NEW = "cat"
 CAT = (EXAMPLES / "cat.jpg").read_bytes()
@@ -39,7 +39,7 @@ training:
   enabled: true
   data: {volumeClaim: pictures, path: hands}
   recipe: quick
-  epochs: 6
+  epochs: 10
   size: 32
   acceptWeakEvidence: true
   resources: {requests: {cpu: 100m, memory: 1Gi}, limits: {memory: 4Gi}}
