@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     gate_class_floor: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.45, description="accuracy on each class that the first version of all must reach"
     )
+    accept_weak_evidence: bool = Field(
+        False, description="promote also where the test images are too few to show what the gate asks for"
+    )
 
     namespace: str | None = Field(None, description="serve on Kubernetes, in this namespace")
     service_url: str | None = Field(None, description="of the service there, from outside the cluster")

@@ -11,7 +11,7 @@ import time
 import boto3
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
-from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+from tenacity import RetryError, Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from jobs.errors import Exit, MistakeError
 from jobs.settings import load_settings
@@ -37,7 +37,7 @@ def make_bucket(name: str, wait_seconds: float = _WAIT_SECONDS) -> bool:
     """
     s3 = boto3.client("s3")
     for attempt in Retrying(
-        retry=retry_if_exception_type(BotoCoreError), stop=stop_after_delay(wait_seconds), wait=wait_fixed(1)
+        retry=retry_if_exception(_is_coming_up), stop=stop_after_delay(wait_seconds), wait=wait_fixed(1)
     ):
         with attempt:
             try:
@@ -47,6 +47,14 @@ def make_bucket(name: str, wait_seconds: float = _WAIT_SECONDS) -> bool:
                     return False
                 raise
     return True
+
+
+def _is_coming_up(error: BaseException) -> bool:
+    """Whether S3 may yet answer: MinIO listens before it has its routes, and says 404 or 503 until then."""
+    if isinstance(error, ClientError):
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        return bool(status == httpx.codes.NOT_FOUND or status >= httpx.codes.INTERNAL_SERVER_ERROR)
+    return isinstance(error, BotoCoreError)
 
 
 def await_tracking(uri: str, wait_seconds: float = _WAIT_SECONDS) -> bool:

@@ -51,7 +51,11 @@ OutputsFlag = Annotated[
     typer.Option("--outputs", help="Folder that gets a file for each result, as an Argo step hands them on."),
 ]
 WeakFlag = Annotated[
-    bool, typer.Option("--accept-weak-evidence", help="Promote also if judged on too few images.")
+    bool | None,
+    typer.Option(
+        "--accept-weak-evidence",
+        help="Promote also if it was judged on few images. [CNN_IMAGE_ACCEPT_WEAK_EVIDENCE]",
+    ),
 ]
 SampleFlag = Annotated[
     bool, typer.Option("--sample-allowed", help="Train on the small sample if CIFAR-10 cannot be had.")

@@ -70,7 +70,7 @@ def preflight(version: VersionArgument, store: StoreFlag = None) -> None:
 
 def promote(
     version: VersionArgument,
-    accept_weak: WeakFlag = False,
+    accept_weak: WeakFlag = None,
     override: Annotated[
         str | None, typer.Option("--override-gate", help="Promote against the gate; say why, for the ledger.")
     ] = None,
@@ -85,7 +85,7 @@ def promote(
     from jobs.places import open_deployer
     from jobs.promotion.promote import promote as carry_out
 
-    settings = load_settings(store=store)
+    settings = load_settings(store=store, accept_weak_evidence=accept_weak)
     opened = settings.open_store()
     manifest = opened.manifest(version)
     verdict = last_verdict(opened, version)
@@ -96,7 +96,7 @@ def promote(
     elif verdict is None:
         raise MistakeError(f"Version {version} was never judged; do it with `cnn-image judge {version}`.")
     else:
-        require_passed(verdict, weak_accepted=accept_weak)
+        require_passed(verdict, weak_accepted=settings.accept_weak_evidence)
         judged_against, decoder = verdict.judged_against, verdict.decoder_version
         reason = f"{reason}: {verdict.sentence}"
     entry = carry_out(

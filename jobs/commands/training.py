@@ -161,7 +161,7 @@ def retrain(
     int8: Int8Flag = None,
     sample_allowed: SampleFlag = False,
     promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Serve it if it passes.")] = True,
-    accept_weak: WeakFlag = False,
+    accept_weak: WeakFlag = None,
     unless_promoted: Annotated[
         bool, typer.Option("--unless-promoted", help="Do nothing where a version is promoted already.")
     ] = False,
@@ -192,6 +192,7 @@ def retrain(
         mirror=mirror,
         require_gpu=gpu,
         int8=int8,
+        accept_weak_evidence=accept_weak,
         store=store,
     )
     opened = settings.open_store()
@@ -207,7 +208,7 @@ def retrain(
         open_deployer(settings, opened) if promote else None,
         request_of(settings, seed, fix=fix, new_classes=new_classes),
         sample_allowed=sample_allowed,
-        weak_accepted=accept_weak,
+        weak_accepted=settings.accept_weak_evidence,
         unless_unchanged=unless_unchanged,
         keep=keep,
     )

@@ -17,12 +17,14 @@ class Answers:
         statuses: HTTP's, or the name of a broken connection's error.
         versions: From X-Model-Version, of answers with status 200.
         classes: The class named, by version.
+        numbers: How many probabilities an answer had, by version.
         failures: Everything but a 200: when it came, in seconds from the start, and what it said.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
     versions: Counter[str] = field(default_factory=Counter)
     classes: dict[str, Counter[str]] = field(default_factory=dict)
+    numbers: dict[str, set[int]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
 
@@ -82,9 +84,10 @@ class Load:
         if answer.status_code != httpx.codes.OK:
             self._failed(f"{answer.status_code}: {answer.text}")
             return
-        version = answer.headers["X-Model-Version"]
+        version, body = answer.headers["X-Model-Version"], answer.json()
         self.answers.versions[version] += 1
-        self.answers.classes.setdefault(version, Counter())[answer.json()["class_name"]] += 1
+        self.answers.classes.setdefault(version, Counter())[body["class_name"]] += 1
+        self.answers.numbers.setdefault(version, set()).add(len(body["probabilities"]))
 
     def _failed(self, what: str) -> None:
         self.answers.failures.append(f"{time.monotonic() - self._began:.1f} s: {what}")

@@ -184,6 +184,57 @@ def test_a_gpu_is_given_no_int8(value: str, int8: str) -> None:
     assert [one["value"] for env in envs for one in env if one["name"] == "CNN_IMAGE_INT8"] == [int8]
 
 
+def containers_of_trainings(*values: str) -> dict[str, dict[str, str]]:
+    """The variables of what trains, by kind: the first Job, the schedule's template, Argo's step."""
+    found: dict[str, dict[str, str]] = {}
+    for each in render(*TRIAL, "argo.enabled=true", *values):
+        pod: dict[str, Any] = {}
+        if each["metadata"]["name"].startswith("cnn-image-train-"):
+            pod = each["spec"]["template"]["spec"]
+        elif each["kind"] == "CronJob" and each["metadata"]["name"] == "cnn-image-retrain":
+            pod = each["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        elif each["kind"] == "WorkflowTemplate":
+            steps = {step["name"]: step for step in each["spec"]["templates"]}
+            assert steps["data"]["container"]["env"] == steps["train"]["container"]["env"]
+            pod = {"containers": [steps["train"]["container"]]}
+        if pod:
+            env = pod["containers"][0]["env"]
+            found[each["kind"]] = {one["name"]: one["value"] for one in env if "value" in one}
+    assert set(found) == {"Job", "CronJob", "WorkflowTemplate"}
+    return found
+
+
+def test_size_fit_mirroring_and_weak_evidence_reach_whatever_trains() -> None:
+    own = {"CNN_IMAGE_SIZE", "CNN_IMAGE_FIT", "CNN_IMAGE_MIRROR", "CNN_IMAGE_ACCEPT_WEAK_EVIDENCE"}
+    for env in containers_of_trainings().values():
+        assert not own & set(env)  # the command's own defaults: the version's before
+        assert env["CIFAR10_DIR"] == "/data"
+    asked = ("training.size=64", "training.fit=pad", "training.mirror=false")
+    weak = "training.acceptWeakEvidence=true"
+    where = ("training.data.volumeClaim=pictures", "training.data.path=hands/by-sign")
+    for env in containers_of_trainings(*asked, weak, *where).values():
+        assert (env["CNN_IMAGE_SIZE"], env["CNN_IMAGE_FIT"], env["CNN_IMAGE_MIRROR"]) == (
+            "64",
+            "pad",
+            "false",
+        )
+        assert env["CNN_IMAGE_ACCEPT_WEAK_EVIDENCE"] == "true"
+        assert env["CIFAR10_DIR"] == "/data/hands/by-sign"
+    commands = [
+        each["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["env"]
+        for each in render(*TRIAL, weak)
+        if each["kind"] == "CronJob" and each["metadata"]["name"] == "cnn-image-command"
+    ]
+    # `cnn-image jobs run promote 7` is one of these.
+    assert {"name": "CNN_IMAGE_ACCEPT_WEAK_EVIDENCE", "value": "true"} in commands[0]
+
+
+@pytest.mark.parametrize("value", ["training.size=50", "training.fit=squeeze", "training.mirror=perhaps"])
+def test_a_size_or_fit_that_there_is_not_is_refused_before_anything_is_installed(value: str) -> None:
+    with pytest.raises(AssertionError, match=value.partition("=")[0].replace(".", "[./]")):
+        render(*TRIAL, value)
+
+
 def test_no_secret_is_written_out_where_one_is_named() -> None:
     kinds = {each["kind"] for each in render(*FORMS["own S3 and MLflow"])}
     assert "Secret" not in kinds

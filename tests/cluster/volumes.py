@@ -1,9 +1,11 @@
 """Namespaces with training data in a volume, and what becomes of their volumes afterwards."""
 
 import fcntl
+import io
 import json
 import os
 import shutil
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -14,22 +16,35 @@ TRAIN_IMAGE = os.environ.get("TRAIN_IMAGE", "cnn-image-train:0.1.0")
 
 
 def seed_data(namespace: Namespace) -> None:
-    """Make the claim cifar10 and put the sample there, through a pod; it is in CIFAR-10's official layout."""
-    namespace.kubectl("apply", "-f", "-", stdin=_SEED.format(image=TRAIN_IMAGE))
+    """Make the claim cifar10 and put the sample there; it is in CIFAR-10's official layout."""
+    _seed(namespace, "cifar10", "cat > /data/cifar10.zip", SAMPLE.read_bytes())
+
+
+def seed_folder(namespace: Namespace, claim: str, folder: Path) -> None:
+    """Make a claim and put what is in a folder there."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for entry in sorted(folder.iterdir()):  # not the folder itself: the volume's own is not ours to change
+            tar.add(entry, arcname=entry.name)
+    _seed(namespace, claim, "tar -xf - -C /data", packed.getvalue())
+
+
+def _seed(namespace: Namespace, claim: str, command: str, data: bytes) -> None:
+    """Make a claim and fill it through a pod, by a command that reads the data."""
+    namespace.kubectl("apply", "-f", "-", stdin=_SEED.format(image=TRAIN_IMAGE, claim=claim))
     try:
         namespace.kubectl("wait", "--for=condition=Ready", "pod/seed", "--timeout=120s")
     except AssertionError as late:
         events = namespace.kubectl("get", "events", "--sort-by=.lastTimestamp")
         raise AssertionError(f"{late}\n{events[-3000:]}") from late
-    put = ("exec", "-i", "seed", "--", "sh", "-c", "cat > /data/cifar10.zip")
-    namespace.kubectl(*put, stdin=SAMPLE.read_bytes())
+    namespace.kubectl("exec", "-i", "seed", "--", "sh", "-c", command, stdin=data)
     namespace.kubectl("delete", "pod", "seed", "--grace-period=0", "--force")
 
 
 _SEED = """
 apiVersion: v1
 kind: PersistentVolumeClaim
-metadata: {{name: cifar10}}
+metadata: {{name: {claim}}}
 spec:
   accessModes: [ReadWriteOnce]
   resources: {{requests: {{storage: 1Gi}}}}
@@ -48,7 +63,7 @@ spec:
       command: [sleep, "600"]
       securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}
       volumeMounts: [{{name: data, mountPath: /data}}]
-  volumes: [{{name: data, persistentVolumeClaim: {{claimName: cifar10}}}}]
+  volumes: [{{name: data, persistentVolumeClaim: {{claimName: {claim}}}}}]
 """
 
 

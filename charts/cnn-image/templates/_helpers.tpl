@@ -225,6 +225,9 @@ env:
   - {name: CNN_IMAGE_VARIANT, value: {{ include "cnn-image.variant" $root }}}
   - {name: CNN_IMAGE_ROLLOUT_SECONDS, value: {{ $root.Values.serving.rolloutTimeoutSeconds | quote }}}
   - {name: HOME, value: /tmp}
+  {{- if $training.acceptWeakEvidence }}
+  - {name: CNN_IMAGE_ACCEPT_WEAK_EVIDENCE, value: "true"}
+  {{- end }}
   {{- if .heavy }}
   {{- with $training.data.url }}
   - {name: CIFAR10_DIR, value: {{ . | quote }}}

@@ -30,8 +30,9 @@ class FakeS3:
         self.made.append(Bucket)
 
 
-def refused(code: str) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": code}}, "CreateBucket")
+def refused(code: str, status: int = 403) -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "CreateBucket")
 
 
 def use(monkeypatch: pytest.MonkeyPatch, s3: FakeS3) -> FakeS3:
@@ -44,13 +45,15 @@ def use(monkeypatch: pytest.MonkeyPatch, s3: FakeS3) -> FakeS3:
 
 def test_it_waits_for_s3_and_makes_the_bucket_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     away = EndpointConnectionError(endpoint_url="http://minio:9000")
-    s3 = use(monkeypatch, FakeS3(away, away))
+    # MinIO, a moment after it listens: seen in a cluster under load.
+    early = (refused("404", 404), refused("XMinioServerNotInitialized", 503))
+    s3 = use(monkeypatch, FakeS3(away, away, *early))
     assert trial.main() == Exit.OK
     assert s3.made == ["models"]
 
 
 def test_a_bucket_that_is_there_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    s3 = use(monkeypatch, FakeS3(refused("BucketAlreadyOwnedByYou")))
+    s3 = use(monkeypatch, FakeS3(refused("BucketAlreadyOwnedByYou", 409)))
     assert trial.main() == Exit.OK
     assert s3.made == []
 
