@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from jobs.gate.evidence import calibration_error
 from jobs.gate.verdict import Figures
 from model.contract import CLASSES
 from model.report.evaluate import wilson_interval
+
+_ROUNDED: Final = 1e-5
+"""So much above 1 may a float32 softmax come."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,10 @@ class Answers:
 
     @functools.cached_property
     def answered(self) -> NDArray[np.int64]:
-        """The class id that each answer is, `[N]`; −1 where one is no number, which is never right."""
-        finite = np.isfinite(self.probs.sum(axis=1))
-        return np.where(finite, self.probs.argmax(axis=1), -1)
+        """The class id that each answer is, `[N]`; −1 where they are no probabilities, which is never right."""
+        # Not-a-number is on no side of either limit.
+        sound = (self.probs.min(axis=1) >= 0) & (self.probs.max(axis=1) <= 1 + _ROUNDED)
+        return np.where(sound, self.probs.argmax(axis=1), -1)
 
     @functools.cached_property
     def confidence(self) -> NDArray[np.float64]:
@@ -43,6 +48,11 @@ class Answers:
     def learned(self) -> frozenset[int]:
         """The class ids that it has learned."""
         return frozenset(range(self.probs.shape[1])) - set(self.unlearned)
+
+    @property
+    def sound(self) -> bool:
+        """Whether all answers are probabilities."""
+        return bool((self.answered >= 0).all())
 
     def right(self, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of the answers are right, `[N]`."""
@@ -88,7 +98,7 @@ def figures(answers: Answers, labels: NDArray[np.int64], classes: Sequence[str] 
         classes: Names by class id.
     """
     rows = answers.knows(labels)
-    if not rows.any() or (answers.answered < 0).any():
+    if not rows.any() or not answers.sound:
         # Not-a-number loses every comparison silently; such a version must lose it loudly.
         nothing = {classes[number]: 0.0 for number in sorted(answers.learned) if number < len(classes)}
         return Figures(

@@ -124,9 +124,14 @@ def successor_checks(
         ),
         _drift(candidate, best, labels, groups, margin),
         # A champion that is worse calibrated than the limit, as a small data set makes it, can be succeeded
-        # by one that is no worse.
+        # by one that is no worse; one whose answers are no probabilities says nothing of it.
         _calibration(
-            candidate, labels, groups, max(CALIBRATION_LIMIT, figures(champion, labels, classes).ece)
+            candidate,
+            labels,
+            groups,
+            max(CALIBRATION_LIMIT, figures(champion, labels, classes).ece)
+            if champion.sound
+            else CALIBRATION_LIMIT,
         ),
     ]
 
@@ -231,7 +236,7 @@ def _calibration(
 ) -> Check:
     known = candidate.knows(labels)
     error = bound = 1.0
-    if known.any() and (candidate.answered >= 0).all():
+    if known.any() and candidate.sound:
         confidence, right = candidate.confidence[known], candidate.right(labels)[known]
         error = calibration_error(confidence, right)
         bound = calibration_bound(confidence, right, limit, _some(groups, known))

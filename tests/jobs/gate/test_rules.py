@@ -104,6 +104,16 @@ def test_probabilities_that_are_no_numbers_never_pass() -> None:
     assert "accuracy" in first(Answers(2, broken))
 
 
+@pytest.mark.parametrize("nonsense", [np.nan, np.inf, -0.5, 1e30])
+def test_one_answer_that_is_no_probability_is_one_too_many(nonsense: float) -> None:
+    broken = CHAMPION.probs.copy()
+    broken[0, 0] = nonsense
+    assert against_champion(Answers(2, broken)) == {"calibration error"}
+    # The same of the champion is no excuse.
+    found = rules.successor_checks(Answers(2, broken), Answers(1, broken), CHAMPION, LABELS)
+    assert refused(found) == {"calibration error"}
+
+
 def test_a_slow_drift_down_over_five_promotions_is_stopped() -> None:
     best = champion = CHAMPION
     fell = []
