@@ -72,10 +72,10 @@ class Means:
 
         times = special.stdtrit(np.maximum(self.freedom, 1e-3), confidence)
         # Nothing moved, or everything by the same: no spread, no doubt.
-        reach: NDArray[np.float64] = np.multiply(
-            times, self.error, out=np.zeros_like(self.error), where=self.error > 0
-        )
-        return reach + np.abs(lean) * (1 + 2 * times**2)
+        reach = np.zeros_like(self.error)
+        np.multiply(times, self.error, out=reach, where=self.error > 0)
+        reach += np.abs(lean) * (1 + 2 * times**2)
+        return reach
 
 
 def means(
@@ -97,13 +97,12 @@ def means(
     images = np.bincount(parts, minlength=count)
     value = _divided(np.bincount(parts, values, count), images)
     # A cell is what a part has of a group.
-    if groups is None:
-        of_part, size, total = parts, np.ones(len(values), np.int64), values
-    else:
+    of_part, size, total = parts, np.ones(len(values), np.int64), values
+    if groups is not None:
         ids = np.unique(groups, return_inverse=True)[1]
         cells, cell = np.unique(parts * len(values) + ids, return_inverse=True)
         of_part = cells // len(values)
-        size, total = np.bincount(cell), np.bincount(cell, values)
+        size, total = np.bincount(cell).astype(np.int64), np.bincount(cell, values).astype(np.float64)
     groups_in = np.bincount(of_part, minlength=count)
     share = size / np.maximum(images[of_part], 1)
     left_out = _divided(total - size * value[of_part], images[of_part] * (1 - share))

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import IMAGE_SIZE, Fit
-from model.data.duplicates import phash, thumb
 from model.data.own.places.files import MOST_BYTES, File, Place, Read, UnreadableError
 from model.data.own.places.listing import too_large
 from model.data.pictures import LeftOut, Picture, Reason
+from model.data.splits.duplicates import phash, thumb
 from model.images.decode import decode_image, read_header
 from model.images.errors import ErrorCode, ImageError
 

@@ -17,6 +17,7 @@ from model.data.own.cache import find, find_natural, keep, writing
 from model.data.own.decoding import decode_all
 from model.data.own.kept import Kept, Key
 from model.data.own.places.files import File, Listing, Place, UnreadableError
+from model.data.own.places.folder import Folder
 from model.data.own.places.opening import identity, official, opened
 from model.data.own.wishes import Wishes
 from model.data.pictures import LeftOut, Picture
@@ -122,6 +123,11 @@ def gather_from(place: Place, wishes: Wishes, progress: Progress = silent) -> Ga
     Raises:
         DataError: It cannot be read, has no class folders, or its decoded pictures cannot be kept.
     """
+    if isinstance(place, Folder) and wishes.cache.resolve().is_relative_to(place.path.resolve()):
+        raise DataError(
+            f"Decoded pictures would be kept in {wishes.cache}, inside the data {place.source}; start it in "
+            "another folder, or set CNN_IMAGE_STATE to one."
+        )
     stamp, old = place.stamp(), _old(place, wishes)
     if old is not None and stamp is not None and old.stamp == stamp:
         return Gathered.of(old, place.source)

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from model.contract import ContractError, check_classes
 from model.data.dataset import Dataset, Split
-from model.data.decision import SPLIT_NAMES, Decision
 from model.data.errors import DataError
 from model.data.own.cache import in_order
 from model.data.own.fixes import fixed
 from model.data.own.gather import Gathered
 from model.data.own.wishes import Wishes
 from model.data.pictures import Picture, SplitName
-from model.data.splits import Splits, decide
+from model.data.splits.decide import Splits, decide
+from model.data.splits.decision import SPLIT_NAMES, Decision
 
 _NAMES_IN_A_SENTENCE: Final = 5
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from model.data.check import Alike, DataCheck
 from model.data.dataset import Dataset
-from model.data.decision import Decision
 from model.data.errors import DataError
 from model.data.findings import counted, named
 from model.data.own.gather import Gathered, Progress, silent
@@ -17,6 +16,7 @@ from model.data.own.loading import class_names, decided, divided, mistakes, too_
 from model.data.own.wishes import Wishes
 from model.data.pictures import LeftOut, Picture
 from model.data.sources import find_data
+from model.data.splits.decision import Decision
 
 
 @dataclasses.dataclass(frozen=True)

@@ -169,8 +169,10 @@ def test_nothing_is_written_where_the_pictures_lie(photos: Path, monkeypatch: py
         sentence = said(run("data", str(photos), flag, str(photos / "x" / "data.html")), Exit.MISTAKE)
         assert "into the data" in sentence
     monkeypatch.chdir(photos)
-    assert "var/data.html would be written into the data" in said(run("data", "."), Exit.MISTAKE)
-    assert run("data", ".", "--no-page").exit_code == 0
+    assert "var/pictures, inside the data" in said(run("data", ".", "--no-page"), Exit.MISTAKE)
+    monkeypatch.setenv("CNN_IMAGE_STATE", str(photos.parent / "var"))
+    assert run("data", ".").exit_code == 0
+    assert (photos.parent / "var" / "data.html").is_file()
     assert everything(photos) == before
     archive = photos.parent / "photos.tar"
     with tarfile.open(archive, "w") as tar:

@@ -13,8 +13,8 @@ from model.data.own.places.files import File, Listing, Read
 from model.data.own.places.layout import Layout, Parts, is_hidden, parts_of
 from model.data.own.places.listing import Found, list_found
 from model.data.pictures import LeftOut
-from model.data.s3_client import Listed
-from model.data.s3_data import Address, explained, get_object
+from model.data.remote.s3_client import Listed
+from model.data.remote.s3_data import Address, explained, get_object
 
 _PROBES: Final = 16
 AT_A_TIME: Final = 8

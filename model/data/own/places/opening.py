@@ -73,8 +73,8 @@ def _on_disk(source: str) -> Place:
 
 
 def _in_bucket(source: str, scratch: Path) -> Place:
-    from model.data import s3_data  # boto3 takes a while to import
     from model.data.own.places import bucket
+    from model.data.remote import s3_data  # boto3 takes a while to import
 
     address = s3_data.look(source)
     if address.is_object:

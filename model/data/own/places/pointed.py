@@ -15,7 +15,7 @@ from model.data.own.places.folder import read_file, stamp_of
 from model.data.own.places.layout import parts_of
 
 if TYPE_CHECKING:
-    from model.data.s3_data import Address
+    from model.data.remote.s3_data import Address
 
 S3: Final = "s3://"
 
@@ -84,7 +84,7 @@ class Pointer:
             bucket, _, name = key.removeprefix(S3).partition("/")
             by_bucket[bucket].append(name)
         for bucket, names in by_bucket.items():
-            from model.data.s3_data import look
+            from model.data.remote.s3_data import look
 
             self._buckets[bucket] = look(f"{S3}{bucket}/{os.path.commonprefix(names)}")  # noqa: RUF071  # of keys
 

@@ -8,11 +8,11 @@ import pytest
 from minio_server import Minio
 from own_pictures import lay, paint, painted
 
-from model.data import s3_client, s3_data
 from model.data.errors import DataAwayError, DataError
 from model.data.own.gather import gather
 from model.data.own.loading import dataset_of
 from model.data.own.wishes import Wishes
+from model.data.remote import s3_client, s3_data
 from model.data.sources import load_dataset
 
 pytestmark = pytest.mark.slow

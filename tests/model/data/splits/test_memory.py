@@ -7,8 +7,8 @@ import pytest
 
 from model.data.errors import DataError
 from model.data.pictures import Picture
-from model.data.split_memory import Splits, group_hash
-from model.data.splits import decide
+from model.data.splits.decide import decide
+from model.data.splits.memory import Splits, group_hash
 
 
 def pictures(count: int) -> list[Picture]:

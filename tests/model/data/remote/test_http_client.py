@@ -10,7 +10,7 @@ import httpx
 import pytest
 from forward_proxy import GATEWAY_PAGE, ForwardProxy, http_answer
 
-from model.data.http_client import UnusableWayError, http_client, local_client
+from model.data.remote.http_client import UnusableWayError, http_client, local_client
 
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir")
 
@@ -109,8 +109,8 @@ def test_a_proxy_that_cannot_be_used_is_one_sentence(
 
 def test_nobody_makes_a_client_by_himself() -> None:
     """One that does would ask this machine through the environment's proxy."""
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     makes = re.compile(r"httpx\.(Client|AsyncClient|get|post|put|stream|request)\(|urlopen\(|requests\.get\(")
     sources = [path for room in ("model", "export", "jobs", "kserve") for path in (root / room).rglob("*.py")]
     found = [str(path.relative_to(root)) for path in sources if makes.search(path.read_text())]
-    assert found == ["model/data/http_client.py"]
+    assert found == ["model/data/remote/http_client.py"]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.data.duplicates import phash, thumb
 from model.data.pictures import LeftOut, Picture
 from model.data.sources import load_dataset
-from model.data.splits import Splits, decide
+from model.data.splits.decide import Splits, decide
+from model.data.splits.duplicates import phash, thumb
 from model.images.decode import decode_image
 
 RETRAINS = 5

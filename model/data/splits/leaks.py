@@ -6,10 +6,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.allotment import Allotment, gathered
-from model.data.decision import Leak
 from model.data.pictures import SplitName
-from model.data.split_memory import BITS, strongest
+from model.data.splits.allotment import Allotment, gathered
+from model.data.splits.decision import Leak
+from model.data.splits.memory import BITS, strongest
 
 CALLED: Final[dict[SplitName, str]] = {"train": "training", "validation": "validation", "test": "test"}
 

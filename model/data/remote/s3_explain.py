@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
 
-from model.data import s3_answers as answers
-from model.data.proxies import Proxy, ProxySettingError, proxy_for
-from model.data.s3_answers import Answer
-from model.data.s3_errors import Asked, CutShortError, Fault, SessionEndedError, code_of
+from model.data.remote import s3_answers as answers
+from model.data.remote.proxies import Proxy, ProxySettingError, proxy_for
+from model.data.remote.s3_answers import Answer
+from model.data.remote.s3_errors import Asked, CutShortError, Fault, SessionEndedError, code_of
 
 _LONGEST_REASON: Final = 400
 _TOKEN_FILE: Final = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105  # a variable that names a file
@@ -69,7 +69,7 @@ _SILENCES: Final[tuple[tuple[tuple[type[Exception], ...], Answer], ...]] = (
 
 
 def explain(error: Exception, asked: Asked, what: str) -> Fault:
-    """Say what one of `model.data.s3_errors.FAULTS`, or an OSError of the client's, means.
+    """Say what one of `model.data.remote.s3_errors.FAULTS`, or an OSError of the client's, means.
 
     Args:
         error: botocore's, or what it lets through of Python's.

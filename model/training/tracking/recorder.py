@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from model.training.observer import Observer, Plan, TrainedModel
 from model.training.runs import code_commit
-from model.training.tracking_server import EXPERIMENT, connect, database_uri, experiment_id, log_artifacts
-from model.training.tracking_trouble import ArtifactsError, explain, shown
+from model.training.tracking.server import EXPERIMENT, connect, database_uri, experiment_id, log_artifacts
+from model.training.tracking.trouble import ArtifactsError, explain, shown
 
 log = logging.getLogger(__name__)
 

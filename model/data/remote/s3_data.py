@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from model.data.cifar10 import BATCH_FILES, BATCHES_FOLDER
 from model.data.errors import DataAwayError, DataError
-from model.data.s3_client import Listed, again, connect, is_temporary, list_objects, whole_answer
-from model.data.s3_errors import FAULTS, Asked, CutShortError
-from model.data.s3_explain import explain
+from model.data.remote.s3_client import Listed, again, connect, is_temporary, list_objects, whole_answer
+from model.data.remote.s3_errors import FAULTS, Asked, CutShortError
+from model.data.remote.s3_explain import explain
 
 _BLOCK_BYTES: Final = 1 << 20
 
@@ -135,7 +135,7 @@ def get_object(s3: Any, bucket: str, key: str, size: int) -> bytes:
     """An object's bytes.
 
     Raises:
-        One of `model.data.s3_errors.FAULTS`: There is no whole answer.
+        One of `model.data.remote.s3_errors.FAULTS`: There is no whole answer.
     """
     with whole_answer():
         data: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.data.decision import Decision
 from model.data.errors import DataError
 from model.data.pictures import LeftOut, Picture, SplitName
-from model.data.splits import decide
+from model.data.splits.decide import decide
+from model.data.splits.decision import Decision
 
 
 @cache

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from model.data.duplicates import NEAR_BITS, near_pairs, phash, thumb
 from model.data.pictures import THUMB_SIDE
 from model.data.sources import example_images
+from model.data.splits.duplicates import NEAR_BITS, near_pairs, phash, thumb
 from model.images.decode import decode_image
 
 

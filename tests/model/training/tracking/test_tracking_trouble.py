@@ -15,8 +15,8 @@ import requests
 from machine import free_port
 from minio_server import make_certificates
 
-from model.training.tracking_server import connect
-from model.training.tracking_trouble import ArtifactsError, Trouble, explain, shown
+from model.training.tracking.server import connect
+from model.training.tracking.trouble import ArtifactsError, Trouble, explain, shown
 
 PAGE = "<!doctype html>\n<html><head><title>Sign in</title></head><body>\n<form>…</form></body></html>"
 ASK_JSON = '{"error_code": "INTERNAL_ERROR", "message": "(psycopg2.OperationalError) server closed"}'

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from model.data.allotment import Allotment
-from model.data.decision import SPLIT_NAMES, Conflict, Decision, Leak, Pair
-from model.data.leaks import find_leaks, leak_sentence
 from model.data.pictures import LeftOut, Picture, SplitName
-from model.data.split_memory import BITS, Splits, remember
+from model.data.splits.allotment import Allotment
+from model.data.splits.decision import SPLIT_NAMES, Conflict, Decision, Leak, Pair
+from model.data.splits.leaks import find_leaks, leak_sentence
+from model.data.splits.memory import BITS, Splits, remember
 
 __all__ = ["Conflict", "Decision", "Leak", "Pair", "Splits", "decide"]
 

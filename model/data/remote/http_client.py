@@ -13,7 +13,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from model.data.proxies import Proxy, ProxySettingError, is_this_machine, proxy_for
+from model.data.remote.proxies import Proxy, ProxySettingError, is_this_machine, proxy_for
 
 
 class UnusableWayError(httpx.TransportError):

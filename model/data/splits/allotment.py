@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.decision import SPLIT_NAMES
 from model.data.pictures import Picture, SplitName
-from model.data.relations import Relations
-from model.data.split_memory import BITS, Splits, strongest
-from model.data.split_shares import Unit, by_hash, top_up
+from model.data.splits.decision import SPLIT_NAMES
+from model.data.splits.memory import BITS, Splits, strongest
+from model.data.splits.relations import Relations
+from model.data.splits.shares import Unit, by_hash, top_up
 
 _TAKEN_FROM_TRAIN: Final[tuple[SplitName, ...]] = ("validation", "test")
 
@@ -57,7 +57,7 @@ class Allotment:
         return strongest(around) if around.bit_count() == 1 else None
 
     def top_up(self, left_out: Set[int]) -> None:
-        """Let no class go without a split that it could have; see `model.data.split_shares.top_up`.
+        """Let no class go without a split that it could have; see `model.data.splits.shares.top_up`.
 
         Args:
             left_out: Positions of the pictures that do not count.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from model.training.tracking_trouble import ArtifactsError
+from model.training.tracking.trouble import ArtifactsError
 
 EXPERIMENT: Final = "cnn-image"
 

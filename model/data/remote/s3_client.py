@@ -29,8 +29,8 @@ from botocore.parsers import ResponseParserError
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 from urllib3.contrib.socks import SOCKSProxyManager
 
-from model.data.proxies import proxy_for
-from model.data.s3_errors import CutShortError, SessionEndedError, code_of
+from model.data.remote.proxies import proxy_for
+from model.data.remote.s3_errors import CutShortError, SessionEndedError, code_of
 
 # One call takes at most about a minute and a half, and half a minute where nobody answers the connection.
 _TIMEOUTS: Final = {"connect_timeout": 5, "read_timeout": 15}
@@ -73,7 +73,7 @@ def connect() -> Any:
     """Makes a client; nothing is sent yet.
 
     Raises:
-        One of `model.data.s3_errors.FAULTS`: The environment's settings make no sense.
+        One of `model.data.remote.s3_errors.FAULTS`: The environment's settings make no sense.
     """
     session = boto3.session.Session()
     config = Config(
@@ -137,7 +137,7 @@ def identity(client: Any) -> Identity:
     """Who a client is; what gives out its credentials may be asked for them.
 
     Raises:
-        One of `model.data.s3_errors.FAULTS`: There are no credentials.
+        One of `model.data.remote.s3_errors.FAULTS`: There are no credentials.
     """
     credentials = client._get_credentials()
     if credentials is None:
@@ -183,7 +183,7 @@ def list_sizes(client: Any, bucket: str, prefix: str) -> dict[str, int]:
     """Lists the objects whose keys begin with a prefix: their sizes by key, in the keys' order.
 
     Raises:
-        One of `model.data.s3_errors.FAULTS`: There is no whole answer.
+        One of `model.data.remote.s3_errors.FAULTS`: There is no whole answer.
     """
     return {key: listed.size for key, listed in list_objects(client, bucket, prefix).items()}
 
@@ -193,7 +193,7 @@ def list_objects(client: Any, bucket: str, prefix: str) -> dict[str, Listed]:
     """Lists the objects whose keys begin with a prefix, in the keys' order.
 
     Raises:
-        One of `model.data.s3_errors.FAULTS`: There is no whole answer.
+        One of `model.data.remote.s3_errors.FAULTS`: There is no whole answer.
     """
     with whole_answer():
         pages = list(client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix))

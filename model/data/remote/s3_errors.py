@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
 
-from model.data.s3_answers import Kind
+from model.data.remote.s3_answers import Kind
 
 
 class Fault(NamedTuple):

@@ -14,9 +14,9 @@ import pytest
 
 from jobs.settings import load_settings
 from model.data.dataset import Dataset
-from model.training import tracking
 from model.training.observer import Plan, TrainedModel
-from model.training.tracking import Tracking
+from model.training.tracking import recorder as tracking
+from model.training.tracking.recorder import Tracking
 from model.training.train import QUICK
 
 METRICS = {"loss": 0.5, "accuracy": 0.8}

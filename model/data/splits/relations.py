@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.duplicates import near_pairs
 from model.data.pictures import THUMB_SIDE, Picture
-from model.data.split_memory import Splits, group_hash
+from model.data.splits.duplicates import near_pairs
+from model.data.splits.memory import Splits, group_hash
 
 
 class Relations:

@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 from model.data.errors import DataError
 from model.data.pictures import LeftOut, SplitName
-from model.data.split_memory import Splits
+from model.data.splits.memory import Splits
 
 SPLIT_NAMES: Final[tuple[SplitName, ...]] = ("train", "validation", "test")
 

@@ -11,7 +11,7 @@ import requests
 from forward_proxy import ForwardProxy
 from kubernetes import client as kubernetes
 
-from model.data.proxies import ProxySettingError, is_this_machine, leave_this_machine_out, proxy_for
+from model.data.remote.proxies import ProxySettingError, is_this_machine, leave_this_machine_out, proxy_for
 
 NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 

@@ -16,10 +16,10 @@ from cut_proxy import CutProxy, every_cut
 from minio_server import Minio
 
 from jobs.errors import Exit, exit_code
-from model.data import s3_client, s3_data
 from model.data import sources as data
 from model.data.cifar10 import BATCH_FILES
 from model.data.errors import DataError
+from model.data.remote import s3_client, s3_data
 
 INSIDE = [f"cifar/cifar-10-batches-py/{name}" for name in BATCH_FILES]
 

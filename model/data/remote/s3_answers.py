@@ -9,7 +9,7 @@ Kind = Literal["access", "bucket", "clock", "credentials", "proxy", "session", "
 """What is at fault; `other` is what none of the names fits."""
 
 Answer = tuple[Kind, str]
-"""A kind, and a sentence to be filled in with what `model.data.s3_errors` knows of the request."""
+"""A kind, and a sentence to be filled in with what `model.data.remote.s3_errors` knows of the request."""
 
 UNKNOWN_KEY: Final[Answer] = (
     "credentials",

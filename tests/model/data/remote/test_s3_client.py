@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from model.data.s3_client import list_sizes
-from model.data.s3_errors import CutShortError
+from model.data.remote.s3_client import list_sizes
+from model.data.remote.s3_errors import CutShortError
 
 
 class Client:
