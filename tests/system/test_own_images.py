@@ -33,7 +33,7 @@ _PEOPLE: Final = ((1118, 1240), (4880, 5010))
 # the three trainings that look for wrong labels.
 _ELSEWHERE = re.compile(
     r"…$|Version \d+ (passes|is refused)|These [\d,]+ test|Looking for|Quantizing"
-    r"|.*\bfrom version \d|\d+ .*int8|.*weak|\d+ pictures had"
+    r"|.*\bfrom version \d|\d+ .*(float32|int8)|.*weak|\d+ pictures had"
 )
 
 
