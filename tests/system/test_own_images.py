@@ -191,6 +191,9 @@ def test_every_command_of_the_page(walk: Walk) -> None:
     version, answer = walk.ask("hands/9/IMG_1127.JPG")
     assert (version, len(answer["probabilities"])) == (1, 9)
     assert answer["class_name"] in nine
+    # What is served says how the next version is made, not what was tried last.
+    looked = walk.run(".venv/bin/cnn-image --model hands data hands/nine.csv --no-page")
+    assert "input     32 x 32, stretch" in looked
 
     said = {shape(line) for text in (walk.output, *walk.printed) for line in text.splitlines()}
     missing = [
