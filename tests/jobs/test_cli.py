@@ -22,6 +22,7 @@ from export.errors import (
 )
 from export.store.blobs import FolderBlobs
 from export.store.lease import lease_state
+from export.store.manifest import DataLineage
 from export.store.versions import Store
 from jobs.cli import exit_code
 from jobs.errors import Exit, FaultError, LostError, MistakeError, RefusedError, ReturnedError
@@ -116,6 +117,12 @@ def test_a_class_is_renamed_before_anything_is_learned(store: Store, publish: An
     assert "The class 'cat' is called 'a cat' from the next version on." in renamed
     assert "nowhere does not exist" in renamed
     assert store.classes.names() == ("airplane", "automobile", "bird", "a cat", "a dog")
+
+
+def test_own_images_have_to_be_named_before_anything_is_downloaded(store: Store, publish: Any) -> None:
+    publish(data=DataLineage(digest="d" * 64, source="photos", kind="images"))
+    told = said(run("quantize", "1", "--store", store.url), Exit.MISTAKE)
+    assert told == "Version 1 was made of photos: name the data with --data."
 
 
 def test_a_wrong_flag_is_a_mistake() -> None:
