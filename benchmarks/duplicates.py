@@ -22,7 +22,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from benchmarks.serving import machine
-from model.data.duplicates import near_pairs, phash, thumb
+from model.data.splits.duplicates import near_pairs, phash, thumb
 from model.images.decode import decode_image
 
 COPIES: Final = 1000

@@ -22,7 +22,7 @@ from jobs.commands import (
 from jobs.console import say
 from jobs.errors import Exit, exit_code
 from jobs.signals import came, ended_by_signals
-from model.data.proxies import leave_this_machine_out
+from model.data.remote.proxies import leave_this_machine_out
 
 
 class _Group(TyperGroup):

@@ -21,7 +21,7 @@ from jobs.settings import Settings
 from jobs.store_doctor import store_links
 from model.contract import MODEL_NAME
 from model.data.errors import DataError
-from model.data.http_client import has_way_to
+from model.data.remote.http_client import has_way_to
 
 State = Literal["ok", "absent", "broken"]
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import httpx
 
 from jobs.errors import FaultError
-from model.data.http_client import UnusableWayError, http_client
+from model.data.remote.http_client import UnusableWayError, http_client
 
 _SECONDS = 10.0
 

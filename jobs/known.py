@@ -20,7 +20,7 @@ from export.store.versions import KNOWN, Store
 from jobs.errors import FaultError, RefusedError
 from model.contract import DEFAULT_CONTRACT, IMAGE_SIZE, MODEL_NAME, Contract
 from model.data.dataset import Split
-from model.data.http_client import http_client
+from model.data.remote.http_client import http_client
 from model.data.sources import example_images, load_sample
 from model.images.decode import decode_image
 

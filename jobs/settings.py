@@ -12,7 +12,7 @@ from export.store.versions import Store, open_store
 from jobs.errors import MistakeError
 from model.addresses import joined
 from model.contract import DEFAULT_HTTP_PORT, MODEL_NAME, SIZES, Fit, check_model_name
-from model.training.tracking_server import database_uri
+from model.training.tracking.server import database_uri
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 

@@ -15,7 +15,7 @@ from serving import (
     tritons,
 )
 
-from model.data.proxies import leave_this_machine_out
+from model.data.remote.proxies import leave_this_machine_out
 
 PROGRAMS = ("wrk", "vegeta", "nginx", "haproxy", "curl", "javac", "go", "node")
 

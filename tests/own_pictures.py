@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from PIL import Image
@@ -32,3 +33,15 @@ def lay(folder: Path, files: Mapping[str, bytes]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return folder
+
+
+def write_classes(folder: Path, classes: Mapping[str, int], side: int = 40) -> Path:
+    """A folder for each class with so many JPEGs in it; a class has the same ones beside whatever others."""
+    return lay(
+        folder,
+        {
+            f"{name}/{number:03}.jpg": paint(crc32(f"{name} {number}".encode()), side, "JPEG")
+            for name, count in classes.items()
+            for number in range(count)
+        },
+    )

@@ -47,7 +47,7 @@ def _answers(dataset: Dataset, recipe: Recipe, seed: int, folder: Path) -> Answe
 
 
 def told(versions: list[Answers], test: Split) -> str:
-    """How many ordered pairs pass, with the flips assumed and with those of an earlier pair, and what fails."""
+    """How many ordered pairs pass, with flips that are assumed and with those of an earlier pair."""
     labels, groups = test.labels, test.groups
     accuracies = [figures(version, labels, test.classes).accuracy for version in versions]
     pairs = list(itertools.permutations(versions, 2))
@@ -74,8 +74,8 @@ def told(versions: list[Answers], test: Split) -> str:
             reasons.update(failed)
         lines.append(
             f"{'With' if history else 'Without'} a history: {passed} of {len(pairs)} pairs pass "
-            f"({passed / len(pairs):.2f}), at margins of {100 * min(margins):.1f} to {100 * max(margins):.1f} "
-            f"points; refused for {dict(reasons)}."
+            f"({passed / len(pairs):.2f}), at margins of {100 * min(margins):.1f} to "
+            f"{100 * max(margins):.1f} points; refused for {dict(reasons)}."
         )
     return "\n".join(lines)
 

@@ -35,8 +35,7 @@ class Scene:
         accuracy: Of the champion.
         group: Images in a group; 1 where each stands for itself.
         correlation: Of the hidden scores within a group.
-        large: Images of class 0, in groups of its own; the other images are spread over the other classes. 0
-            spreads all over all; a group then goes through the classes.
+        large: Images of class 0, where the others are spread over the other classes; 0 spreads all over all.
         history: Whether an earlier verdict on as many images, itself made by chance, says what flips; else
             it is assumed.
     """
@@ -55,7 +54,8 @@ class Scene:
         """The right answers, `[N]`."""
         if self.large:
             rest = 1 + np.arange(self.images - self.large) % (self.classes - 1)
-            return np.concatenate([np.zeros(self.large, np.int64), rest])
+            labels = np.concatenate([np.zeros(self.large, np.int64), rest])
+            return np.random.default_rng(0).permutation(labels)
         return np.arange(self.images) % self.classes
 
     @property
@@ -109,10 +109,9 @@ class Chance:
         if not self.scene.history:
             return ASSUMED
         before = self.champion()
-        pair = [
-            Answers(number, _hot(right)) for number, right in enumerate((self.another(before, 0.0), before))
-        ]
-        seen = rules.flips(*pair, np.zeros(len(before), np.int64), self.groups)
+        after = self.another(before, 0.0)
+        nothing = np.zeros(len(before), np.int64)
+        seen = rules.flips(Answers(2, _hot(after)), Answers(1, _hot(before)), nothing, self.groups)
         flipped = seen.mended + seen.broken
         return Expected(flipped / len(before), seen.design_effect, 1) if flipped else ASSUMED
 
@@ -131,9 +130,10 @@ class Chance:
         if case == "lost":
             loss[self.labels == 0] = 0.20
         first = self.champion()
-        versions = (self.another(first, loss), first, self.another(first, 0.0))
         found = rules.successor_checks(
-            *(self.answers(number, right) for number, right in zip((2, 1, 3), versions, strict=True)),
+            self.answers(2, self.another(first, loss)),
+            self.answers(1, first),
+            self.answers(3, self.another(first, 0.0)),
             self.labels,
             classes=self._names,
             groups=self.groups,

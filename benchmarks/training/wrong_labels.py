@@ -117,7 +117,7 @@ def page(results: Sequence[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure and write; seeds of an earlier call stay in the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("archive", type=Path)
     parser.add_argument("--size", type=int, choices=SIZES, default=32)
@@ -127,13 +127,15 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     dataset = load(arguments.archive, arguments.size)
-    results = [measure(dataset, arguments, seed) for seed in arguments.seeds]
     arguments.results.mkdir(parents=True, exist_ok=True)
-    (arguments.results / "wrong-labels.json").write_text(
-        json.dumps({"machine": machine.describe(), "results": results}, indent=1) + "\n"
-    )
-    (arguments.results / "wrong-labels.md").write_text(page(results))
-    print(page(results))
+    record = arguments.results / "wrong-labels.json"
+    kept = json.loads(record.read_text())["results"] if record.is_file() else []
+    for seed in arguments.seeds:
+        kept = [one for one in kept if (one["size"], one["seed"]) != (arguments.size, seed)]
+        kept = sorted([*kept, measure(dataset, arguments, seed)], key=lambda one: (one["size"], one["seed"]))
+        record.write_text(json.dumps({"machine": machine.describe(), "results": kept}, indent=1) + "\n")
+        (arguments.results / "wrong-labels.md").write_text(page(kept))
+    print(page(kept))
 
 
 if __name__ == "__main__":

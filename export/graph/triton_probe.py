@@ -15,7 +15,7 @@ from export.errors import NoAnswerError, ParityError
 from export.graph.parity import compare
 from export.store.manifest import Parity
 from model.contract import INPUT_NAME, MODEL_NAME, OUTPUT_NAME
-from model.data.http_client import http_client
+from model.data.remote.http_client import http_client
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 _BATCH = 64

@@ -1,6 +1,6 @@
 """A bucket of any S3 as a place for objects.
 
-Address, credentials and certificates are boto3's own; see `model.data.s3_client`.
+Address, credentials and certificates are boto3's own; see `model.data.remote.s3_client`.
 """
 
 import base64
@@ -29,10 +29,18 @@ from export.errors import (
     UnreachableError,
 )
 from export.store.blobs import Blob, check_key
-from model.data.s3_answers import Kind
-from model.data.s3_client import Identity, again, connect, identity, is_temporary, list_sizes, whole_answer
-from model.data.s3_errors import FAULTS, Asked, CutShortError, code_of
-from model.data.s3_explain import explain
+from model.data.remote.s3_answers import Kind
+from model.data.remote.s3_client import (
+    Identity,
+    again,
+    connect,
+    identity,
+    is_temporary,
+    list_sizes,
+    whole_answer,
+)
+from model.data.remote.s3_errors import FAULTS, Asked, CutShortError, code_of
+from model.data.remote.s3_explain import explain
 
 # Marks each write, so that a writer knows its own object again when the answer to its write was lost.
 _WRITER: Final = "writer"

@@ -12,7 +12,7 @@ from jobs.errors import FaultError, MistakeError
 from jobs.health import ask_health, require_all
 from jobs.settings import Settings
 from model.contract import MODEL_NAME
-from model.data.http_client import UnusableWayError, addresses
+from model.data.remote.http_client import UnusableWayError, addresses
 
 _RIGHTS = (
     ("create", "serving.kserve.io", "inferenceservices", ""),

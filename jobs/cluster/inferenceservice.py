@@ -21,7 +21,7 @@ from jobs.errors import FaultError, LostError, MistakeError
 from jobs.known import known_evidence, known_images, verify_service
 from jobs.settings import Settings
 from model.contract import MODEL_NAME
-from model.data.http_client import http_client
+from model.data.remote.http_client import http_client
 
 _URI_VERSION = re.compile(r"/versions/0*([1-9][0-9]*)/?$")
 

@@ -15,7 +15,7 @@ from tenacity import RetryError, Retrying, retry_if_exception, stop_after_delay,
 
 from jobs.errors import Exit, MistakeError
 from jobs.settings import load_settings
-from model.data.http_client import http_client
+from model.data.remote.http_client import http_client
 
 _WAIT_SECONDS = 300.0
 _AGAIN_SECONDS = 1.0

@@ -1,7 +1,8 @@
 """Looking at the data before anything is learned from it: `data`."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -123,30 +124,39 @@ def _show(own: "Look", page: Path | None, list_file: Path | None, *, as_json: bo
 
     findings = find(own.check)
     digest = None if own.mistakes else own.dataset.digest
+    told = {"mistakes": own.mistakes, "notes": own.notes}
     for note in own.notes:
         say(note)
     if list_file is not None:
-        write_list(own.check, list_file)
-        say(f"List: {list_file}")
+        with _writing("List", list_file):
+            write_list(own.check, list_file)
     if page is not None:
         from model.report.data_page import write_data_page
 
-        write_data_page(
-            page, own.check, findings, own.pixels, digest=digest, mistakes=own.mistakes, notes=own.notes
-        )
-        say(f"Page: {page}")
+        with _writing("Page", page):
+            write_data_page(page, own.check, findings, own.pixels, digest=digest, **told)
     if as_json:
-        facts = own.check.to_json() | {
-            "digest": digest,
-            "findings": [asdict(finding) for finding in findings],
-            "mistakes": own.mistakes,
-        }
-        answer(json.dumps(facts, ensure_ascii=False, indent=2))
+        found = {"digest": digest, "findings": [asdict(finding) for finding in findings]}
+        answer(json.dumps(own.check.to_json() | found | told, ensure_ascii=False, indent=2))
     else:
         print_table(own.check, findings, digest)
     for mistake in own.mistakes:
         raise DataError(mistake)
     return findings
+
+
+@contextmanager
+def _writing(what: str, file: Path) -> Iterator[None]:
+    """Say where something is written to.
+
+    Raises:
+        MistakeError: It cannot be.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise MistakeError(f"{file} cannot be written ({error.strerror}); name another place.") from error
+    say(f"{what}: {file}")
 
 
 def _kinds(fail_on: str | None) -> frozenset[str]:

@@ -89,7 +89,7 @@ def _read(arguments: list[str]) -> Iterator[tuple[str, bytes]]:
 def _client(address: str) -> "httpx.Client":
     import httpx
 
-    from model.data.http_client import UnusableWayError, http_client
+    from model.data.remote.http_client import UnusableWayError, http_client
 
     try:
         return http_client(address, 60)
@@ -106,7 +106,7 @@ def _no_address(address: object, error: Exception) -> MistakeError:
 def _post(client: "httpx.Client", name: str, data: bytes) -> "httpx.Response":
     import httpx
 
-    from model.data.http_client import UnusableWayError
+    from model.data.remote.http_client import UnusableWayError
 
     try:
         return client.post("/predict", files={"file": (Path(name).name, data)})
@@ -126,7 +126,7 @@ def _answered(response: "httpx.Response", address: str) -> dict[str, Any]:
     Raises:
         FaultError: It was not the service that answered.
     """
-    from model.data.proxies import proxy_for
+    from model.data.remote.proxies import proxy_for
 
     with contextlib.suppress(ValueError):
         body = response.json()

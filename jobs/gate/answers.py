@@ -36,7 +36,8 @@ class Answers:
     @functools.cached_property
     def confidence(self) -> NDArray[np.float64]:
         """The probability of each answer, `[N]`."""
-        return self.probs.max(axis=1).astype(np.float64)
+        confidence: NDArray[np.float64] = self.probs.max(axis=1).astype(np.float64)
+        return confidence
 
     @property
     def learned(self) -> frozenset[int]:
@@ -101,7 +102,7 @@ def figures(answers: Answers, labels: NDArray[np.int64], classes: Sequence[str] 
         version=answers.version,
         accuracy=int(right.sum()) / len(asked),
         interval=wilson_interval(int(right.sum()), len(asked)),
-        per_class={classes[n]: float(hits[n] / of_class[n]) for n in np.flatnonzero(of_class)},
+        per_class={classes[n]: float(hits[n] / of_class[n]) for n in np.flatnonzero(of_class).tolist()},
         ece=calibration_error(answers.confidence[rows], right),
         nll=float(-np.log(likelihood).mean()),
     )

@@ -6,13 +6,13 @@ mean that leaves out a group at a time (CR3: R. M. Bell, D. F. McCaffrey, Survey
 the degrees of freedom of as many equal groups as weigh alike (N² / Σn², less one). Where each image stands
 for itself that is Student's bound for paired differences, scipy.stats.ttest_1samp.
 
-Where few answers flip, most of them in one direction, that bound is wrong more often than it says: seven times
-in a hundred with 3 % of 400 images. So a skew that would flatter is taken off it (N. J. Johnson, Journal of
-the American Statistical Association 73:363, 1978); one in the other direction gives nothing.
+Where few answers flip, most of them in one direction, that bound is wrong more often than it says: eight
+times in a hundred with 3 % of 400 images. So a skew that would flatter is taken off it (N. J. Johnson,
+Journal of the American Statistical Association 73:363, 1978); one in the other direction gives nothing.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from model.report.evaluate import CALIBRATION_BINS
 
 CONFIDENCE: Final = 0.95
 """Of every one-sided bound."""
+
+Confidence = float | NDArray[np.float64]
+"""Of all parts, or of each, `[P]`."""
 
 _DRAWS: Final = 2_000
 
@@ -47,11 +50,11 @@ class Means:
     down: NDArray[np.int64]
     up: NDArray[np.int64]
 
-    def lower(self, confidence: float = CONFIDENCE) -> NDArray[np.float64]:
+    def lower(self, confidence: Confidence = CONFIDENCE) -> NDArray[np.float64]:
         """The one-sided lower bound of each mean, −1 at least."""
         return np.maximum(self.value - self._reach(confidence, np.minimum(self.lean, 0)), -1.0)
 
-    def upper(self, confidence: float = CONFIDENCE) -> NDArray[np.float64]:
+    def upper(self, confidence: Confidence = CONFIDENCE) -> NDArray[np.float64]:
         """The one-sided upper bound of each mean, 1 at most."""
         return np.minimum(self.value + self._reach(confidence, np.maximum(self.lean, 0)), 1.0)
 
@@ -64,13 +67,15 @@ class Means:
 
         return np.asarray(stats.binom.sf(self.down - 1, self.down + self.up, 0.5))
 
-    def _reach(self, confidence: float, lean: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _reach(self, confidence: Confidence, lean: NDArray[np.float64]) -> NDArray[np.float64]:
         from scipy import special
 
         times = special.stdtrit(np.maximum(self.freedom, 1e-3), confidence)
         # Nothing moved, or everything by the same: no spread, no doubt.
-        reach = np.multiply(times, self.error, out=np.zeros_like(self.error), where=self.error > 0)
-        return reach + np.abs(lean) * (1 + 2 * times**2)
+        reach = np.zeros_like(self.error)
+        np.multiply(times, self.error, out=reach, where=self.error > 0)
+        reach += np.abs(lean) * (1 + 2 * times**2)
+        return reach
 
 
 def means(
@@ -92,13 +97,12 @@ def means(
     images = np.bincount(parts, minlength=count)
     value = _divided(np.bincount(parts, values, count), images)
     # A cell is what a part has of a group.
-    if groups is None:
-        of_part, size, total = parts, np.ones(len(values)), values
-    else:
+    of_part, size, total = parts, np.ones(len(values), np.int64), values
+    if groups is not None:
         ids = np.unique(groups, return_inverse=True)[1]
         cells, cell = np.unique(parts * len(values) + ids, return_inverse=True)
         of_part = cells // len(values)
-        size, total = np.bincount(cell).astype(np.float64), np.bincount(cell, values)
+        size, total = np.bincount(cell).astype(np.int64), np.bincount(cell, values).astype(np.float64)
     groups_in = np.bincount(of_part, minlength=count)
     share = size / np.maximum(images[of_part], 1)
     left_out = _divided(total - size * value[of_part], images[of_part] * (1 - share))
@@ -172,6 +176,8 @@ def _gaps(
     return which, np.bincount(which, right - confidence, CALIBRATION_BINS) / len(right)
 
 
-def _divided(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def _divided(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     """The quotient; 0 where nothing is divided."""
-    return np.divide(a, b, out=np.zeros(np.broadcast_shapes(np.shape(a), np.shape(b))), where=b > 0)
+    quotient = np.zeros(np.broadcast_shapes(np.shape(a), np.shape(b)))
+    np.divide(a, b, out=quotient, where=b > 0)
+    return quotient

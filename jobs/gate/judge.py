@@ -115,7 +115,8 @@ def _judge(store: Store, version: int, tests: Tests, settings: Settings) -> Verd
         checks = rules.successor_checks(
             candidate, champion, best, labels, classes=classes, groups=test.groups, margin=resolved.margin
         )
-        checks += _of_one_list(store, manifest, champion.version)
+        if manifest.class_list != store.manifest(champion.version).class_list:
+            checks = _of_a_new_list(checks, manifest, champion.version)
         pictures["flips.png"] = thumbnails.flipped(test, candidate, champion)
     verdict = Verdict(
         version=version,
@@ -170,20 +171,16 @@ class _Bench:
         return by_names(self.test.classes, answers, contract.classes)
 
 
-def _of_one_list(store: Store, manifest: Manifest, champion: int) -> list[Check]:
-    """A check that fails where a version follows another list of classes than the champion; else none."""
-    theirs = store.manifest(champion).class_list
-    if manifest.class_list == theirs:
-        return []
-    return [
-        Check(
-            name="list of classes",
-            value=manifest.class_list,
-            limit=theirs,
-            passed=False,
-            meaning=f"version {champion} follows another; promote against the gate to begin a new one",
-        )
-    ]
+def _of_a_new_list(checks: list[Check], manifest: Manifest, champion: int) -> list[Check]:
+    """The checks of a version of another list of classes than the champion's, which may drop classes."""
+    told = Check(
+        name="list of classes",
+        value=manifest.class_list,
+        limit=manifest.class_list,
+        passed=True,
+        meaning=f"new: ids may mean other classes than in version {champion}; --new-classes promotes it",
+    )
+    return [*(check for check in checks if check.name != "classes lost"), told]
 
 
 def _floors(contract: Contract, candidate: Answers, test: Split, settings: Settings) -> Floors:

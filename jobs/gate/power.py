@@ -30,7 +30,7 @@ FLIPS: Final = 0.10
 """Share of the answers that is expected to turn right or wrong where no history says so."""
 
 GROUP_CORRELATION: Final = 0.25
-"""Of the flips within a group where no history says so: answers that agree with 0.5 on a normal scale."""
+"""Of the flips within a group, at least: answers that agree with 0.5 on a normal scale."""
 
 ONE_POINT_FROM: Final = 5_000
 """With so many images, each standing for itself, the margin is one point until a history speaks for more."""
@@ -48,8 +48,8 @@ class Expected:
 
     Attributes:
         flips: Share of the answers.
-        design_effect: So many times more does the mean scatter than if no image belonged to another; None
-            where that is not known.
+        design_effect: So many times more does the difference scatter than if no image belonged to another;
+            None where that is not known.
         verdicts: So many earlier verdicts say so; 0 where it is assumed.
     """
 
@@ -100,9 +100,10 @@ def resolution(images: int, groups: NDArray[np.int64] | None, expected: Expected
     if len(sizes) < 2:
         return Resolution(MARGIN_AT_MOST, 1.0, expected, images, number)
     weighty = float((sizes**2).sum()) / images  # the size of the group that an image is in, on average
-    effect = expected.design_effect
-    if effect is None or groups is None:
-        effect = 1 + (weighty - 1) * GROUP_CORRELATION
+    effect = 1.0
+    if groups is not None:
+        # A history of few groups knows their spread badly: it may lift what is assumed, not lower it.
+        effect = max(1 + (weighty - 1) * GROUP_CORRELATION, expected.design_effect or 1)
     times = special.stdtrit(images / weighty - 1, (CONFIDENCE, POWER)).sum()
     smallest = min(1.0, float(times * np.sqrt(expected.flips * effect / images)))
     margin = min(max(smallest, MARGIN), MARGIN_AT_MOST)

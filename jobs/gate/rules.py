@@ -11,9 +11,10 @@ calibration refuse where a one-sided bound says that they are worse, the classes
 (Bonferroni).
 
 The lower bound is the one-sided 95 % confidence bound of the mean of the paired differences by Student's t,
-less what a skew would flatter; with thousands of images it is the Wald bound for matched pairs (A. Agresti, Categorical Data Analysis, 3rd
-ed., 11.1.1), with groups it is cluster-robust; see `jobs.gate.evidence`. The exact two-sided McNemar test on
-the images whose answer flips is reported beside it, over groups where there are some.
+less what a skew would flatter; with thousands of images it is the Wald bound for matched pairs (A. Agresti,
+Categorical Data Analysis, 3rd ed., 11.1.1), with groups it is cluster-robust; see `jobs.gate.evidence`. The
+exact two-sided McNemar test on the images whose answer flips is reported beside it, over groups where there
+are some.
 """
 
 from collections.abc import Sequence

@@ -200,7 +200,11 @@ def _told(resolved: Resolved, images: int) -> str:
     split = f"These {images:,} test images"
     if resolved.groups is not None:
         split += f" in {resolved.groups:,} groups"
-    since = f"as in {resolved.verdicts} earlier" if resolved.verdicts else "as is assumed without a history"
+    since = (
+        f"as in {resolved.verdicts} earlier verdict{'s' if resolved.verdicts > 1 else ''}"
+        if resolved.verdicts
+        else "as is assumed without a history"
+    )
     return (
         f"{split} can show a difference of {100 * resolved.smallest:.1f} points where {resolved.flips:.1%} "
         f"of the answers flip, {since}; the margin is {100 * resolved.margin:.1f} points."

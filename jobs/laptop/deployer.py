@@ -18,7 +18,7 @@ from jobs.laptop import triton
 from jobs.laptop.processes import Child, free_ports
 from jobs.laptop.serving_folder import ServingFolder
 from jobs.settings import Settings
-from model.data.http_client import http_client, local_client
+from model.data.remote.http_client import http_client, local_client
 
 DEPLOY_SECONDS = 120.0
 PREFLIGHT_IMAGES = 507

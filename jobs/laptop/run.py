@@ -31,8 +31,8 @@ from jobs.laptop.serve import Service, serve
 from jobs.settings import Settings
 from jobs.signals import Told
 from model.contract import CLASSES, MODEL_NAME, ContractError, check_model_name
-from model.data.http_client import local_client
-from model.data.own.places import official, opened
+from model.data.own.places.opening import official, opened
+from model.data.remote.http_client import local_client
 from model.data.sources import example_images
 
 EXAMPLE = CLASSES[-1]

@@ -22,7 +22,7 @@ from jobs.laptop import triton
 from jobs.laptop.processes import Child, free_ports, require_free_port
 from jobs.laptop.serving_folder import Failed, ServingFolder, Status
 from jobs.settings import Settings
-from model.data.http_client import local_client
+from model.data.remote.http_client import local_client
 
 FOLLOW_FOLDER_SECONDS = 0.5
 FOLLOW_S3_SECONDS = 5.0

@@ -83,7 +83,7 @@ def train_run(run: Run, dataset: "Dataset", settings: Settings, store: Store) ->
         KeyboardInterrupt: Ctrl-C; the checkpoint of the last whole epoch is kept.
     """
     from model.training.runs import save_run
-    from model.training.tracking import Tracking
+    from model.training.tracking.recorder import Tracking
     from model.training.train import train
 
     request = run.request()

@@ -8,8 +8,8 @@ from export.store.versions import Store
 from jobs.errors import FaultError, JobError, MistakeError
 from jobs.pipeline.mlflow_registry import ALIAS, STORE_TAG, VERSION_TAG, champion, registered
 from jobs.settings import Settings
-from model.training.tracking_server import connect
-from model.training.tracking_trouble import explain, shown
+from model.training.tracking.server import connect
+from model.training.tracking.trouble import explain, shown
 
 _SECONDS = 5
 """How long doctor waits for each answer."""

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from model.training.tracking_server import log_artifacts
-from model.training.tracking_trouble import ArtifactsError
+from model.training.tracking.server import log_artifacts
+from model.training.tracking.trouble import ArtifactsError
 
 
 def log_model(client: Any, run: Any, graph: Path, name: str, folder: Path) -> tuple[str, str | None]:

@@ -18,8 +18,8 @@ from jobs.console import say
 from jobs.gate.verdict import Verdict
 from jobs.pipeline.mlflow_model import log_model
 from jobs.settings import Settings
-from model.training.tracking_server import connect, experiment_id, log_artifacts
-from model.training.tracking_trouble import explain
+from model.training.tracking.server import connect, experiment_id, log_artifacts
+from model.training.tracking.trouble import explain
 
 ALIAS: Final = "champion"
 VERSION_TAG: Final = "version"

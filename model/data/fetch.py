@@ -136,7 +136,7 @@ def _fetch(url: str, part: Path, ends: float, connected: Callable[[], None], sto
     """
     import httpx
 
-    from model.data.http_client import http_client
+    from model.data.remote.http_client import http_client
 
     have = 0
     while True:

@@ -33,6 +33,7 @@ _KIND_OF: Final[dict[Reason, Kind]] = {
     "broken": "broken",
     "not a picture": "broken",
     "path only": "broken",
+    "too large": "broken",
     "too small": "too-small",
     "duplicate": "duplicates",
     "two classes": "conflicts",

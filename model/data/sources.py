@@ -21,7 +21,7 @@ from model.data.dataset import Dataset, Split
 from model.data.errors import DataError
 from model.data.own.gather import Gathered, Progress, gather_from, is_kept, silent
 from model.data.own.loading import dataset_of
-from model.data.own.places import official, opened
+from model.data.own.places.opening import official, opened
 from model.data.own.wishes import Wishes
 
 log = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ def class_table(evaluation: Evaluation, *, worst_first: bool) -> str:
         recall = counts[labels, labels] / of_class[labels]
         labels = labels[np.lexsort((-of_class[labels], recall))]
     rows = []
-    for label in labels:
+    for label in labels.tolist():
         right = int(counts[label, label])
         low, high = wilson_interval(right, int(of_class[label]))
         precision = f"{right / said[label]:.1%}" if said[label] else "never said"

@@ -104,10 +104,11 @@ def find_doubts(parts: Sequence[Answered], unlearned: Collection[int] = ()) -> D
     best = confident[np.arange(len(labels)), suggested]
     margin = best - own
     rows = np.flatnonzero((best > 0) & (suggested != labels) & (margin > 0))
-    found = [
-        Disputed(*places[row], int(labels[row]), int(suggested[row]), float(best[row]), float(margin[row]))
-        for row in rows[np.argsort(-margin[rows], kind="stable")]
-    ]
+    found = []
+    for row in rows[np.argsort(-margin[rows], kind="stable")]:
+        name, place = places[row]
+        doubted = int(labels[row]), int(suggested[row]), float(best[row]), float(margin[row])
+        found.append(Disputed(name, place, *doubted))
     return Doubts(found, {part.name: part.split for part in parts})
 
 
@@ -128,9 +129,10 @@ def disputed_section(doubts: Doubts) -> str:
     among = f"{sum(map(len, doubts.splits.values())):,} images ({', '.join(names[:-1])} and {names[-1]})"
     if not found:
         return f'<p class="note">None of {among} has a label that the model doubts.</p>'
+    look = "looks" if len(found) == 1 else "look"
     listed = f"the first {MOST} are" if len(found) > MOST else "all are" if len(found) > 1 else "it is"
     return (
-        f"<p>Of {among} {len(found):,} look like another class to networks that have not learned them; "
+        f"<p>Of {among} {len(found):,} {look} like another class to networks that have not learned them; "
         f"{listed} in <code>{DISPUTED_FILE}</code>. Not each is wrong: some are only unlike the others of "
         "their class. Write the right class, or <code>drop</code>, into the column <code>fix</code> of those "
         "that are, and give the file to <code>cnn-image data --fix</code>; what is left empty stays as it "

@@ -53,6 +53,6 @@ def class_weights(counts: NDArray[np.int64], balance: float) -> NDArray[np.float
             1 / frequency, as for words by Mikolov et al. (2013).
     """
     present = np.maximum(counts, 1).astype(np.float64)
-    weights = (present.max() / present) ** balance
-    weights = np.minimum(weights, WEIGHT_LIMIT)
-    return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
+    weights = np.minimum((present.max() / present) ** balance, WEIGHT_LIMIT)
+    mean = float((weights * counts).sum() / counts.sum())
+    return np.asarray(weights / mean, np.float32)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -143,12 +144,14 @@ def _answers(
     with _part(dataset.train, others, folder) as part:
         # The validation split in place of the test split, which a training does not touch, but has a digest.
         fold = replace(dataset, train=part, test=dataset.validation, splits=None)
-        told = {"run_dir": folder, "seed": seed, "observers": observers, "require_gpu": require_gpu}
+        learn = partial(
+            train, fold, recipe, run_dir=folder, seed=seed, observers=observers, require_gpu=require_gpu
+        )
         try:
-            trained = train(fold, recipe, **told)
+            trained = learn()
         except StaleCheckpointError:  # damaged, or begun with other data
             remove_checkpoint(folder)
-            trained = train(fold, recipe, **told)
+            trained = learn()
     classify = classifier(trained.network, trained.temperature, trained.contract)
     images = dataset.train.images
     answers = np.concatenate(

@@ -67,14 +67,16 @@ class Recipe:
         A teacher trains no longer than its student: who asks for a short training gets one. Where left and
         right differ, they do so for both.
         """
-        flip = self.flip if flip is None else flip
         recipe = replace(
-            self, epochs=epochs or self.epochs, batch_size=batch_size or self.batch_size, flip=flip
+            self,
+            epochs=epochs or self.epochs,
+            batch_size=batch_size or self.batch_size,
+            flip=self.flip if flip is None else flip,
         )
         if not recipe.teacher:
             return recipe
         shorter = min(recipe.teacher.epochs, recipe.epochs)
-        return replace(recipe, teacher=replace(recipe.teacher, epochs=shorter, flip=flip))
+        return replace(recipe, teacher=recipe.teacher.override(epochs=shorter, flip=flip))
 
     def fitted(self, images: int) -> "Recipe":
         """Return this recipe for so many training images: no batch is larger."""

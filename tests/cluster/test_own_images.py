@@ -22,7 +22,7 @@ from PIL import Image
 from export.store.versions import SPLITS
 from jobs.gate.verdict import last_verdict
 from model.data.sources import load_sample
-from model.data.split_memory import Splits
+from model.data.splits.memory import Splits
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 

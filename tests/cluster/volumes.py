@@ -24,7 +24,9 @@ def seed_folder(namespace: Namespace, claim: str, folder: Path) -> None:
     """Make a claim and put what is in a folder there."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        for entry in sorted(folder.iterdir()):  # not the folder itself: the volume's own is not ours to change
+        for entry in sorted(
+            folder.iterdir()
+        ):  # not the folder itself: the volume's own is not ours to change
             tar.add(entry, arcname=entry.name)
     _seed(namespace, claim, "tar -xf - -C /data", packed.getvalue())
 

@@ -239,7 +239,7 @@ def test_an_s3_that_cannot_be_used(
     sentence: str,
     code: Exit,
 ) -> None:
-    monkeypatch.setattr("model.data.s3_client._ATTEMPTS", 1)
+    monkeypatch.setattr("model.data.remote.s3_client._ATTEMPTS", 1)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     found = broken(settings.model_copy(update={"store": bucket + suffix + "/store"}))

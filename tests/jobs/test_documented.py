@@ -1,4 +1,4 @@
-"""docs/cli.md names every command, every setting and every exit code."""
+"""docs/cli.md names every command, every setting, every exit code and all that `data` finds."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import typer.main
 from jobs.cli import app
 from jobs.errors import Exit
 from jobs.settings import Settings
+from model.data.findings import KINDS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 
@@ -20,6 +21,10 @@ def test_every_exit_code_is_there() -> None:
     rows = [line.split("|")[1] for line in TEXT.splitlines() if line.startswith("|")]
     documented = {int(code) for row in rows for code in row.split(",") if code.strip().isdigit()}
     assert documented == set(Exit)
+
+
+def test_everything_that_data_finds_is_there() -> None:
+    assert [kind for kind in KINDS if f"| `{kind}` |" not in TEXT] == []
 
 
 def test_every_setting_is_there() -> None:

@@ -12,7 +12,7 @@ from forward_proxy import ForwardProxy
 
 from jobs.errors import FaultError
 from jobs.health import ask_health, require_all
-from model.data.http_client import addresses
+from model.data.remote.http_client import addresses
 
 FAMILIES = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 BOTH = "listen on both"

@@ -14,7 +14,7 @@ from export.store.versions import open_store
 from jobs.errors import Exit, FaultError, MistakeError, exit_code
 from jobs.settings import load_settings
 from jobs.store_doctor import store_links
-from model.data import s3_client
+from model.data.remote import s3_client
 
 pytestmark = pytest.mark.slow
 

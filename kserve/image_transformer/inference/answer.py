@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from image_transformer.codecs.tensors import Images, Pixels, Probabilities
 from image_transformer.codecs.v2 import metadata, wrong_shape
@@ -64,22 +63,22 @@ class Inference:
             )
         self._batcher.check(len(images))
         pixels: list[Pixels] = [] if images.pixels is None else list(images.pixels)
-        decoding = None
+        served = self._choose(images)
         ends = 0.0
         while True:
-            served = self._choose(images)
-            if images.pixels is None and served.decoding != decoding:
-                pixels, decoding = [], served.decoding
             try:
-                probs = await self._answered(served, images, pixels, alive)
+                answer = await self._ask(served, images, pixels, alive)
                 break
             except VersionGoneError:  # for want of that version, not of an answer: the next one has it
                 now = self._loop.time()
                 ends = ends or now + self.settings.triton_seconds
                 if now > ends:
                     raise
-        self.metrics.versions[served.version] += len(images)
-        return Probabilities(probs, served.version, served.contract)
+                before, served = served, self._choose(images)
+                if images.pixels is None and served.decoding != before.decoding:
+                    pixels = []
+        self.metrics.versions[answer.version] += len(images)
+        return answer
 
     @property
     def ready(self) -> bool:
@@ -148,9 +147,7 @@ class Inference:
         self._turn = (self._turn + 1) % len(candidates)  # alike in load, they take turns
         return min([*candidates[self._turn :], *candidates[: self._turn]], key=self._batcher.load)
 
-    async def _answered(
-        self, served: Served, images: Images, pixels: list[Pixels], alive: Alive
-    ) -> NDArray[np.float32]:
+    async def _ask(self, served: Served, images: Images, pixels: list[Pixels], alive: Alive) -> Probabilities:
         """Decodes, and sends every full call's worth while the rest is decoded; one image makes no detour.
 
         Args:
@@ -166,7 +163,7 @@ class Inference:
         if len(images) == 1:
             if not pixels:
                 pixels.append(await self._decoder.decode(encoded[0], None, alive, served.contract))
-            return (await self._batcher.submit(served, pixels, alive)).probs
+            return await self._batcher.submit(served, pixels, alive)
         size = self._batcher.images_per_piece
         sent: list[asyncio.Future[Probabilities]] = []
         try:
@@ -176,7 +173,8 @@ class Inference:
                 sent.append(self._batcher.submit(served, pixels[start : start + size], alive))
                 if images.pixels is None:
                     await asyncio.sleep(0)
-            return np.concatenate([answer.probs for answer in await asyncio.gather(*sent)])
+            probs = np.concatenate([answer.probs for answer in await asyncio.gather(*sent)])
+            return Probabilities(probs, served.version, served.contract)
         finally:
             for future in sent:
                 future.cancel()

@@ -1,7 +1,9 @@
 """One file's bytes become a picture, and many do side by side."""
 
+import contextlib
 import hashlib
 import os
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import IMAGE_SIZE, Fit
-from model.data.duplicates import phash, thumb
-from model.data.own.files import MOST_BYTES, File, Place, Read, UnreadableError
-from model.data.own.listing import too_large
+from model.data.own.places.files import MOST_BYTES, File, Place, Read, UnreadableError
+from model.data.own.places.listing import too_large
 from model.data.pictures import LeftOut, Picture, Reason
+from model.data.splits.duplicates import phash, thumb
 from model.images.decode import decode_image, read_header
 from model.images.errors import ErrorCode, ImageError
 
@@ -24,6 +26,9 @@ SMALLEST_SIDE: Final = 8
 
 _AHEAD: Final = 4
 """Files that wait for each worker: as many are in memory at most."""
+
+_MEMORY: Final = 1_000_000_000
+"""Bytes that decoding takes at most at a time; a single larger picture is decoded alone."""
 
 _REASONS: Final[dict[ErrorCode, Reason]] = {
     "not_an_image": "not a picture",
@@ -50,6 +55,31 @@ class Decoded:
 def workers() -> int:
     """How many threads decode: one for each core that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+class _Memory:
+    """Lets large pictures wait for one another."""
+
+    def __init__(self, total: int) -> None:
+        self._total = self._free = total
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, wanted: int) -> Iterator[None]:
+        """Wait until there is enough for one picture, and keep it so long."""
+        wanted = min(wanted, self._total)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= wanted)
+            self._free -= wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += wanted
+                self._changed.notify_all()
+
+
+_memory = _Memory(_MEMORY)
 
 
 def decode_all(
@@ -101,8 +131,11 @@ def decode_file(file: File, data: bytes, size: int, fit: Fit) -> Decoded | LeftO
     if min(header.width, header.height) < SMALLEST_SIDE:
         detail = f"It has {header.width} x {header.height} pixels; a side has at least {SMALLEST_SIDE}."
         return LeftOut(file.name, file.label, "too small", detail)
-    small = decode_image(data, header)
-    pixels = small if (size, fit) == (IMAGE_SIZE, "stretch") else decode_image(data, size=size, fit=fit)
+    large = read_header(data, size=size)
+    with _memory.taken(large.decoding_bytes):
+        small = pixels = decode_image(data, header)
+        if (size, fit) != (IMAGE_SIZE, "stretch"):
+            pixels = decode_image(data, large, size=size, fit=fit)
     picture = Picture(
         name=file.name,
         label=file.label,

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from model.contract import IMAGE_SIZE, SIZES, Fit
 from model.data.errors import DataError
-from model.data.own.cache import Kept, Key, find, find_natural, keep, writing
+from model.data.own.cache import find, find_natural, keep, writing
 from model.data.own.decoding import decode_all
-from model.data.own.files import File, Listing, Place, UnreadableError
-from model.data.own.places import official, opened
+from model.data.own.kept import Kept, Key
+from model.data.own.places.files import File, Listing, Place, UnreadableError
+from model.data.own.places.folder import Folder
+from model.data.own.places.opening import identity, official, opened
 from model.data.own.wishes import Wishes
 from model.data.pictures import LeftOut, Picture
 from model.images.decode import read_header
@@ -63,13 +65,13 @@ class Gathered:
     kept: Kept
 
     @classmethod
-    def of(cls, kept: Kept) -> "Gathered":
-        """What lies in the cache."""
+    def of(cls, kept: Kept, source: str) -> "Gathered":
+        """What lies in the cache of a source."""
         return cls(
             pictures=list(kept.pictures),
             rows=np.arange(len(kept.pictures)),
             left_out=list(kept.left_out),
-            source=kept.key.source,
+            source=source,
             size=kept.key.size,
             fit=kept.key.fit,
             classes=kept.classes,
@@ -121,22 +123,27 @@ def gather_from(place: Place, wishes: Wishes, progress: Progress = silent) -> Ga
     Raises:
         DataError: It cannot be read, has no class folders, or its decoded pictures cannot be kept.
     """
+    if isinstance(place, Folder) and wishes.cache.resolve().is_relative_to(place.path.resolve()):
+        raise DataError(
+            f"Decoded pictures would be kept in {wishes.cache}, inside the data {place.source}; start it in "
+            "another folder, or set CNN_IMAGE_STATE to one."
+        )
     stamp, old = place.stamp(), _old(place, wishes)
     if old is not None and stamp is not None and old.stamp == stamp:
-        return Gathered.of(old)
+        return Gathered.of(old, place.source)
     listing = place.listing()
     size = wishes.size or (old.key.size if old else _likely_size(place, listing.files))
-    kept = _gather(place, listing, Key(wishes.cache, place.source, size, wishes.fit), old, progress)
+    kept = _gather(place, listing, Key(wishes.cache, identity(place.source), size, wishes.fit), old, progress)
     if wishes.size is None and kept.natural != size:
         key = dataclasses.replace(kept.key, size=kept.natural)
         kept = _gather(place, listing, key, find(key), progress)
-    return Gathered.of(kept)
+    return Gathered.of(kept, place.source)
 
 
 def _old(place: Place, wishes: Wishes) -> Kept | None:
     if wishes.size is None:
-        return find_natural(wishes.cache, place.source, wishes.fit, SIZES)
-    return find(Key(wishes.cache, place.source, wishes.size, wishes.fit))
+        return find_natural(wishes.cache, identity(place.source), wishes.fit, SIZES)
+    return find(Key(wishes.cache, identity(place.source), wishes.size, wishes.fit))
 
 
 def natural_size(shorter_sides: Sequence[int]) -> int:

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from model.contract import ContractError, check_classes
 from model.data.dataset import Dataset, Split
-from model.data.decision import SPLIT_NAMES, Decision
 from model.data.errors import DataError
+from model.data.own.cache import in_order
 from model.data.own.fixes import fixed
 from model.data.own.gather import Gathered
 from model.data.own.wishes import Wishes
 from model.data.pictures import Picture, SplitName
-from model.data.splits import Splits, decide
+from model.data.splits.decide import Splits, decide
+from model.data.splits.decision import SPLIT_NAMES, Decision
 
 _NAMES_IN_A_SENTENCE: Final = 5
 
@@ -34,9 +35,13 @@ def wished(gathered: Gathered, wishes: Wishes) -> Gathered:
     """
     renamed = wishes.renamed
     if renamed:
-        absent = sorted(set(renamed) - set(gathered.classes))
-        if absent:
-            raise DataError(f"There is no class {_listed(absent)} in {gathered.source} to rename.")
+        here = set(gathered.classes)
+        # Where the source itself has the new name by now, there is nothing left to do.
+        if absent := sorted(old for old, new in renamed.items() if not {old, new} & here):
+            raise DataError(
+                f"{gathered.source} has no class {_listed(absent)} to rename; write the name that stands in "
+                "the source before the new one."
+            )
         gathered = dataclasses.replace(
             gathered,
             pictures=[
@@ -180,7 +185,7 @@ def _in_order(gathered: Gathered, positions: Sequence[int]) -> NDArray[np.uint8]
     """The pixels of pictures one after the other; what is not learned from lies behind them."""
     order = gathered.rows[list(positions)].tolist()
     rest = sorted(set(range(len(gathered.kept.pictures))) - set(order))
-    return gathered.kept.in_order(order + rest).images
+    return in_order(gathered.kept, order + rest).images
 
 
 def _classes(names: Sequence[str]) -> str:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from model.data.check import Alike, DataCheck
 from model.data.dataset import Dataset
-from model.data.decision import Decision
 from model.data.errors import DataError
 from model.data.findings import counted, named
 from model.data.own.gather import Gathered, Progress, silent
@@ -17,6 +16,7 @@ from model.data.own.loading import class_names, decided, divided, mistakes, too_
 from model.data.own.wishes import Wishes
 from model.data.pictures import LeftOut, Picture
 from model.data.sources import find_data
+from model.data.splits.decision import Decision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,19 +79,19 @@ class Look:
         """What people should know, in sentences; nothing of it is wrong."""
         decision, notes = self.decision, list(self.gathered.notes)
         if decision.taken:
+            absent = " and no ".join(decision.taken)
             notes.append(
-                f"The source has no {' and no '.join(decision.taken)} split, so pictures are taken out of the training "
-                "split for it."
+                f"The source has no {absent} split, so pictures are taken out of the training split for it."
             )
-        if decision.moved:
+        if moved := self._names(decision.moved):
             notes.append(
-                f"{counted(len(decision.moved), 'picture')} stood in another split for an earlier version, and "
-                f"that is kept: {named(self._names(decision.moved))}."
+                f"{counted(len(moved), 'picture')} stood in another split for an earlier version, and that "
+                f"is kept: {named(moved)}."
             )
-        if decision.relabelled:
+        if relabelled := self._names(decision.relabelled):
             notes.append(
-                f"{counted(len(decision.relabelled), 'picture')} had another class for an earlier version: "
-                f"{named(self._names(decision.relabelled))}."
+                f"{counted(len(relabelled), 'picture')} had another class for an earlier version: "
+                f"{named(relabelled)}."
             )
         return tuple(notes)
 
@@ -118,7 +118,7 @@ def look(source: str, wishes: Wishes, progress: Progress = silent) -> Look | Dat
     found = find_data(source, wishes, progress)
     if isinstance(found, Dataset):
         return found
-    gathered = wished(found, wishes)
+    gathered = _by_name(wished(found, wishes))
     wrong = mistakes(gathered, wishes.classes)
     if not gathered.pictures:
         raise DataError(wrong[0])
@@ -129,6 +129,14 @@ def look(source: str, wishes: Wishes, progress: Progress = silent) -> Look | Dat
     except DataError as error:
         wrong = wrong or (str(error),)
     return Look(gathered, decision, wishes, wrong)
+
+
+def _by_name(gathered: Gathered) -> Gathered:
+    """The same in the order of the names: the order of the cache changes with the first loading."""
+    order = sorted(range(len(gathered.pictures)), key=lambda position: gathered.pictures[position].name)
+    return dataclasses.replace(
+        gathered, pictures=[gathered.pictures[position] for position in order], rows=gathered.rows[order]
+    )
 
 
 def _alike(pictures: Sequence[Picture], decision: Decision) -> list[Alike]:

@@ -17,7 +17,7 @@ from export.store.lease import Lease
 from export.store.ledger import Entry
 from export.store.manifest import Lineage, Manifest
 from export.store.versions import Store, open_store
-from model.data import s3_client
+from model.data.remote import s3_client
 
 BuildOf = Callable[[bytes], Callable[[int, Path], Manifest]]
 

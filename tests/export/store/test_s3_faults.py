@@ -21,7 +21,7 @@ from export.errors import (
     UnreachableError,
 )
 from export.store.versions import open_store
-from model.data import s3_client
+from model.data.remote import s3_client
 
 pytestmark = pytest.mark.slow
 

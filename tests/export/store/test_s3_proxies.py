@@ -8,7 +8,7 @@ from minio_server import Minio, minios
 
 from export.errors import ProxyError, UnreachableError
 from export.store.versions import open_store
-from model.data import s3_client
+from model.data.remote import s3_client
 
 pytestmark = pytest.mark.slow
 

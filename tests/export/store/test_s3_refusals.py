@@ -20,7 +20,7 @@ from export.store.blobs import Blobs
 from export.store.s3 import Encryption
 from export.store.versions import open_store
 from jobs.errors import Exit, exit_code
-from model.data import s3_client
+from model.data.remote import s3_client
 
 ROLE = "arn:aws:sts::111122223333:assumed-role/train/1"
 OBJECT = "arn:aws:s3:::models/key"

@@ -18,7 +18,7 @@ from export.store.lease import Lease
 from export.store.s3 import S3Blobs
 from export.store.versions import open_store
 from jobs.errors import Exit, exit_code
-from model.data import s3_client
+from model.data.remote import s3_client
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from command_line import run, said
-from pictures_on_disk import a_picture, write_classes
+from own_pictures import paint, write_classes
 from PIL import Image
 
 from jobs.errors import Exit
@@ -36,7 +36,7 @@ def spoiled(photos: Path) -> Path:
     whole = (cat / "000.jpg").read_bytes()
     (cat / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (cat / "page.jpg").write_text("<!doctype html><title>404</title>")
-    a_picture(1, 4).save(cat / "dot.png")
+    (cat / "dot.png").write_bytes(paint(1, 4))
     shutil.copy(cat / "001.jpg", cat / "copy.jpg")
     shutil.copy(cat / "002.jpg", dog / "cat.jpg")
     Image.open(cat / "003.jpg").resize((80, 80), Image.Resampling.BICUBIC).save(cat / "larger.png")
@@ -169,13 +169,22 @@ def test_nothing_is_written_where_the_pictures_lie(photos: Path, monkeypatch: py
         sentence = said(run("data", str(photos), flag, str(photos / "x" / "data.html")), Exit.MISTAKE)
         assert "into the data" in sentence
     monkeypatch.chdir(photos)
-    assert "var/data.html would be written into the data" in said(run("data", "."), Exit.MISTAKE)
-    assert run("data", ".", "--no-page").exit_code == 0
+    assert "var/pictures, inside the data" in said(run("data", ".", "--no-page"), Exit.MISTAKE)
+    monkeypatch.setenv("CNN_IMAGE_STATE", str(photos.parent / "var"))
+    assert run("data", ".").exit_code == 0
+    assert (photos.parent / "var" / "data.html").is_file()
     assert everything(photos) == before
     archive = photos.parent / "photos.tar"
     with tarfile.open(archive, "w") as tar:
         tar.add(photos, "photos")
     assert "into the data" in said(run("data", str(archive), "--page", str(archive)), Exit.MISTAKE)
+
+
+@pytest.mark.parametrize("flag", ["--page", "--list"])
+def test_what_cannot_be_written_is_a_mistake(home: Path, photos: Path, flag: str) -> None:
+    (home / "file").touch()
+    sentence = run("data", str(photos), flag, "file/new/data").stderr.strip().splitlines()[-1]
+    assert sentence == "file/new/data cannot be written (Not a directory); name another place."
 
 
 def test_a_thousand_classes_are_a_table_of_forty(home: Path) -> None:

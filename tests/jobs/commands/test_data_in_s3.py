@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command_line import run
 from minio_server import Minio
-from pictures_on_disk import write_classes
+from own_pictures import write_classes
 
 from jobs.errors import Exit
 

@@ -1,4 +1,4 @@
-"""Judging versions of other sizes, fits and classes, on graphs that tell colours apart, run by ONNX Runtime."""
+"""Judging versions of other sizes, fits and classes: graphs that tell colours apart, in ONNX Runtime."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -174,13 +174,14 @@ def test_a_class_more_is_judged_by_its_floor_and_a_class_less_is_refused(
     assert failed(unlearned) == {"classes lost"}
 
 
-def test_another_list_of_classes_is_compared_by_the_names_and_takes_the_gate_to_be_overridden(
+def test_another_list_of_classes_is_compared_by_the_names_and_may_drop_some(
     store: Store, published: Publish
 ) -> None:
     promote(store, published(CONTRACT))
-    other = replace(CONTRACT, classes=("blue", "red", "green", "white"))
+    other = replace(CONTRACT, classes=("blue", "red", "white"))
     verdict = judge(store, published(other, class_list=2), Pictures(other.classes), SETTINGS)
-    assert failed(verdict) == {"list of classes"}
+    assert failed(verdict) == set()
+    assert "list of classes" in {check.name for check in verdict.checks}
     assert verdict.champion is not None
     assert verdict.champion.accuracy == 1
 

@@ -39,8 +39,10 @@ def test_groups_resolve_less_and_fewer_than_thirty_are_weak() -> None:
     tens = resolution(2_000, np.arange(2_000) // 10)
     assert (tens.groups, alone.groups) == (200, None)
     assert tens.smallest / alone.smallest == pytest.approx(np.sqrt(1 + 9 * 0.25), rel=0.01)
-    known = resolution(2_000, np.arange(2_000) // 10, Expected(0.10, 1.5, 1))
-    assert known.smallest / alone.smallest == pytest.approx(np.sqrt(1.5), rel=0.01)
+    known = resolution(2_000, np.arange(2_000) // 10, Expected(0.10, 4.5, 1))
+    assert known.smallest / alone.smallest == pytest.approx(np.sqrt(4.5), rel=0.01)
+    lower = resolution(2_000, np.arange(2_000) // 10, Expected(0.10, 1.5, 1))
+    assert lower.smallest == tens.smallest
     assert resolution(2_000, np.arange(2_000) % 29, Expected(0.001, 1.0, 1)).weak
     assert not resolution(2_000, np.arange(2_000) % 30, Expected(0.001, 1.0, 1)).weak
     assert resolution(5_000, np.arange(5_000) // 10).margin > 0.02  # one point is for images on their own

@@ -1,4 +1,4 @@
-"""All checks together, on versions whose true difference is known: who is as good passes, who is worse does not.
+"""All checks together, on versions whose true difference is known.
 
 `python -m benchmarks.gate` does the same with more repeats; docs/gate.md has its table.
 """

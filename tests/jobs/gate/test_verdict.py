@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from jobs.errors import RefusedError
-from jobs.gate.verdict import Flips, Verdict, require_passed
+from jobs.gate.verdict import Flips, Resolved, Verdict, require_passed
 
 
 @pytest.fixture
@@ -48,3 +48,43 @@ def test_weak_evidence_takes_an_explicit_flag(verdict: Any) -> None:
     with pytest.raises(RefusedError, match=r"evidence is weak.*--accept-weak-evidence"):
         require_passed(weak, weak_accepted=False)
     require_passed(weak, weak_accepted=True)
+
+
+BEFORE = """
+{"version": 4, "at": "2026-11-28T18:01:52.117384Z", "by": "root",
+ "candidate": {"version": 4, "accuracy": 0.7004, "interval": [0.682, 0.718], "ece": 0.027, "nll": 0.8,
+               "per_class": {"airplane": 0.77, "automobile": 0.78, "bird": 0.55, "cat": 0.56, "dog": 0.84}},
+ "champion": {"version": 2, "accuracy": 0.6692, "interval": [0.65, 0.687], "ece": 0.03, "nll": 0.9,
+              "per_class": {"airplane": 0.74, "automobile": 0.78, "bird": 0.58, "cat": 0.5, "dog": 0.73}},
+ "best": 2, "flips": {"mended": 205, "broken": 127, "p_value": 2.19e-05},
+ "cost": {"milliseconds": 0.14, "bytes": 1219584}, "test_digest": "d", "test_images": 2500, "weak": false,
+ "decoder_version": "8", "checks": [{"name": "bird", "value": -0.03, "limit": -0.03, "passed": false,
+ "meaning": "against version 2 on the images of this class"}]}
+"""
+
+
+def test_a_verdict_of_an_earlier_release_is_read_and_shown_and_one_of_a_later_too() -> None:
+    old = Verdict.model_validate_json(BEFORE)
+    assert old.sentence == (
+        "Version 4 is refused against version 2 (accuracy 0.700, the champion's 0.669, on 2,500 test images)"
+        ": bird -0.030, limit -0.030."
+    )
+    page = io.StringIO()
+    old.show(Console(file=page, width=120))
+    assert "can show" not in page.getvalue()
+    later = old.model_dump(mode="json") | {"something": "new"}
+    assert Verdict.model_validate(later) == old
+
+
+def test_the_verdict_says_which_difference_the_test_images_can_show(refused: Verdict) -> None:
+    resolved = Resolved(margin=0.05, smallest=0.062, flips=0.1, verdicts=0, images=412, groups=None)
+    for change, told in (
+        ({}, "These 5,000 test images can show a difference of 6.2 points where 10.0% of the answers flip"),
+        ({}, "as is assumed without a history; the margin is 5.0 points."),
+        ({"verdicts": 3}, "as in 3 earlier verdicts"),
+        ({"groups": 40}, "These 5,000 test images in 40 groups can show"),
+    ):
+        page = io.StringIO()
+        judged = refused.model_copy(update={"resolved": resolved.model_copy(update=change)})
+        judged.show(Console(file=page, width=400, soft_wrap=True))
+        assert told in page.getvalue()

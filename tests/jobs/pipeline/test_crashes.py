@@ -202,11 +202,11 @@ def steps(lineage: Any, verdict: Any, build: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(pipeline, "finish_report", lambda *_: None)  # these runs have nothing to report on
     for registry in ("jobs.pipeline.retrain.mlflow_registry", "jobs.pipeline.candidate.mlflow_registry"):
         monkeypatch.setattr(registry, Silent())
-    data = SimpleNamespace(test=SimpleNamespace(images=None, labels=None))
+    data = SimpleNamespace(test=SimpleNamespace(images=None, labels=None, classes=None, groups=None))
     monkeypatch.setattr(pipeline, "load_data", lambda *_, **__: data)
     monkeypatch.setattr(quantization, "_quantized", steps.quantized)
-    monkeypatch.setattr(quantization, "onnx_outputs", lambda *_: None)
-    monkeypatch.setattr(quantization.rules, "successor_checks", lambda *_: [])
+    monkeypatch.setattr(quantization, "onnx_outputs", lambda *_, **__: None)
+    monkeypatch.setattr(quantization.rules, "twin_checks", lambda *_, **__: [])
     monkeypatch.setattr("export.artifact.assemble", lambda _graphs, _lineage, *place: build(*place))
     monkeypatch.setattr(os, "fsync", lambda _: None)  # no power fails here
     return steps

@@ -29,7 +29,7 @@ from jobs.pipeline import mlflow_links, mlflow_registry
 from jobs.pipeline.mlflow_registry import ALIAS, STORE_TAG, VERSION_TAG
 from jobs.settings import Settings, load_settings
 from model.contract import IMAGE_SHAPE, INPUT_NAME, MODEL_NAME, OUTPUT_NAME
-from model.training.tracking_server import EXPERIMENT, connect
+from model.training.tracking.server import EXPERIMENT, connect
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ from jobs.pipeline.mlflow_registry import registered
 from jobs.pipeline.quantization import twin_or_itself
 from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
 from model.data.sources import load_sample
-from model.training.tracking_server import connect
+from model.training.tracking.server import connect
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,9 @@ def test_each_file_left_out_is_named_under_what_is_wrong_with_it() -> None:
         LeftOut("a/1", "a", "broken", "…"),
         LeftOut("a/2", "a", "not a picture", "…"),
         LeftOut("a/3", "a", "path only", "…"),
+        LeftOut("a/3b", "a", "too large", "…"),
         LeftOut("a/4", "a", "too small", "…"),
+        LeftOut("read-me", None, "no class", "nobody means it as a picture"),
         LeftOut("a/5", "a", "fixed", "the user left it out himself"),
         LeftOut("b/6", "b", "two classes", "…"),
         LeftOut("b/7", "b", "leak", "…"),
@@ -26,7 +28,7 @@ def test_each_file_left_out_is_named_under_what_is_wrong_with_it() -> None:
         finding.kind: finding.names for finding in find(checked({"a": LARGE, "b": LARGE}, left_out=left_out))
     }
     assert found == {
-        "broken": ("a/1", "a/2", "a/3"),
+        "broken": ("a/1", "a/2", "a/3", "a/3b"),
         "too-small": ("a/4",),
         "conflicts": ("b/6",),
         "leaks": ("b/7",),

@@ -111,6 +111,7 @@ def test_a_border_is_black_also_around_what_is_transparent() -> None:
     assert not padded[32:].any()
 
 
+@settings(deadline=None)
 @given(
     width=st.integers(1, 70_000),
     height=st.integers(1, 70_000),

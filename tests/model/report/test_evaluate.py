@@ -3,7 +3,7 @@ import pytest
 import scipy.optimize
 import scipy.special
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.report.evaluate import calibration_bins, evaluate, fit_temperature, softmax, wilson_interval
@@ -31,6 +31,7 @@ def test_figures_of_four_answers() -> None:
     assert found.ece == pytest.approx((0.1 + 0.6 + 0.2 + 0.5) / 4, rel=1e-6)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_interval_is_wilsons(counts: tuple[int, int]) -> None:
     theirs = scipy.stats.binomtest(*counts).proportion_ci(0.95, method="wilson")

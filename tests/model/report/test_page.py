@@ -1,4 +1,6 @@
+import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 from PIL import Image
 
 from model.contract import CLASSES, DEFAULT_CONTRACT, Contract
-from model.data.dataset import Dataset
+from model.data.dataset import Dataset, Split
 from model.network.cnn import Classify
 from model.report import page as module
 from model.report.page import write_report
@@ -94,6 +96,8 @@ def test_the_report_stands_alone_and_says_how_good_the_run_is(
     assert "name teacher, epochs 3" in text
     assert "None" not in text
     assert "small sample" in text
+    assert "Doubtful labels" not in text
+    assert written.disputed is None
     for name in (*CLASSES, "rotation (degrees)", "grey", easy.digest, "c0ffee", "1.250"):
         assert name in text
     names = {"confusion", "curves", "filters", "reliability", "robustness"}
@@ -101,3 +105,57 @@ def test_the_report_stands_alone_and_says_how_good_the_run_is(
     for path in written.pictures.iterdir():
         with Image.open(path) as picture:
             assert picture.width > 300
+
+
+def test_the_report_of_ones_own_pictures_names_them_and_lists_doubtful_labels(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty classes of 96 pixels: one is not learned, one has no test image, and one label is wrong."""
+    names = tuple(f"<{number}> $" for number in range(40))
+    contract = Contract(names, 96, "pad", unlearned=(39,))
+
+    def split(labels: list[int]) -> Split:
+        images = np.broadcast_to(np.array(labels)[:, None, None, None] * 6, (len(labels), 96, 96, 3))
+        return Split(
+            images.astype(np.uint8), np.array(labels), names, names=tuple(f"<{row}>.png" for row in labels)
+        )
+
+    train, validation = split([*range(38), 38]), split([*range(38), 39])
+    test = split([*range(38), 0, 39])
+    test.images[38] = 6 * 7  # labelled 0, looks like 7
+    dataset = Dataset(train, validation, test, "pictures", "images", "pad")
+
+    said = (0.02 + 0.2 * np.eye(40)).astype(np.float32)
+
+    def classifier(network: object, temperature: float, told: Contract) -> Classify:
+        assert told == contract
+        return lambda images: said[np.minimum(images[:, 0, 0, 0] // 6, 38)]
+
+    monkeypatch.setattr(module, "classifier", classifier)
+    own = replace(run, contract=contract)
+    own.folder.mkdir()
+    written = write_report(own, dataset, network=object(), out_of_fold=said[train.labels])
+    assert written.evaluation.images == 39
+    assert len(written.evaluation.per_class) == 38
+    assert json.dumps(written.evaluation.per_class, allow_nan=False)
+
+    page = _Page()
+    page.feed(written.page.read_text())
+    assert not page.open
+    assert all(
+        source.startswith(("data:image/png;base64,", "data:image/webp;base64,")) for source in page.sources
+    )
+    text = " ".join(page.text.split())
+    assert "<0> $ 50.0% 9.5% to 90.5% 100.0% 2 <1> $ 100.0%" in text, "the worst class stands first"
+    assert "The other 8 classes" in text
+    assert "Without a test image: <38> $." in text
+    assert "Known by name alone, not learned: <39> $." in text
+    assert "right class taken for images of the class <0> $ <7> $ 1 50.0%" in text
+    assert "<0> $, taken for <7> $ (22% sure) <0>.png" in text
+    assert "input 96 x 96 pixels, pad" in text
+    assert "Of 118 images (train, validation and test) 1 looks" in text
+    assert written.disputed is not None
+    assert written.disputed.read_text().splitlines() == [
+        "image,label,suggested,probability,split,fix",
+        "<0>.png,<0> $,<7> $,0.220,test,",
+    ]

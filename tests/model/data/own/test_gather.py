@@ -83,7 +83,7 @@ def test_pixels_of_another_decoder_are_not_used(
 ) -> None:
     gather(str(folder), wishes)
     decoded.clear()
-    monkeypatch.setattr("model.data.own.cache.DECODER_VERSION", 999)
+    monkeypatch.setattr("model.data.own.kept.DECODER_VERSION", 999)
     gather(str(folder), wishes)
     assert sorted(decoded) == sorted(FILES)
     assert len(list(wishes.cache.glob("*.u8"))) == 1
@@ -155,3 +155,26 @@ def test_a_size_that_was_guessed_wrong_is_corrected(
     assert gathered.size == 64
     assert gathered.pixels([0]).shape == (1, 64, 64, 3)
     assert gather(str(folder), wishes).size == 64
+
+
+def test_large_pictures_wait_for_one_another(
+    folder: Path, wishes: Wishes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With memory for one, and less than each asks for, all are decoded, one at a time."""
+    busy, most = 0, 0
+    decode = decoding.decode_image
+
+    def counted(*arguments: object, **options: object) -> object:
+        nonlocal busy, most
+        busy += 1
+        most = max(most, busy)
+        try:
+            return decode(*arguments, **options)  # type: ignore[arg-type]
+        finally:
+            busy -= 1
+
+    monkeypatch.setattr(decoding, "decode_image", counted)
+    monkeypatch.setattr(decoding, "_memory", decoding._Memory(1))
+    monkeypatch.setattr("model.data.own.places.opening.workers", lambda: 8)
+    assert len(gather(str(folder), wishes).pictures) == 16
+    assert most == 1

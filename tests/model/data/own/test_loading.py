@@ -10,6 +10,8 @@ from own_pictures import lay, paint, painted
 
 from model.data.dataset import Dataset
 from model.data.errors import DataError
+from model.data.own.gather import gather
+from model.data.own.loading import wished
 from model.data.own.wishes import Wishes
 from model.data.sources import load_dataset
 from model.images.decode import decode_image
@@ -91,7 +93,11 @@ def test_a_class_is_renamed(folder: Path, wishes: Wishes) -> None:
     data = load(folder, wishes)
     assert (data.classes, data.unlearned) == (("felis catus", "dog"), ())
     assert Counter(everything(data).values()) == {"felis catus": 12, "dog": 12}
-    assert "no class 'owl'" in refused(folder, dataclasses.replace(wishes, renamed={"owl": "strix"}))
+    (folder / "cat").rename(folder / "felis catus")
+    assert load(folder, wishes).digest == data.digest
+    assert "no class 'owl' to rename" in refused(
+        folder, dataclasses.replace(wishes, renamed={"owl": "strix"})
+    )
 
 
 def test_splits_and_groups_of_a_manifest(tmp_path: Path, wishes: Wishes) -> None:
@@ -125,6 +131,10 @@ def test_fixes_are_applied_and_nothing_of_the_users_is_written(
     for split in (data.train, data.validation, data.test):
         for name, image in zip(split.names or (), split.images, strict=True):
             assert np.array_equal(image, decode_image(FILES[name])), name
+    afresh = dataclasses.replace(wishes, cache=tmp_path / "afresh", fixes=fixes)
+    gathered = wished(gather(str(folder), afresh), afresh)
+    for position, picture in enumerate(gathered.pictures):
+        assert np.array_equal(gathered.pixels([position])[0], decode_image(FILES[picture.name]))
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     assert "fixes 1 pictures that are not there: cat/99.png" in caplog.text
     assert everything(load(folder, wishes)) == {name: name.partition("/")[0] for name in FILES}
@@ -161,11 +171,18 @@ def test_mistakes_in_fixes(folder: Path, tmp_path: Path, wishes: Wishes, text: s
         ),
         (painted({"cat\\mouse": 5, "dog": 5}), "looks like a path; rename it."),
         (painted({"cat ": 5, "dog": 5}), "begins or ends with a space; rename it."),
-        ({f"{number}/1.png": paint(number) for number in range(1001)}, "There are 1001 classes; 2 to 1000"),
     ],
 )
 def test_mistakes(tmp_path: Path, wishes: Wishes, files: dict[str, bytes], sentence: str) -> None:
     assert sentence in refused(lay(tmp_path / "data", files), wishes)
+
+
+def test_more_classes_than_can_be_told_apart(
+    tmp_path: Path, wishes: Wishes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.contract.MAX_CLASSES", 3)
+    folder = lay(tmp_path / "data", {f"{number}/1.png": paint(number) for number in range(4)})
+    assert "There are 4 classes; 2 to 3 can be told apart" in refused(folder, wishes)
 
 
 def test_a_source_with_none_of_the_models_classes_is_refused(folder: Path, wishes: Wishes) -> None:
@@ -177,3 +194,11 @@ def test_a_class_of_three_pictures_is_in_every_split(folder: Path, wishes: Wishe
     data = load(lay(folder, painted({"owl": 3}, seed=90_000)), wishes)
     owl = data.classes.index("owl")
     assert [(split.labels == owl).sum() for split in (data.train, data.validation, data.test)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("label", ["../cat", "a/b", "x" * 101, "two\u0007bells"])
+def test_a_class_that_a_manifest_names_like_a_path(tmp_path: Path, wishes: Wishes, label: str) -> None:
+    lay(tmp_path, FILES)
+    rows = [f"{name},{label if name.startswith('cat') else 'dog'}" for name in FILES]
+    (tmp_path / "m.csv").write_text("\n".join(["image,label", *rows]))
+    assert "The class name '" in refused(tmp_path / "m.csv", wishes)

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from own_pictures import write_classes
 from PIL import Image
-from pictures_on_disk import write_classes
 
 from model.data.check import Alike
 from model.data.errors import DataError
@@ -60,12 +60,24 @@ def test_leaks_of_given_splits_are_pairs_and_the_split_that_is_taken_is_said(
     Image.open(train / "001.jpg").resize((90, 90), Image.Resampling.BICUBIC).save(test / "larger.png")
     found = looked(tmp_path / "photos", wishes)
     assert {frozenset((pair.name, pair.other)): (pair.kind, pair.exact) for pair in found.check.alike} == {
-        frozenset(("train/cat/000.jpg", "test/cat/same.jpg"): ("leaks", True),
-        frozenset(("train/cat/001.jpg", "test/cat/larger.png"): ("leaks", False),
+        frozenset(("train/cat/000.jpg", "test/cat/same.jpg")): ("leaks", True),
+        frozenset(("train/cat/001.jpg", "test/cat/larger.png")): ("leaks", False),
     }
     assert found.notes == (
         "The source has no validation split, so pictures are taken out of the training split for it.",
     )
+
+
+def test_a_second_look_says_the_same(photos: Path, wishes: Wishes) -> None:
+    for number in range(8):
+        picture = Image.open(photos / "cat" / f"{number:03}.jpg")
+        picture.resize((90, 90), Image.Resampling.BICUBIC).save(photos / "cat" / f"large {number}.png")
+    first = looked(photos, wishes)
+    assert len(first.check.alike) == 8
+    digest = first.dataset.digest  # which puts the cache into the order of the splits
+    second = looked(photos, wishes)
+    assert second.check == first.check
+    assert second.dataset.digest == digest
 
 
 def test_the_same_file_under_two_classes_is_a_conflict_and_nothing_else(photos: Path, wishes: Wishes) -> None:
@@ -86,7 +98,7 @@ def test_a_class_too_small_for_its_splits_is_a_mistake_and_can_be_looked_at(
 
 
 def test_classes_stand_in_the_order_of_the_ids_that_the_model_gave_them(photos: Path, wishes: Wishes) -> None:
-    known = Wishes(cache=wishes.cache, classes=("dog", "bee")
+    known = Wishes(cache=wishes.cache, classes=("dog", "bee"))
     assert [(count.name, count.total) for count in looked(photos, known).check.counts] == [
         ("dog", 40),
         ("bee", 0),

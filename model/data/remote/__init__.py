@@ -1,0 +1,1 @@
+"""Ways to other machines: HTTP, S3, and the proxies between."""

@@ -1,0 +1,1 @@
+"""Which picture is in which split, decided once and remembered."""
