@@ -54,7 +54,7 @@ WeakFlag = Annotated[
     bool | None,
     typer.Option(
         "--accept-weak-evidence",
-        help="Promote also if it was judged on few images. [CNN_IMAGE_ACCEPT_WEAK_EVIDENCE]",
+        help="Promote also if it was judged on too few images. [CNN_IMAGE_ACCEPT_WEAK_EVIDENCE]",
     ),
 ]
 SampleFlag = Annotated[
