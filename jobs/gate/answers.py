@@ -33,7 +33,7 @@ class Answers:
 
     @functools.cached_property
     def answered(self) -> NDArray[np.int64]:
-        """The class id that each answer is, `[N]`; −1 where they are no probabilities, which is never right."""
+        """The class id that each answer is, `[N]`; −1, never right, where they are no probabilities."""
         # Not-a-number is on no side of either limit.
         sound = (self.probs.min(axis=1) >= 0) & (self.probs.max(axis=1) <= 1 + _ROUNDED)
         return np.where(sound, self.probs.argmax(axis=1), -1)

@@ -18,6 +18,7 @@ from model.contract import DEFAULT_CONTRACT, INPUT_NAME, OUTPUT_NAME, Contract
 
 _TAKEN: Final = (DEFAULT_CONTRACT.image_shape,)
 # 256 images of 32 x 32 pixels are 786,432 numbers in 270,593 lists; of 256 encoded ones v1 has 513 objects.
+# Of larger pixels fewer fit; docs/errors.md says how many.
 _MOST: Final = {b",": 1_000_000, b"[": 300_000, b"{": 10_000, b'"': 40_000}
 # A single letter beyond Latin-1 makes a text take four bytes for each of its letters.
 _WIDE: Final = re.compile(rb"[\xc4-\xff]|\\u(?!00)")
@@ -48,13 +49,14 @@ def parse_json(body: bytes) -> dict[str, Any]:
     """Reads a JSON object.
 
     Raises:
-        ServiceError: it is none, or has more values than any request needs.
+        ServiceError: it is none, or has more values than are taken at once.
     """
     # Lists, objects and texts of next to nothing take thirty times their length in memory before anybody can
     # look at their shape.
     if any(body.count(sign) > most for sign, most in _MOST.items()):
         raise ServiceError(
-            "too_many_bytes", "The JSON has more values than any request needs; send fewer images."
+            "too_many_bytes",
+            "The JSON has more values than are taken at once; send fewer images, or pixels as raw bytes.",
         )
     if len(body) > _LARGE_TEXT and _WIDE.search(body):
         raise ServiceError("too_many_bytes", "So large a JSON has to be of ASCII, as base64 is; send that.")

@@ -12,7 +12,7 @@ from typing import Final, ParamSpec, TypeVar
 import orjson
 
 from image_transformer.codecs.predict import prediction, uploaded, v1_images, v1_predictions
-from image_transformer.codecs.tensors import Images, Probabilities, Shape
+from image_transformer.codecs.tensors import Images, Probabilities
 from image_transformer.codecs.v2 import answer, parse_json, parse_request
 from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.http.info import information
@@ -205,10 +205,6 @@ class Routes:
 
     async def _repository(self, request: Request) -> Response:
         raise ServiceError("unknown_route", "Models are not loaded or unloaded here; promote a version.")
-
-    @property
-    def _shapes(self) -> tuple[Shape, ...]:
-        return self._inference.triton.shapes
 
     @property
     def _version(self) -> str | None:

@@ -264,6 +264,21 @@ def test_json_that_would_grow_is_refused_before_it_is_read(
         parse_json(JSON_BOMBS[name])
 
 
+def test_as_many_large_images_as_the_page_says_fit_into_json(failure: Callable[[str], Any]) -> None:
+    for size, most in ((64, 72), (128, 18), (224, 5)):
+        shape = (size, size, 3)
+        for count in (most, most + 1):
+            tensor = {"name": "image", "datatype": "UINT8", "shape": [count, *shape]}
+            pixels = np.zeros((count, *shape), np.uint8)
+            body = orjson.dumps({"inputs": [{**tensor, "data": pixels}]}, option=orjson.OPT_SERIALIZE_NUMPY)
+            if count == most:
+                assert len(parse_request(body, None, None, 256, (shape,)).images) == most
+            else:
+                with failure("too_many_bytes") as error:
+                    parse_json(body)
+                assert "raw bytes" in str(error.value)
+
+
 def test_the_most_pixels_in_rows_and_texts_with_escapes_are_read() -> None:
     tensor = {"name": "image", "datatype": "UINT8", "shape": [256, 32, 32, 3]}
     pixels = np.full((256, 32, 32, 3), 255, np.uint8)
