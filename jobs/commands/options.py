@@ -39,6 +39,16 @@ NewClassesFlag = Annotated[
     bool,
     typer.Option("--new-classes", help="The classes have nothing to do with those of the versions before."),
 ]
+RenameFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rename", help="old=new: a class is called something else and stays the same one; may be repeated."
+    ),
+]
+DropLeaksFlag = Annotated[
+    bool,
+    typer.Option("--drop-leaks", help="Leave out what a source that gives its splits has in two of them."),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 OutputsFlag = Annotated[
     Path | None,

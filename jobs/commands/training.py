@@ -8,11 +8,13 @@ import typer
 from jobs.cluster.outcome import Outcome
 from jobs.commands.options import (
     DataFlag,
+    DropLeaksFlag,
     FitFlag,
     FixFlag,
     MirrorFlag,
     NewClassesFlag,
     OutputsFlag,
+    RenameFlag,
     SampleFlag,
     SizeFlag,
     StoreFlag,
@@ -55,6 +57,8 @@ def train(
     mirror: MirrorFlag = None,
     fix: FixFlag = None,
     new_classes: NewClassesFlag = False,
+    rename: RenameFlag = None,
+    drop_leaks: DropLeaksFlag = False,
     gpu: GpuFlag = None,
     sample_allowed: SampleFlag = False,
     run: Annotated[str | None, typer.Option("--run", help="What to call the run. [date and time]")] = None,
@@ -77,7 +81,9 @@ def train(
         store=store,
     )
     opened = settings.open_store()
-    request = request_of(settings, seed, fix=fix, new_classes=new_classes)
+    request = request_of(
+        settings, seed, fix=fix, new_classes=new_classes, rename=rename or (), drop_leaks=drop_leaks
+    )
     begun = None if run else interrupted_run(settings.runs, request)
     begun = begun or new_run(settings.runs, request, run)
     if begun.trained:
@@ -119,7 +125,12 @@ def publish(
 
 
 def quantize(
-    version: VersionArgument, data: DataFlag = None, store: StoreFlag = None, outputs: OutputsFlag = None
+    version: VersionArgument,
+    data: DataFlag = None,
+    fix: FixFlag = None,
+    drop_leaks: DropLeaksFlag = False,
+    store: StoreFlag = None,
+    outputs: OutputsFlag = None,
 ) -> None:
     """Publish a version's int8 twin, calibrated on its training images; judge it like any other version."""
     from jobs.pipeline import mlflow_registry
@@ -130,7 +141,7 @@ def quantize(
     opened = settings.open_store()
     original = opened.manifest(version)
     dataset = load_data(
-        request_of(settings, 0),
+        request_of(settings, 0, fix=fix, drop_leaks=drop_leaks),
         settings,
         opened,
         sample_allowed=original.data.kind == "sample",
@@ -153,6 +164,8 @@ def retrain(
     mirror: MirrorFlag = None,
     fix: FixFlag = None,
     new_classes: NewClassesFlag = False,
+    rename: RenameFlag = None,
+    drop_leaks: DropLeaksFlag = False,
     gpu: GpuFlag = None,
     int8: Int8Flag = None,
     sample_allowed: SampleFlag = False,
@@ -199,7 +212,9 @@ def retrain(
         settings,
         opened,
         open_deployer(settings, opened) if promote else None,
-        request_of(settings, seed, fix=fix, new_classes=new_classes),
+        request_of(
+            settings, seed, fix=fix, new_classes=new_classes, rename=rename or (), drop_leaks=drop_leaks
+        ),
         sample_allowed=sample_allowed,
         weak_accepted=accept_weak,
         unless_unchanged=unless_unchanged,
