@@ -12,8 +12,10 @@ import typer
 from jobs.commands.data_table import print_table, write_list
 from jobs.commands.options import (
     DataFlag,
+    DropLeaksFlag,
     JsonFlag,
     OutputsFlag,
+    RenameFlag,
     SampleFlag,
     StoreFlag,
     write_outputs,
@@ -62,6 +64,8 @@ def data(
     no_page: Annotated[bool, typer.Option("--no-page", help="Draw no page.")] = False,
     list_file: ListFlag = None,
     fix: FixFlag = None,
+    rename: RenameFlag = None,
+    drop_leaks: DropLeaksFlag = False,
     fail_on: FailOnFlag = None,
     as_json: JsonFlag = False,
     store: StoreFlag = None,
@@ -82,16 +86,17 @@ def data(
     kinds = _kinds(fail_on)
     settings = load_settings(data=source or named, store=store)
     opened = settings.open_store()
-    request = request_of(settings, 0, fix=fix)
+    request = request_of(settings, 0, fix=fix, rename=rename or (), drop_leaks=drop_leaks)
     found = None
     if settings.data:
         with decoding_shown() as progress:
             found = look(settings.data, wishes(request, settings, opened), progress)
     findings: Sequence[Finding] = ()
     if found is None or isinstance(found, Dataset):
-        if page or list_file or fix or fail_on or as_json:
+        if page or list_file or fix or fail_on or as_json or rename or drop_leaks:
             raise MistakeError(
-                "--page, --list, --fix, --fail-on and --json are for own pictures; these are CIFAR-10's."
+                "--page, --list, --fix, --rename, --drop-leaks, --fail-on and --json are for own pictures; "
+                "these are CIFAR-10's."
             )
         if found is None:
             dataset = load_data(request, settings, opened, sample_allowed=sample_allowed)

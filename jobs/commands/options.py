@@ -43,7 +43,13 @@ NewClassesFlag = Annotated[
 ]
 RenameFlag = Annotated[
     list[str] | None,
-    typer.Option("--rename", help="OLD=NEW: call a class so from now on; its id stays. May be given often."),
+    typer.Option(
+        "--rename", help="old=new: a class is called something else and stays the same one; may be repeated."
+    ),
+]
+DropLeaksFlag = Annotated[
+    bool,
+    typer.Option("--drop-leaks", help="Leave out what a source that gives its splits has in two of them."),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 OutputsFlag = Annotated[

@@ -7,6 +7,8 @@ import typer
 
 from jobs.commands.options import (
     DataFlag,
+    DropLeaksFlag,
+    FixFlag,
     JsonFlag,
     NewClassesFlag,
     OutputsFlag,
@@ -29,6 +31,8 @@ ReasonFlag = Annotated[str, typer.Option("--reason", help="Why, for the ledger."
 def judge(
     version: VersionArgument,
     data: DataFlag = None,
+    fix: FixFlag = None,
+    drop_leaks: DropLeaksFlag = False,
     store: StoreFlag = None,
     as_json: JsonFlag = False,
     outputs: OutputsFlag = None,
@@ -41,7 +45,7 @@ def judge(
     settings = load_settings(data=data, store=store)
     opened = settings.open_store()
     manifest = opened.manifest(version)
-    request = request_of(settings, 0)
+    request = request_of(settings, 0, fix=fix, drop_leaks=drop_leaks)
     dataset = read_data(request, settings, opened, sample_allowed=False, version=manifest)
     tests = tests_of(lambda: dataset, request, settings, opened, manifest)
     verdict = carry_out(opened, version, tests, settings)

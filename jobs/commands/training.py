@@ -8,6 +8,7 @@ import typer
 from jobs.cluster.outcome import Outcome
 from jobs.commands.options import (
     DataFlag,
+    DropLeaksFlag,
     FitFlag,
     FixFlag,
     MirrorFlag,
@@ -57,6 +58,7 @@ def train(
     fix: FixFlag = None,
     new_classes: NewClassesFlag = False,
     rename: RenameFlag = None,
+    drop_leaks: DropLeaksFlag = False,
     gpu: GpuFlag = None,
     sample_allowed: SampleFlag = False,
     run: Annotated[str | None, typer.Option("--run", help="What to call the run. [date and time]")] = None,
@@ -65,7 +67,7 @@ def train(
 ) -> None:
     """Train a model; after Ctrl-C the same command goes on with the last whole epoch."""
     from jobs.pipeline.candidate import require_gpu, train_run
-    from jobs.pipeline.data import load_data, rename_classes
+    from jobs.pipeline.data import load_data
 
     settings = load_settings(
         data=data,
@@ -79,8 +81,9 @@ def train(
         store=store,
     )
     opened = settings.open_store()
-    rename_classes(rename or (), settings, opened)
-    request = request_of(settings, seed, fix=fix, new_classes=new_classes)
+    request = request_of(
+        settings, seed, fix=fix, new_classes=new_classes, rename=rename or (), drop_leaks=drop_leaks
+    )
     begun = None if run else interrupted_run(settings.runs, request)
     begun = begun or new_run(settings.runs, request, run)
     if begun.trained:
@@ -122,7 +125,12 @@ def publish(
 
 
 def quantize(
-    version: VersionArgument, data: DataFlag = None, store: StoreFlag = None, outputs: OutputsFlag = None
+    version: VersionArgument,
+    data: DataFlag = None,
+    fix: FixFlag = None,
+    drop_leaks: DropLeaksFlag = False,
+    store: StoreFlag = None,
+    outputs: OutputsFlag = None,
 ) -> None:
     """Publish a version's int8 twin, calibrated on its training images; judge it like any other version."""
     from jobs.pipeline import mlflow_registry
@@ -133,7 +141,7 @@ def quantize(
     opened = settings.open_store()
     original = opened.manifest(version)
     dataset = load_data(
-        request_of(settings, 0),
+        request_of(settings, 0, fix=fix, drop_leaks=drop_leaks),
         settings,
         opened,
         sample_allowed=original.data.kind == "sample",
@@ -157,6 +165,7 @@ def retrain(
     fix: FixFlag = None,
     new_classes: NewClassesFlag = False,
     rename: RenameFlag = None,
+    drop_leaks: DropLeaksFlag = False,
     gpu: GpuFlag = None,
     int8: Int8Flag = None,
     sample_allowed: SampleFlag = False,
@@ -178,7 +187,6 @@ def retrain(
 ) -> None:
     """Train, export, publish, judge, promote, verify: all steps in one process."""
     from jobs.pipeline import retrain as pipeline
-    from jobs.pipeline.data import rename_classes
     from jobs.places import open_deployer
     from jobs.promotion.promote import resume
 
@@ -201,12 +209,13 @@ def retrain(
         if promote:
             resume(opened, open_deployer(settings, opened))
         return
-    rename_classes(rename or (), settings, opened)
     manifest = pipeline.retrain(
         settings,
         opened,
         open_deployer(settings, opened) if promote else None,
-        request_of(settings, seed, fix=fix, new_classes=new_classes),
+        request_of(
+            settings, seed, fix=fix, new_classes=new_classes, rename=rename or (), drop_leaks=drop_leaks
+        ),
         sample_allowed=sample_allowed,
         weak_accepted=settings.accept_weak_evidence,
         unless_unchanged=unless_unchanged,

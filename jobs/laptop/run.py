@@ -24,7 +24,7 @@ import httpx
 
 from export.store.versions import Store
 from jobs.console import answer, say
-from jobs.errors import Exit, FaultError
+from jobs.errors import Exit, FaultError, MistakeError
 from jobs.known import known_evidence
 from jobs.laptop.processes import die_with_parent, require_free_port
 from jobs.laptop.serve import Service, serve
@@ -102,6 +102,11 @@ def run(settings: Settings) -> None:
 def _first_version(settings: Settings, store: Store) -> None:
     """Train and publish a version if none was published yet; judge and promote the newest."""
     if not store.numbers():
+        if settings.data is None and settings.model != MODEL_NAME:
+            raise MistakeError(
+                f"The model {settings.model} has no version yet and no data is named: name its pictures with "
+                "--data."
+            )
         _child(settings, "retrain", "--no-promote", "--sample-allowed", *_wishes(settings))
     newest = store.manifest(store.numbers()[-1])
     version = str(newest.version)

@@ -1,6 +1,6 @@
 """The data of a request as a version's contract has it: known classes, and which split keeps a picture."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from jobs.gate.judge import Tests, fixed
 from jobs.pipeline.decoding import decoding_shown
 from jobs.pipeline.training_runs import Request
 from jobs.settings import Settings
-from model.contract import Contract
+from model.contract import CLASSES, Contract
 
 if TYPE_CHECKING:
     from model.data.dataset import Dataset, Split
@@ -77,9 +77,15 @@ def read_data(
             f"Version {before.version} was made of {before.data.source}: name the data with --data."
         )
     with_classes = wishes(request, settings, store, version)
+    _require_named(request, settings, store, version, with_classes.classes)
     with decoding_shown() as progress:
         dataset = load_dataset(
             request.data, allow_sample=sample_allowed, wishes=with_classes, progress=progress
+        )
+    if dataset.kind != "images" and (request.renamed or request.drop_leaks or request.fixes):
+        raise MistakeError(
+            f"--rename, --drop-leaks and --fix are for own pictures, and {dataset.source} is CIFAR-10: "
+            "leave them out, or name other data with --data."
         )
     known = with_classes.classes[: len(dataset.classes)]
     if dataset.kind != "images" and known and known != dataset.classes:
@@ -88,6 +94,28 @@ def read_data(
             f"({', '.join(known[:5])} …): name their data with --data, or another model with --model."
         )
     return dataset
+
+
+def _require_named(
+    request: Request,
+    settings: Settings,
+    store: Store | None,
+    version: Manifest | None,
+    known: tuple[str, ...],
+) -> None:
+    """Let nobody who has forgotten to name own pictures wait for a download of CIFAR-10.
+
+    Raises:
+        MistakeError: No data is named, and the versions are not of CIFAR-10.
+    """
+    if request.data or store is None or not known or known[: len(CLASSES)] == CLASSES:
+        return
+    like = version or _newest_of_own_images(store)
+    learned = f"learned from {like.data.source}" if like else f"know {', '.join(known[:5])} …"
+    raise MistakeError(
+        f"No data is named, and the versions of {settings.model} {learned}: name their pictures with --data, "
+        "or another model with --model."
+    )
 
 
 def tests_of(
@@ -139,37 +167,20 @@ def wishes(
     if store is not None and (version or not request.new_classes):
         class_list = version.class_list if version else None
         known, renamed = store.classes.names(class_list), store.classes.former_names(class_list)
+        _check_renames(request.renamed, known, renamed)
+    # A name that the source still has may be older than the one that is changed now.
+    known = tuple(request.renamed.get(name, name) for name in known)
+    renamed = {old: request.renamed.get(new, new) for old, new in renamed.items()} | dict(request.renamed)
     return Wishes(
         size=size or (like.contract.size if like else None),
         fit=fit or (like.contract.fit if like else "stretch"),
         cache=settings.home / "pictures",
         classes=known,
         renamed=renamed,
-        # Also of a version that was refused or rolled back: what it learned from stays what is learned from.
-        earlier=store.evidence(before.version, SPLITS) if store and before else None,
+        drop_leaks=request.drop_leaks,
+        earlier=_earlier_splits(store, before) if store and before else None,
         fixes=Path(request.fixes) if request.fixes else None,
     )
-
-
-def rename_classes(renames: Iterable[str], settings: Settings, store: Store) -> None:
-    """Call classes something else from the next version on; done again, nothing changes.
-
-    Args:
-        renames: `OLD=NEW` each.
-        settings: Who does it.
-        store: Whose classes.
-
-    Raises:
-        MistakeError: One of them is no renaming.
-        StoreError: There is no such class, or another one of the new name.
-        ContractError: The new name cannot be one.
-    """
-    for rename in renames:
-        old, sign, new = rename.partition("=")
-        if not sign:
-            raise MistakeError(f"--rename is {rename!r}: name both, as in --rename old=new.")
-        store.classes.rename(old, new, by=settings.who)
-        say(f"The class {old!r} is called {new!r} from the next version on.")
 
 
 def give_ids(dataset: "Dataset", request: Request, settings: Settings, store: Store) -> int:
@@ -181,11 +192,15 @@ def give_ids(dataset: "Dataset", request: Request, settings: Settings, store: St
     Raises:
         LostError: Someone else has given the next ids at the same moment.
     """
-    if dataset.kind != "images":
-        return store.classes.number
     if request.new_classes:
         return store.classes.begin_anew(dataset.classes, by=settings.who)
-    names = store.classes.learn(dataset.classes, by=settings.who)
+    if dataset.kind != "images":
+        return store.classes.number
+    # Under its old name first, so that the list knows what a source calls it that has not followed.
+    old_names = {new: old for old, new in request.renamed.items()}
+    names = store.classes.learn([old_names.get(name, name) for name in dataset.classes], by=settings.who)
+    for old, new in request.renamed.items():
+        names = store.classes.rename(old, new, by=settings.who)
     if names[: len(dataset.classes)] != dataset.classes:
         raise LostError("Another training has added classes at the same moment; run the command again.")
     return store.classes.number
@@ -195,6 +210,39 @@ def _served_of_own_images(store: Store) -> Manifest | None:
     served = store.ledger.served()
     manifest = store.manifest(served) if served is not None else None
     return manifest if manifest and SPLITS in manifest.evidence else None
+
+
+def _check_renames(renamed: Mapping[str, str], known: Sequence[str], former: Mapping[str, str]) -> None:
+    """Refuse what the list of classes would not take, before anything is decoded.
+
+    Raises:
+        MistakeError: A class is called something else by now, or there is another one of the new name.
+    """
+    for old, new in renamed.items():
+        now = former.get(old, old)
+        if now not in {old, new}:
+            raise MistakeError(f"The class {old!r} is called {now!r} by now; rename that one.")
+        if former.get(new, new) not in {old, now} and (new in known or new in former):
+            raise MistakeError(
+                f"--rename: there is or was another class {new!r}; choose a name that is free."
+            )
+
+
+def _earlier_splits(store: Store, newest: Manifest) -> bytes:
+    """The splits of the newest version, and of the served one where that is no predecessor of it.
+
+    Also of a version that was refused or rolled back: what it learned from stays what is learned from. Two
+    that were trained at once know nothing of one another's new pictures.
+    """
+    splits = store.evidence(newest.version, SPLITS)
+    number = store.ledger.served()
+    served = store.manifest(number) if number is not None else newest
+    if served.evidence.get(SPLITS, newest.evidence[SPLITS]) == newest.evidence[SPLITS]:
+        return splits
+    from model.data.splits.memory import Splits, joined
+
+    theirs = Splits.from_bytes(store.evidence(served.version, SPLITS))
+    return joined(Splits.from_bytes(splits), theirs).to_bytes()
 
 
 def _newest_of_own_images(store: Store) -> Manifest | None:

@@ -14,9 +14,10 @@ import fcntl
 import json
 import secrets
 import shutil
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,6 +42,8 @@ class Request:
         mirror: Whether mirrored pictures are learned too.
         fixes: CSV file of labels that are put right while the pictures are read.
         new_classes: Begin a new list of class ids; versions of it have nothing to do with those before.
+        renamed: Classes that are called something else from now on: old name → new name.
+        drop_leaks: Whether pictures that the source has in two splits are left out of the weaker one.
     """
 
     data: str | None
@@ -53,12 +56,26 @@ class Request:
     mirror: bool = True
     fixes: str | None = None
     new_classes: bool = False
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    drop_leaks: bool = False
 
 
 def request_of(
-    settings: Settings, seed: int, *, fix: Path | None = None, new_classes: bool = False
+    settings: Settings,
+    seed: int,
+    *,
+    fix: Path | None = None,
+    new_classes: bool = False,
+    rename: Sequence[str] = (),
+    drop_leaks: bool = False,
 ) -> Request:
-    """What the settings ask to be trained."""
+    """What the settings ask to be trained.
+
+    Raises:
+        MistakeError: A class cannot be renamed like that.
+    """
+    if rename and new_classes:
+        raise MistakeError("--rename keeps a class and --new-classes begins anew; give one of the two.")
     return Request(
         data=settings.data,
         recipe=settings.recipe,
@@ -70,7 +87,26 @@ def request_of(
         mirror=settings.mirror,
         fixes=str(fix.absolute()) if fix else None,
         new_classes=new_classes,
+        renamed=read_renames(rename),
+        drop_leaks=drop_leaks,
     )
+
+
+def read_renames(given: Sequence[str]) -> dict[str, str]:
+    """What `--rename old=new` means, given any number of times: old name → new name, in composed form.
+
+    Raises:
+        MistakeError: One says something else, or two do not go together.
+    """
+    renamed: dict[str, str] = {}
+    for rename in given:
+        old, *news = (unicodedata.normalize("NFC", name.strip()) for name in rename.split("="))
+        if len(news) != 1 or not old or not news[0] or old == news[0]:
+            raise MistakeError(f"--rename is {rename!r}: write the old name, one =, and the new name.")
+        if old in renamed or news[0] in renamed.values():
+            raise MistakeError(f"--rename names {rename!r} and one of its classes twice; rename each once.")
+        renamed[old] = news[0]
+    return renamed
 
 
 @dataclass(frozen=True)

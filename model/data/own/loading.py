@@ -36,8 +36,10 @@ def wished(gathered: Gathered, wishes: Wishes) -> Gathered:
     renamed = wishes.renamed
     if renamed:
         here = set(gathered.classes)
-        # Where the source itself has the new name by now, there is nothing left to do.
-        if absent := sorted(old for old, new in renamed.items() if not {old, new} & here):
+        # Where the source itself has the new name by now, there is nothing left to do; nor where the model
+        # knows the class and the source has none of it.
+        known = here.union(wishes.classes)
+        if absent := sorted(old for old, new in renamed.items() if not {old, new} & known):
             raise DataError(
                 f"{gathered.source} has no class {_listed(absent)} to rename; write the name that stands in "
                 "the source before the new one."
@@ -103,6 +105,9 @@ def decided(gathered: Gathered, wishes: Wishes) -> Decision:
         DataError: The earlier splits cannot be read.
     """
     earlier = Splits.from_bytes(wishes.earlier) if wishes.earlier is not None else None
+    if earlier is not None and wishes.renamed:
+        names = tuple(wishes.renamed.get(name, name) for name in earlier.classes)
+        earlier = dataclasses.replace(earlier, classes=names)
     return decide(gathered.pictures, earlier, drop_leaks=wishes.drop_leaks)
 
 

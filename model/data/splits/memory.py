@@ -125,6 +125,40 @@ class Splits:
             raise ValueError("a split, a class or a group is out of range")
 
 
+def joined(newest: Splits, other: Splits) -> Splits:
+    """What either knows; a picture that they have in two splits is in both, which leaves it out of training.
+
+    Args:
+        newest: Whose classes count where both know a picture.
+        other: Of a version that `newest` does not descend from.
+    """
+    digests: list[bytes] = []
+    rows: list[tuple[Splits, int]] = []
+    numbers: dict[bytes, int] = {}
+    groups: dict[int, set[bytes]] = {}
+    bits: list[int] = []
+    for splits in (newest, other):
+        file_of_row: list[int] = []
+        for row, digest in enumerate(map(bytes, splits.digests)):
+            file = numbers.setdefault(digest, len(digests))
+            if file == len(digests):
+                digests.append(digest)
+                rows.append((splits, row))
+                bits.append(0)
+            bits[file] |= int(splits.bits[row])
+            file_of_row.append(file)
+        for row, group in zip(splits.group_rows.tolist(), splits.groups, strict=True):
+            groups.setdefault(file_of_row[row], set()).add(group.tobytes())
+    return remember(
+        digests,
+        np.array([splits.hashes[row] for splits, row in rows], np.uint64),
+        np.array([splits.thumbs[row] for splits, row in rows], np.uint8).reshape(-1, THUMB_SIDE**2),
+        np.array(bits, np.uint8),
+        [splits.classes[splits.labels[row]] for splits, row in rows],
+        {file: sorted(names) for file, names in groups.items()},
+    )
+
+
 def group_hash(name: str) -> bytes:
     """What is kept of a group's name."""
     return hashlib.sha256(b"group\0" + name.encode()).digest()[:GROUP_BYTES]

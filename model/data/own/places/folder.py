@@ -68,12 +68,12 @@ def readable(name: str) -> str:
 def _walk(top: Path) -> Iterator[Found | Parts | LeftOut]:
     """All files and folders below; links are followed, but not round and round."""
     try:
-        status = top.stat()
+        # A link to what the source itself lies in would bring all the neighbours along.
+        whole = top.resolve(strict=True)
+        nodes = frozenset((found.st_dev, found.st_ino) for found in map(Path.stat, (whole, *whole.parents)))
     except OSError as error:
         raise DataError(f"{top} cannot be read ({error.strerror}).") from error
-    todo: list[tuple[str, Parts, frozenset[tuple[int, int]]]] = [
-        (str(top), (), frozenset({(status.st_dev, status.st_ino)}))
-    ]
+    todo: list[tuple[str, Parts, frozenset[tuple[int, int]]]] = [(str(top), (), nodes)]
     while todo:
         folder, parts, above = todo.pop()
         try:

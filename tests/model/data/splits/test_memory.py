@@ -8,7 +8,7 @@ import pytest
 from model.data.errors import DataError
 from model.data.pictures import Picture
 from model.data.splits.decide import decide
-from model.data.splits.memory import Splits, group_hash
+from model.data.splits.memory import Splits, group_hash, joined
 
 
 def pictures(count: int) -> list[Picture]:
@@ -100,3 +100,16 @@ def test_a_file_whose_sum_is_right_is_still_looked_at(splits: Splits) -> None:
     body = b"not a zip file"
     with pytest.raises(DataError, match="cannot be read"):
         Splits.from_bytes(data[:19] + hashlib.sha256(body).digest() + body)
+
+
+def test_what_two_versions_know_is_joined() -> None:
+    first, second = decide(pictures(50)[:30]).splits, decide(pictures(50)[20:]).splits
+    other = replace(second, bits=np.full(len(second), 4, np.uint8))
+    both = joined(first, other)
+    assert len(both) == 50
+    bits = {bytes(digest): int(bit) for digest, bit in zip(both.digests, both.bits, strict=True)}
+    for splits in (first, other):
+        for digest, bit in zip(splits.digests, splits.bits, strict=True):
+            assert bits[bytes(digest)] & bit == bit
+    assert joined(first, first).to_bytes() == first.to_bytes()
+    assert joined(first, second).to_bytes() == joined(second, first).to_bytes()

@@ -70,11 +70,13 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path, wishes: Wishes) -
     folder = lay(tmp_path / "data", painted({"cat": 1, "dog": 1}))
     (folder / "owl").symlink_to(tmp_path / "elsewhere")
     (folder / "cat" / "all").symlink_to(folder)
+    (folder / "neighbours").symlink_to(tmp_path)
     (folder / "cat" / "gone.png").symlink_to(tmp_path / "nowhere")
     os.mkfifo(folder / "cat" / "pipe.png")
     gathered = gather(str(folder), wishes)
     assert names(gathered) == {"cat/0.png", "dog/0.png", "owl/1.png"}
     assert reasons(gathered) == {
+        "neighbours": "broken",
         "cat/all": "broken",
         "cat/gone.png": "broken",
         "cat/pipe.png": "not a picture",
