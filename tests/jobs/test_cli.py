@@ -108,17 +108,6 @@ def test_a_store_that_is_none_is_a_mistake() -> None:
     assert "ftp://x" in said(run("versions", "--store", "ftp://x"), Exit.MISTAKE)
 
 
-def test_a_class_is_renamed_before_anything_is_learned(store: Store, publish: Any) -> None:
-    publish()
-    there = ("train", "--store", store.url, "--data", "nowhere", "--rename")
-    assert "name both" in said(run(*there, "cat"), Exit.MISTAKE)
-    assert "no class 'cow'" in said(run(*there, "cow=bull"), Exit.MISTAKE)
-    renamed = run(*there, "cat=a cat", "--rename", "dog=a dog").stderr
-    assert "The class 'cat' is called 'a cat' from the next version on." in renamed
-    assert "nowhere does not exist" in renamed
-    assert store.classes.names() == ("airplane", "automobile", "bird", "a cat", "a dog")
-
-
 def test_own_images_have_to_be_named_before_anything_is_downloaded(store: Store, publish: Any) -> None:
     publish(data=DataLineage(digest="d" * 64, source="photos", kind="images"))
     told = said(run("quantize", "1", "--store", store.url), Exit.MISTAKE)
