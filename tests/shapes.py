@@ -4,7 +4,7 @@ import re
 
 
 def shape(line: str) -> str:
-    """A line without what differs from run to run: numbers, folders, the verdict on a number."""
-    line = re.sub(r"(?<= in ).*/var/(models/\w+/)?store|@\S+/examples", "#", line)
+    """A line without what differs from run to run: numbers, folders, digests, the verdict on a number."""
+    line = re.sub(r"(?<= in ).*/var/(models/\w+/)?store|@\S+/examples|(?<=digest )\s*[0-9a-f]+", "#", line)
     line = re.sub(r"(?<![a-z])[-+]?\d[\w.,:-]*", "#", line)
     return " ".join(re.sub(r"\bNO\b", "ok", line).split())

@@ -44,7 +44,6 @@ class Walk:
     home: Path
     port: int
     printed: list[str] = field(default_factory=list)
-    versions: list[int] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
