@@ -31,12 +31,12 @@ from jobs.laptop.serve import Service, serve
 from jobs.settings import Settings
 from jobs.signals import Told
 from model.contract import CLASSES, MODEL_NAME, ContractError, check_model_name
+from model.data.own.places.manifest import MANIFESTS
 from model.data.own.places.opening import official, opened
 from model.data.remote.http_client import local_client
 from model.data.sources import example_images
 
 EXAMPLE = CLASSES[-1]
-_MANIFESTS = {".csv", ".parquet"}
 _ARCHIVES = re.compile(r"\.(zip|tgz|txz|tbz2|tar(\.(gz|xz|bz2|zst))?)$", re.IGNORECASE)
 _FIRST = "the first version on this machine"
 _JUDGED = (Exit.OK, Exit.REFUSED, Exit.MISTAKE)
@@ -49,7 +49,7 @@ def named_after(source: str) -> str:
     `~/My Photos` becomes `my-photos`, `s3://bucket/birds.tar.gz` becomes `birds`, and `birds/labels.csv` too.
     """
     path = PurePosixPath(source if source.startswith("s3://") else Path(source).expanduser().absolute())
-    if path.suffix in _MANIFESTS:
+    if path.suffix.casefold() in MANIFESTS:
         path = path.parent
     stem = _ARCHIVES.sub("", path.name)
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()

@@ -24,7 +24,7 @@ def read_fixes(path: Path) -> dict[str, str]:
     """Read a CSV with the columns `image` and `fix`, beside whatever others.
 
     Returns:
-        By name of the picture: a class, or `DROP`; pictures without a fix are not in it.
+        By name of the picture: a class, or `DROP`; rows without a picture or a fix are not in it.
 
     Raises:
         DataError: It cannot be read, or is none.
@@ -34,11 +34,14 @@ def read_fixes(path: Path) -> dict[str, str]:
             rows = csv.DictReader(file)
             if absent := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
                 raise DataError(f"{path} has no column {absent[0]!r}; fixes are a CSV with image and fix.")
-            fixes = {row["image"]: unicodedata.normalize("NFC", (row["fix"] or "").strip()) for row in rows}
+            # A row that is cut short has None for what it lacks.
+            fixes = {
+                row["image"] or "": unicodedata.normalize("NFC", (row["fix"] or "").strip()) for row in rows
+            }
     except (OSError, UnicodeError, csv.Error) as error:
         why = getattr(error, "strerror", None) or error
         raise DataError(f"The fixes {path} cannot be read ({why}); save them as CSV in UTF-8.") from error
-    return {name: fix for name, fix in fixes.items() if fix}
+    return {name: fix for name, fix in fixes.items() if name and fix}
 
 
 def fixed(gathered: Gathered, path: Path, known: Sequence[str]) -> Gathered:

@@ -103,6 +103,7 @@ def test_a_published_version_is_judged_and_served_in_any_case(
         ("photos.v2", "photos-v2"),
         ("../birds.tar.gz", "birds"),
         ("birds/labels.csv", "birds"),
+        ("birds/Labels.CSV", "birds"),
         ("s3://bucket/some/birds.zip", "birds"),
         ("s3://bucket/", "bucket"),
         ("/data/2026", "images-2026"),

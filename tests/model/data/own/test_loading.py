@@ -10,6 +10,7 @@ from own_pictures import lay, paint, painted
 
 from model.data.dataset import Dataset
 from model.data.errors import DataError
+from model.data.own.fixes import read_fixes
 from model.data.own.gather import gather
 from model.data.own.loading import wished
 from model.data.own.wishes import Wishes
@@ -114,6 +115,12 @@ def test_splits_and_groups_of_a_manifest(tmp_path: Path, wishes: Wishes) -> None
     assert len(set(data.train.groups.tolist())) == 6
     by_name = dict(zip(data.train.names or (), data.train.groups.tolist(), strict=True))
     assert by_name["cat/0.png"] == by_name["cat/1.png"] != by_name["cat/2.png"]
+
+
+def test_a_row_of_the_fixes_that_is_cut_short_fixes_nothing(tmp_path: Path) -> None:
+    fixes = tmp_path / "fixes.csv"
+    fixes.write_text("fix,image\ndrop\ndrop,cat/4.png\n")
+    assert read_fixes(fixes) == {"cat/4.png": "drop"}
 
 
 def test_fixes_are_applied_and_nothing_of_the_users_is_written(
