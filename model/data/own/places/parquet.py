@@ -12,6 +12,7 @@ from model.data.errors import DataError
 from model.data.own.places.rows import OFFERED, Row, check_columns, split_of, text
 
 _ROWS_AT_A_TIME: Final = 64
+_PICTURES_AT_A_TIME: Final = 4  # each may have sixty megabytes, however few the file itself has
 _BUFFER_BYTES: Final = 1 << 20  # else the whole column of a row group is read into memory
 _BYTES: Final = "image.bytes"
 _PATH: Final = "image.path"
@@ -79,7 +80,9 @@ class Table:
 
     def _batches(self, columns: list[str]) -> Iterator[Any]:
         try:
-            yield from self._file.iter_batches(_ROWS_AT_A_TIME, columns=columns)
+            heavy = _BYTES in columns or (self._is_bytes and "image" in columns)
+            rows = _PICTURES_AT_A_TIME if heavy else _ROWS_AT_A_TIME
+            yield from self._file.iter_batches(rows, columns=columns)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{self._source} is damaged ({_line(error)}); fetch it again.") from error
 
