@@ -67,6 +67,21 @@ def test_a_renamed_class_keeps_its_id_whatever_the_source_calls_it(
     assert (without.classes, without.unlearned) == (("tom", "dog", "owl"), (0,))
 
 
+def test_a_versions_data_is_the_same_after_the_list_has_changed(
+    photos: Path, home: Path, settings: Settings, store: Store, trained
+) -> None:
+    """So its int8 twin can still be made."""
+    first = trained(photos)
+    trained(write_classes(home / "others", {"cat": 6, "dog": 6, "owl": 6}), "cat=felis")
+    asked = request_of(settings.model_copy(update={"data": str(photos)}), 0)
+    again = read_data(asked, settings, store, sample_allowed=False, version=store.manifest(1))
+    assert (again.classes, again.unlearned) == (("felis", "dog", "owl"), (2,))
+    assert again.digest != first.digest
+    assert again.called(("cat", "dog")).digest == first.digest
+    assert again.called(("cat", "dog")).unlearned == ()
+    assert again.called(("cat",)) is again
+
+
 def test_a_new_class_is_renamed_as_it_is_learned(photos: Path, store: Store, trained) -> None:
     assert trained(photos, "dog=canis").classes == ("canis", "cat")
     assert trained(photos).classes == ("canis", "cat")
