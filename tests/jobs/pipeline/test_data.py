@@ -136,6 +136,22 @@ def test_cifar_10_that_is_to_begin_a_new_list_gets_one(photos: Path, store: Stor
     assert (store.classes.names(1), store.classes.names(2)) == (("cat", "dog"), CLASSES)
 
 
+def test_a_refused_new_list_leaves_the_served_versions_ids_alone(
+    photos: Path, home: Path, store: Store, trained
+) -> None:
+    trained(photos)
+    store.ledger.record("promote", 1, by="me", reason="it is the first", after=0)
+    others = write_classes(home / "others", {"ant": 6, "dog": 6})
+    assert trained(others, new_classes=True).classes == ("ant", "dog")
+    assert trained(write_classes(home / "more", {"ant": 6, "cat": 6, "dog": 6})).classes == (
+        "cat",
+        "dog",
+        "ant",
+    )
+    assert [manifest.class_list for manifest in store.versions()] == [1, 2, 1]
+    assert store.classes.names(2) == ("ant", "dog")
+
+
 def test_own_pictures_that_were_not_named_are_not_taken_for_cifar_10(
     photos: Path, settings: Settings, store: Store, trained
 ) -> None:
