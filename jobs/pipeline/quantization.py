@@ -78,7 +78,7 @@ def twin_or_itself(store: Store, version: int, dataset: "Dataset", *, by: str) -
             say(f"Version {version} has an int8 twin already, version {manifest.version}.")
             return manifest
     with _quantized(store, version, dataset, by) as twin:
-        test = dataset.test
+        test = dataset.called(store.manifest(version).contract.classes).test
         original, quantized = (
             Answers(version, onnx_outputs(graphs.classifier, test.images))
             for graphs in (twin.original, twin.graphs)
@@ -134,6 +134,7 @@ def _quantized(store: Store, version: int, dataset: "Dataset", by: str) -> Itera
     original = store.manifest(version)
     if original.precision == "int8":
         raise MistakeError(f"Version {version} is int8 already.")
+    dataset = dataset.called(original.contract.classes)
     if original.data.digest != dataset.digest:
         raise MistakeError(
             f"Version {version} was trained on {original.data.source} (digest {original.data.digest[:12]}) "

@@ -1,7 +1,7 @@
 """What a network learns from and is judged by: three splits of labelled images that share none."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final, Literal
 
@@ -76,6 +76,22 @@ class Dataset:
     def classes(self) -> tuple[str, ...]:
         """Names by class id."""
         return self.train.classes
+
+    def called(self, classes: tuple[str, ...]) -> "Dataset":
+        """The same by the names that a version has of these class ids.
+
+        The list of classes grows and its classes are renamed, and no version made before follows.
+
+        Args:
+            classes: Names by class id; of fewer ids than here where none of the others has a picture. Where
+                one has, nothing is changed.
+        """
+        parts = (self.train, self.validation, self.test)
+        if classes == self.classes or any((part.labels >= len(classes)).any() for part in parts):
+            return self
+        train, validation, test = (replace(part, classes=classes) for part in parts)
+        unlearned = tuple(number for number in self.unlearned if number < len(classes))
+        return replace(self, train=train, validation=validation, test=test, unlearned=unlearned)
 
     @property
     def size(self) -> int:

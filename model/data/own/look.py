@@ -78,6 +78,15 @@ class Look:
     def notes(self) -> tuple[str, ...]:
         """What people should know, in sentences; nothing of it is wrong."""
         decision, notes = self.decision, list(self.gathered.notes)
+        alike: dict[str, list[str]] = {}
+        for name in self.gathered.classes:
+            alike.setdefault(name.casefold(), []).append(name)
+        notes.extend(
+            f"{' and '.join(map(repr, names))} differ in capitals alone and are classes of their own; "
+            "give them one name if they are one."
+            for names in alike.values()
+            if len(names) > 1
+        )
         if decision.taken:
             absent = " and no ".join(decision.taken)
             notes.append(

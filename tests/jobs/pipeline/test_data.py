@@ -67,6 +67,21 @@ def test_a_renamed_class_keeps_its_id_whatever_the_source_calls_it(
     assert (without.classes, without.unlearned) == (("tom", "dog", "owl"), (0,))
 
 
+def test_a_versions_data_is_the_same_after_the_list_has_changed(
+    photos: Path, home: Path, settings: Settings, store: Store, trained
+) -> None:
+    """So its int8 twin can still be made."""
+    first = trained(photos)
+    trained(write_classes(home / "others", {"cat": 6, "dog": 6, "owl": 6}), "cat=felis")
+    asked = request_of(settings.model_copy(update={"data": str(photos)}), 0)
+    again = read_data(asked, settings, store, sample_allowed=False, version=store.manifest(1))
+    assert (again.classes, again.unlearned) == (("felis", "dog", "owl"), (2,))
+    assert again.digest != first.digest
+    assert again.called(("cat", "dog")).digest == first.digest
+    assert again.called(("cat", "dog")).unlearned == ()
+    assert again.called(("cat",)) is again
+
+
 def test_a_new_class_is_renamed_as_it_is_learned(photos: Path, store: Store, trained) -> None:
     assert trained(photos, "dog=canis").classes == ("canis", "cat")
     assert trained(photos).classes == ("canis", "cat")
@@ -119,6 +134,22 @@ def test_cifar_10_that_is_to_begin_a_new_list_gets_one(photos: Path, store: Stor
     assert trained(Path("sample"), new_classes=True).classes == CLASSES
     assert [manifest.class_list for manifest in store.versions()] == [1, 2]
     assert (store.classes.names(1), store.classes.names(2)) == (("cat", "dog"), CLASSES)
+
+
+def test_a_refused_new_list_leaves_the_served_versions_ids_alone(
+    photos: Path, home: Path, store: Store, trained
+) -> None:
+    trained(photos)
+    store.ledger.record("promote", 1, by="me", reason="it is the first", after=0)
+    others = write_classes(home / "others", {"ant": 6, "dog": 6})
+    assert trained(others, new_classes=True).classes == ("ant", "dog")
+    assert trained(write_classes(home / "more", {"ant": 6, "cat": 6, "dog": 6})).classes == (
+        "cat",
+        "dog",
+        "ant",
+    )
+    assert [manifest.class_list for manifest in store.versions()] == [1, 2, 1]
+    assert store.classes.names(2) == ("ant", "dog")
 
 
 def test_own_pictures_that_were_not_named_are_not_taken_for_cifar_10(

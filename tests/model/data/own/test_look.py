@@ -118,3 +118,12 @@ def test_without_one_picture_there_is_nothing_to_look_at(photos: Path, wishes: W
         file.write_text("no picture")
     with pytest.raises(DataError, match=r"None of the files in .*photos is a picture"):
         look(str(photos), wishes)
+
+
+def test_classes_that_differ_in_capitals_alone_are_mentioned(tmp_path: Path, wishes: Wishes) -> None:
+    found = looked(write_classes(tmp_path / "photos", {"Cat": 5, "cat": 5, "dog": 5}), wishes)
+    assert found.notes == (
+        "'Cat' and 'cat' differ in capitals alone and are classes of their own; "
+        "give them one name if they are one.",
+    )
+    assert found.mistakes == ()
