@@ -12,11 +12,12 @@ import httpx
 import pytest
 import yaml
 from cluster.argo import Workflow
-from cluster.kube import ROOT, Namespace, rendered, run, say, wait_for
+from cluster.kube import Namespace, rendered, run, say, wait_for
 from cluster.load import Answers, Load
 from cluster.release import EXAMPLES, Release, write_values
 from cluster.store import BUCKET, TrialStore
 from cluster.volumes import seed_folder
+from machine import beside
 from PIL import Image
 
 from export.store.versions import SPLITS
@@ -26,7 +27,6 @@ from model.data.splits.memory import Splits
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
-SIGN_DIGITS = ROOT.parent / "shared" / "data" / "sign-digits.tar"
 PER_CLASS = 80
 DIGITS = [str(digit) for digit in range(10)]
 NEW = "cat"
@@ -57,10 +57,8 @@ training:
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder `hands` of class folders: real photographs of ten signs."""
-    if not SIGN_DIGITS.is_file():
-        pytest.skip("the sign digits are not here")
     folder = tmp_path_factory.mktemp("pictures")
-    with tarfile.open(SIGN_DIGITS) as tar:
+    with tarfile.open(beside("data/sign-digits.tar")) as tar:
         for digit in DIGITS:
             (folder / "hands" / digit).mkdir(parents=True)
             members = [name for name in tar.getnames() if name.startswith(f"Dataset/{digit}/IMG")]

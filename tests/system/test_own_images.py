@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from machine import free_port, wait_until
+from machine import beside, free_port, wait_until
 from shapes import shape
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = Path(sys.executable).with_name("cnn-image")
-SIGN_DIGITS = ROOT.parent / "shared" / "data" / "sign-digits.tar"
 PAGE = (ROOT / "docs" / "own-images.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
@@ -57,7 +56,7 @@ class Walk:
 
     def take(self) -> None:
         """The example's pictures, and the page's own program about them."""
-        with tarfile.open(SIGN_DIGITS) as archive:
+        with tarfile.open(beside("data/sign-digits.tar")) as archive:
             for member in archive:
                 number = re.search(r"IMG_(\d+)\.JPG$", member.name)
                 if number and any(first <= int(number[1]) < last for first, last in _PEOPLE):
@@ -123,8 +122,6 @@ class Walk:
 
 @pytest.fixture
 def walk(tmp_path: Path) -> Iterator[Walk]:
-    if not SIGN_DIGITS.is_file():
-        pytest.skip("the sign digits are not here")
     started = Walk(tmp_path, free_port(2))
     started.take()
     (block,) = (text for kind, text in BLOCKS if kind == "sh" and "make run" in text)

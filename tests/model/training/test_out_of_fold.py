@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from machine import beside
 from numpy.typing import NDArray
 
 from benchmarks.training.sign_digits import load
@@ -19,7 +20,6 @@ from model.training.out_of_fold import assign_folds, out_of_fold, shorter
 from model.training.recipe import Recipe
 from model.training.train import BEST, QUICK, train
 
-SIGN_DIGITS = Path(__file__).parents[4] / "shared" / "data" / "sign-digits.tar"
 SHORT = Recipe("short", epochs=8, batch_size=16, learning_rate=2e-3, warmup=0.1, averaging=0.9, shift=2)
 
 
@@ -135,10 +135,9 @@ def test_what_was_answered_is_kept_and_other_data_is_not_taken_for_it(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SIGN_DIGITS.is_file(), reason="the sign digits are not here")
 def test_labels_made_wrong_on_purpose_are_found(tmp_path: Path) -> None:
     """Of real photographs, by networks that have seen few of them for a short time."""
-    dataset, wrong = plant(load(SIGN_DIGITS, 32), 0.03, seed=0)
+    dataset, wrong = plant(load(beside("data/sign-digits.tar"), 32), 0.03, seed=0)
     wrong = {place for place in wrong if place[0] == "train"}
     recipe = replace(fit_recipe(QUICK, dataset, epochs=8, mirror=False), batch_size=64)
     probs = out_of_fold(dataset, recipe, run_dir=tmp_path, folds=2)
