@@ -6,6 +6,7 @@ A holder that stalls can find that it lost the lease, so what it decides must be
 ledger's `append` is): the lease spares work, it does not replace that check.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -97,9 +98,14 @@ class Lease:
         )
         asked = time.monotonic()
         try:
-            tag = self._blobs.put_if_absent(self._key, _dump(state))
-        except ExistsError:
-            tag = self._take_over(state)
+            try:
+                tag = self._blobs.put_if_absent(self._key, _dump(state))
+            except ExistsError:
+                tag = self._take_over(state)
+        except BaseException as error:
+            if not isinstance(error, Exception):  # a signal: it may have come once the lease was written
+                self._give_back(state)
+            raise
         self._state, self._tag, self._renewed = state, tag, asked
         self._failure = None
         self.lost.clear()
@@ -148,9 +154,14 @@ class Lease:
 
     def __enter__(self) -> Self:
         self.acquire()
-        self._stop.clear()
-        self._renewer = threading.Thread(target=self._keep, name=f"lease-{self._name}", daemon=True)
-        self._renewer.start()
+        try:
+            self._stop.clear()
+            self._renewer = threading.Thread(target=self._keep, name=f"lease-{self._name}", daemon=True)
+            self._renewer.start()
+        except BaseException:  # a signal, before there is a block whose end would let go
+            self._stop.set()
+            self.release()
+            raise
         return self
 
     def __exit__(
@@ -176,6 +187,15 @@ class Lease:
                 _log.warning("the lease %r could not be renewed: %s", self._name, error)
                 if time.monotonic() - self._renewed > self._seconds:
                     self.lost.set()
+
+    def _give_back(self, state: LeaseState) -> None:
+        """Let go of a lease of which nobody knows whether it was written."""
+        with contextlib.suppress(StoreError):  # then it runs out by itself
+            blob = self._blobs.read(self._key)
+            held = _held(blob)
+            if held is not None and held.token == state.token:
+                self._state, self._tag = held, blob.tag
+                self.release()
 
     def _take_over(self, state: LeaseState) -> str:
         try:

@@ -28,6 +28,47 @@ class Aged:
         return Blob(blob.data, blob.tag, blob.age + self._seconds)
 
 
+class Told(BaseException):
+    """What a signal's handler raises."""
+
+
+class Interrupted:
+    """Blobs of which a write is done, and then a signal comes before its caller hears of it."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+
+    def __getattr__(self, name: str) -> object:
+        if name not in {"put_if_absent", "replace"}:
+            return getattr(self._blobs, name)
+
+        def write(*arguments: object) -> str:
+            getattr(self._blobs, name)(*arguments)
+            self.__class__ = Whole  # type: ignore[assignment] # one signal
+            raise Told
+
+        return write
+
+
+class Whole(Interrupted):
+    """The same after the signal."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._blobs, name)
+
+
+@pytest.mark.parametrize("held_before", [False, True])
+def test_a_signal_in_the_moment_of_taking_it_leaves_it_free(blobs: Blobs, held_before: bool) -> None:
+    if held_before:
+        with Lease(blobs, "retrain", holder="ann"):
+            pass
+    with pytest.raises(Told), Lease(Interrupted(blobs), "retrain", holder="bob"):  # type: ignore[arg-type]
+        raise AssertionError("it was not told")
+    assert lease_state(blobs, "retrain") is None
+    with Lease(blobs, "retrain", holder="carl"):
+        pass
+
+
 def test_two_do_not_hold_it_at_once(blobs: Blobs) -> None:
     with Lease(blobs, "retrain", holder="ann"):
         with pytest.raises(LeaseHeldError, match=r"ann has held 'retrain' since .* UTC; wait for it to end"):
