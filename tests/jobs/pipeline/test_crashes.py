@@ -203,6 +203,7 @@ def steps(lineage: Any, verdict: Any, build: Any, monkeypatch: pytest.MonkeyPatc
     for registry in ("jobs.pipeline.retrain.mlflow_registry", "jobs.pipeline.candidate.mlflow_registry"):
         monkeypatch.setattr(registry, Silent())
     data = SimpleNamespace(test=SimpleNamespace(images=None, labels=None, classes=None, groups=None))
+    data.called = lambda _: data
     monkeypatch.setattr(pipeline, "load_data", lambda *_, **__: data)
     monkeypatch.setattr(quantization, "_quantized", steps.quantized)
     monkeypatch.setattr(quantization, "onnx_outputs", lambda *_, **__: None)
