@@ -13,6 +13,7 @@ from jobs.commands.data_table import print_table, write_list
 from jobs.commands.options import (
     DataFlag,
     DropLeaksFlag,
+    FixFlag,
     JsonFlag,
     OutputsFlag,
     RenameFlag,
@@ -41,10 +42,6 @@ PageFlag = Annotated[
 ListFlag = Annotated[
     Path | None,
     typer.Option("--list", help="Write a CSV: each file with its split, or why it is left out."),
-]
-FixFlag = Annotated[
-    Path | None,
-    typer.Option("--fix", help="A CSV with the columns image and fix (a class or drop): as if it were done."),
 ]
 FailOnFlag = Annotated[
     str | None,
