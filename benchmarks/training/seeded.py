@@ -1,0 +1,114 @@
+"""Seeds of one recipe on pictures of any kind, each judged once by the test split, as a table.
+
+Written seed by seed; those of an earlier call stay in the table.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.serving import machine
+from benchmarks.training.seeds import RESULTS, Say
+from model.contract import SIZES
+from model.data.dataset import Dataset
+from model.network.cnn import classifier
+from model.report.evaluate import evaluate
+from model.training.fitting import fit_recipe
+from model.training.train import RECIPES, train
+
+_CHANCE: Final = 1000  # draws of right and wrong answers, to know a calibrated model's own ECE
+_HEAD: Final = (
+    "| size | seed | test accuracy (95 % interval) | wrong | ECE | by chance, 95 % below | epochs "
+    "| minutes | CPU minutes |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+)
+
+
+def parser(description: str | None, size: int) -> argparse.ArgumentParser:
+    """The flags that every such benchmark takes.
+
+    Args:
+        description: Of the benchmark.
+        size: Side of the network's input where none is named.
+    """
+    flags = argparse.ArgumentParser(description=description)
+    flags.add_argument("--size", type=int, choices=SIZES, default=size)
+    flags.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
+    flags.add_argument("--recipe", choices=RECIPES, default="quick")
+    flags.add_argument("--epochs", type=int)
+    flags.add_argument("--results", type=Path, default=RESULTS)
+    return flags
+
+
+def chance_ece(probs: NDArray[np.float32], classes: tuple[str, ...]) -> float:
+    """The ECE below which 95 of 100 perfectly calibrated models stay that answer these probabilities."""
+    rng = np.random.default_rng(0)
+    reached = probs.cumsum(axis=1)
+    drawn = [(rng.random((len(probs), 1)) * reached[:, -1:] > reached).sum(axis=1) for _ in range(_CHANCE)]
+    return float(np.quantile([evaluate(probs, labels, classes).ece for labels in drawn], 0.95))
+
+
+def measure(dataset: Dataset, arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """Train one seed, and judge it on the test split."""
+    recipe = fit_recipe(RECIPES[arguments.recipe], dataset, epochs=arguments.epochs)
+    with tempfile.TemporaryDirectory(prefix="cnn-image-") as folder:
+        trained = train(dataset, recipe, run_dir=Path(folder), seed=seed, observers=[Say(f"seed {seed}")])
+    test = dataset.test
+    probs = classifier(trained.network, trained.temperature, trained.contract)(test.images)
+    judged = evaluate(probs, test.labels, dataset.classes)
+    return {
+        "size": dataset.size,
+        "seed": seed,
+        "images": [len(split) for split in (dataset.train, dataset.validation, test)],
+        "epochs": trained.recipe.epochs,
+        "accuracy": judged.accuracy,
+        "interval": judged.interval,
+        "wrong": round((1 - judged.accuracy) * len(test)),
+        "ece": judged.ece,
+        "chance_ece": chance_ece(probs, dataset.classes),
+        "minutes": trained.metrics["seconds"] / 60,
+        "cpu_minutes": trained.metrics["cpu_seconds"] / 60,
+    }
+
+
+def _page(results: list[dict[str, Any]], title: str, command: str) -> str:
+    lines = [f"# {title}", ""]
+    for size in sorted({one["size"] for one in results}):
+        accuracies = [one["accuracy"] for one in results if one["size"] == size]
+        spread = f", standard deviation {statistics.stdev(accuracies):.4f}" if len(accuracies) > 1 else ""
+        lines.append(f"- {size} pixels, {len(accuracies)} seeds: {statistics.mean(accuracies):.4f}{spread}")
+    lines += ["", f"Written by `{command}`.", "", _HEAD]
+    lines += [
+        f"| {one['size']} | {one['seed']} "
+        f"| {one['accuracy']:.4f} ({one['interval'][0]:.3f}–{one['interval'][1]:.3f}) | {one['wrong']} "
+        f"| {one['ece']:.4f} | {one['chance_ece']:.4f} | {one['epochs']} | {one['minutes']:.1f} "
+        f"| {one['cpu_minutes']:.1f} |"
+        for one in results
+    ]
+    return "\n".join([*lines, ""])
+
+
+def run(dataset: Dataset, arguments: argparse.Namespace, *, name: str, title: str, command: str) -> None:
+    """Train, judge and write the seeds that are asked for.
+
+    Args:
+        dataset: What is learned.
+        arguments: What `parser` made of the command line.
+        name: Of the files of results.
+        title: Of the page.
+        command: That writes it.
+    """
+    record = arguments.results / f"{name}.json"
+    kept = json.loads(record.read_text())["results"] if record.is_file() else []
+    for seed in arguments.seeds:
+        kept = [one for one in kept if (one["size"], one["seed"]) != (arguments.size, seed)]
+        kept = sorted([*kept, measure(dataset, arguments, seed)], key=lambda one: (one["size"], one["seed"]))
+        arguments.results.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps({"machine": machine.describe(), "results": kept}, indent=1) + "\n")
+        (arguments.results / f"{name}.md").write_text(_page(kept, title, command))
+    print(_page(kept, title, command))
