@@ -16,9 +16,12 @@ import numpy as np
 from jobs.gate import rules
 from jobs.gate.answers import Answers, figures
 from jobs.gate.power import ASSUMED, Expected, resolution
+from model.contract import SIZES
 from model.data.dataset import Dataset, Split
+from model.data.own.wishes import Wishes
 from model.data.sources import load_dataset
 from model.network.cnn import classifier
+from model.training.fitting import fit_recipe
 from model.training.recipe import Recipe
 from model.training.train import QUICK, train
 
@@ -29,11 +32,13 @@ def main() -> None:
     """Train what is not there yet, judge all ordered pairs, and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default=os.environ.get("CIFAR10_DIR", "sample"))
+    parser.add_argument("--size", type=int, choices=SIZES, help="of own pictures; else by the pictures")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=None)
     parser.add_argument("--state", type=Path, default=STATE)
     arguments = parser.parse_args()
-    dataset, recipe = load_dataset(arguments.data, allow_sample=True), QUICK.override(epochs=arguments.epochs)
+    dataset = load_dataset(arguments.data, allow_sample=True, wishes=Wishes(size=arguments.size))
+    recipe = fit_recipe(QUICK, dataset, epochs=arguments.epochs)
     folder = arguments.state / f"{dataset.digest[:16]}-{recipe.epochs}"
     print(told([_answers(dataset, recipe, seed, folder) for seed in range(arguments.seeds)], dataset.test))
 
@@ -42,7 +47,7 @@ def _answers(dataset: Dataset, recipe: Recipe, seed: int, folder: Path) -> Answe
     kept = folder / f"{seed}.npy"
     if not kept.is_file():
         trained = train(dataset, recipe, run_dir=folder / f"run-{seed}", seed=seed)
-        np.save(kept, classifier(trained.network, trained.temperature)(dataset.test.images))
+        np.save(kept, classifier(trained.network, trained.temperature, trained.contract)(dataset.test.images))
     return Answers(seed, np.load(kept))
 
 
