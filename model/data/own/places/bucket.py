@@ -1,7 +1,7 @@
 """Pictures below a prefix of a bucket, in class folders."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -11,7 +11,7 @@ from model.data.errors import DataError
 from model.data.own.places.files import File, Listing, Read
 from model.data.own.places.layout import Layout, Parts, is_hidden, parts_of
 from model.data.own.places.listing import Found, list_found
-from model.data.own.places.objects import Object, fetched, stamp_of
+from model.data.own.places.objects import Meanwhile, Object, fetched, stamp_of
 from model.data.pictures import LeftOut
 from model.data.remote.s3_data import Address, explained
 
@@ -25,6 +25,7 @@ class Bucket:
     address: Address
     source: str
     workers: int
+    _meanwhile: Meanwhile = field(default_factory=Meanwhile)
 
     def stamp(self) -> None:
         """See `Place.stamp`."""
@@ -57,7 +58,7 @@ class Bucket:
 
     def read(self, files: Sequence[File]) -> Iterator[tuple[File, Read]]:
         """See `Place.read`."""
-        return fetched((Object(file, self.address, file.key) for file in files), self.source)
+        return fetched((Object(file, self.address, file.key) for file in files), self.source, self._meanwhile)
 
     def _about_collisions(self, found: dict[Parts, Found], folders: Sequence[Parts]) -> Iterator[str]:
         """MinIO does not list keys below an object's name: no `p/cat/1.jpg` where `p/cat` is an object.

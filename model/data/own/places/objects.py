@@ -42,12 +42,51 @@ class Object(NamedTuple):
     key: str
 
 
+class Meanwhile:
+    """What of a place was found to be another than was listed; each is named once."""
+
+    def __init__(self) -> None:
+        """Nothing was."""
+        self._changed: dict[str, bool] = {}  # written to by many threads, which a dict allows
+        self._gone: dict[str, bool] = {}
+
+    def changed(self, name: str) -> None:
+        """An object was written again."""
+        self._changed.setdefault(name, False)
+
+    def gone(self, name: str) -> None:
+        """An object is not there any more."""
+        self._gone.setdefault(name, False)
+
+    def say(self, source: str) -> None:
+        """Name those that have not been."""
+        _say(
+            source,
+            self._changed,
+            "changed while it was read, and is taken as it is now",
+            "changed while they were read, and are taken as they are now",
+        )
+        _say(
+            source,
+            self._gone,
+            "was removed before it was read, and is left out",
+            "were removed before they were read, and are left out",
+        )
+
+
+def _say(source: str, found: dict[str, bool], one: str, many: str) -> None:
+    if names := [name for name, named in found.items() if not named]:
+        found.update(dict.fromkeys(names, True))
+        happened = f"1 object {one}" if len(names) == 1 else f"{len(names):,} objects {many}"
+        log.warning("%s: %s: %s.", source, happened, _named(names))
+
+
 def stamp_of(listed: Listed) -> str:
     """What of an object changes when it is written."""
     return f"{listed.size}:{listed.etag}"
 
 
-def fetched(objects: Iterable[Object], source: str) -> Iterator[tuple[File, Read]]:
+def fetched(objects: Iterable[Object], source: str, meanwhile: Meanwhile) -> Iterator[tuple[File, Read]]:
     """Bring objects, in their order; each is whole, of one state, and here when it is given.
 
     An object that was written again since it was listed is taken as it is by now, and so is its stamp. It is
@@ -56,10 +95,10 @@ def fetched(objects: Iterable[Object], source: str) -> Iterator[tuple[File, Read
     Args:
         objects: Which.
         source: What the user calls the place.
+        meanwhile: The place's own.
     """
     ahead: deque[tuple[int, Future[tuple[File, Read]]]] = deque()
     held, stop = 0, threading.Event()
-    seen = _Seen()
     pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="fetch")
 
     def first() -> tuple[File, Read]:
@@ -74,55 +113,23 @@ def fetched(objects: Iterable[Object], source: str) -> Iterator[tuple[File, Read
             while ahead and (len(ahead) >= _AHEAD or held + one.file.length > _AHEAD_BYTES):
                 yield first()
             held += one.file.length
-            ahead.append((one.file.length, pool.submit(_fetch, one, stop, seen)))
+            ahead.append((one.file.length, pool.submit(_fetch, one, stop, meanwhile)))
         while ahead:
             yield first()
-        seen.say(source)
+        meanwhile.say(source)
     finally:
         stop.set()  # who waits for an S3 that is away would wait for minutes
         pool.shutdown(cancel_futures=True)
 
 
-class _Seen:
-    """What was found to be another than was listed."""
-
-    def __init__(self) -> None:
-        self._changed: list[str] = []  # appended to by many threads, which a list allows
-        self._gone: list[str] = []
-
-    def changed(self, name: str) -> None:
-        self._changed.append(name)
-
-    def gone(self, name: str) -> None:
-        self._gone.append(name)
-
-    def say(self, source: str) -> None:
-        """Name them."""
-        for names, one, many in (
-            (
-                self._changed,
-                "changed while it was read, and is taken as it is now",
-                "changed while they were read, and are taken as they are now",
-            ),
-            (
-                self._gone,
-                "was removed before it was read, and is left out",
-                "were removed before they were read, and are left out",
-            ),
-        ):
-            if names:
-                happened = f"1 object {one}" if len(names) == 1 else f"{len(names):,} objects {many}"
-                log.warning("%s: %s: %s.", source, happened, _named(names))
-
-
-def _fetch(one: Object, stop: threading.Event, seen: _Seen) -> tuple[File, Read]:
+def _fetch(one: Object, stop: threading.Event, meanwhile: Meanwhile) -> tuple[File, Read]:
     file = one.file
     said = file.stamp.removesuffix(f":{file.key}")
     listed = Listed(file.length, said.partition(":")[2])
     try:
         data, now = one.address.read(one.key, listed, MOST_BYTES, stop)
     except RemovedError:
-        seen.gone(file.name)
+        meanwhile.gone(file.name)
         return dataclasses.replace(file, stamp=_GONE), _unreadable("It was removed before it was read.")
     except ChangedError:
         detail = "It was written again while it was read, to more bytes than a picture has or more than once."
@@ -134,7 +141,7 @@ def _fetch(one: Object, stop: threading.Event, seen: _Seen) -> tuple[File, Read]
     except Exception as error:  # raised where the bytes are asked for
         return file, _failing(error)
     if now != listed:
-        seen.changed(file.name)
+        meanwhile.changed(file.name)
         stamp = file.stamp.replace(said, stamp_of(now), 1)
         file = dataclasses.replace(file, length=now.size, stamp=stamp)
     return file, lambda: data

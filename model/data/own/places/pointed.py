@@ -5,7 +5,7 @@ import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -15,7 +15,7 @@ from model.data.own.places.folder import read_file, stamp_of
 from model.data.own.places.layout import parts_of
 
 if TYPE_CHECKING:
-    from model.data.own.places.objects import Object
+    from model.data.own.places.objects import Meanwhile, Object
     from model.data.remote.s3_data import Address
 
 S3: Final = "s3://"
@@ -48,6 +48,12 @@ class Pointer:
     base: str = ""
     _buckets: "dict[str, Address]" = field(default_factory=dict)
 
+    @cached_property
+    def _meanwhile(self) -> "Meanwhile":
+        from model.data.own.places.objects import Meanwhile
+
+        return Meanwhile()
+
     def find(self, paths: Sequence[str]) -> list[Target | None]:
         """What each path means; None for one that leads nowhere.
 
@@ -70,7 +76,7 @@ class Pointer:
         if there:
             from model.data.own.places.objects import fetched
 
-            yield from fetched(map(self._object, there), source)
+            yield from fetched(map(self._object, there), source, self._meanwhile)
 
     def _object(self, file: File) -> "Object":
         from model.data.own.places.objects import Object

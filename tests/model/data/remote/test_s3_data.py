@@ -203,6 +203,7 @@ def test_a_connection_cut_once_is_not_noticed(
     address: str, proxy: CutProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3_client, "_ATTEMPTS", 4)
+    monkeypatch.setattr(patience, "_AWAY_SECONDS", 300)
     source = f"{address}/cifar.tar.gz"
     whole = data.load_dataset(source, allow_sample=False).digest
     for cut in every_cut(proxy, lambda: data.load_dataset(source, allow_sample=False)):
