@@ -145,8 +145,8 @@ def test_one_that_stays_away_is_given_up(
         (_, read), *_ = place.read(files)
         with pytest.raises(
             DataAwayError,
-            match=r"does not answer \(EndpointConnectionError\); check AWS_ENDPOINT_URL and the network, then "
-            r"try again; it was waited for 5 minutes; the same command goes on where this one stopped\.",
+            match=r"does not answer \(EndpointConnectionError\); check AWS_ENDPOINT_URL and the network, "
+            r"then try again; it was waited for 5 minutes; the same command goes on where this one stopped\.",
         ):
             read()
 
