@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import (
@@ -27,6 +28,7 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 from botocore.parsers import ResponseParserError
+from botocore.utils import parse_timestamp
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 from urllib3.contrib.socks import SOCKSProxyManager
 
@@ -80,7 +82,7 @@ def connect(connections: int = 10, attempts: int | None = None) -> Any:
     Raises:
         One of `model.data.remote.s3_errors.FAULTS`: The environment's settings make no sense.
     """
-    session = boto3.session.Session()
+    session = boto3.session.Session(botocore_session=_parsing_fast())
     config = Config(
         proxies={},  # not the environment's: `_proxied` knows which addresses are this machine's
         **_TIMEOUTS,
@@ -102,6 +104,25 @@ def connect(connections: int = 10, attempts: int | None = None) -> Any:
     # it asks again, until Python's stack is full (S3RegionRedirectorv2, 1.44).
     client.meta.events.register("before-call.s3.HeadBucket", _not_redirected)
     return client
+
+
+def _parsing_fast() -> Any:
+    """A session of botocore's that does not take most of a listing's time for the objects' dates.
+
+    dateutil, which botocore asks, takes 50 µs for each, two thirds of all that a listing costs.
+    """
+    session = botocore.session.Session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
+    return session
+
+
+def _timestamp(value: Any) -> datetime:
+    """The same as botocore's own parser."""
+    if isinstance(value, str) and value[4:5] == "-" and value.endswith("Z"):
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(value)
+    parsed: datetime = parse_timestamp(value)
+    return parsed
 
 
 def _proxied(session: boto3.session.Session, client: Any, config: Config) -> Any:

@@ -22,8 +22,8 @@ from model.data.remote.told import Told
 
 log = logging.getLogger(__name__)
 
-AT_A_TIME: Final = 16
-"""Requests side by side."""
+AT_A_TIME: Final = 32
+"""Requests side by side: with 30 ms to an answer, 32 bring twice as many small objects a second as 16."""
 
 _ATTEMPTS: Final = 2
 """Of each request by botocore; `Patience` asks again."""
