@@ -12,6 +12,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -118,9 +119,11 @@ def _parsing_fast() -> Any:
 
 def _timestamp(value: Any) -> datetime:
     """The same as botocore's own parser."""
-    if isinstance(value, str) and value[4:5] == "-" and value.endswith("Z"):
-        with contextlib.suppress(ValueError):
-            return datetime.fromisoformat(value)
+    with contextlib.suppress(ValueError):
+        if isinstance(value, str) and value[4:5] == "-" and value.endswith("Z"):
+            return datetime.fromisoformat(value)  # in a body
+        if isinstance(value, str) and value[3:4] == "," and value.endswith("GMT"):
+            return parsedate_to_datetime(value)  # in a header
     parsed: datetime = parse_timestamp(value)
     return parsed
 

@@ -84,11 +84,14 @@ class Bucket:
             )
 
     def _is_there(self, key: str) -> bool:
-        with explained(self.address.asked, key):
+        def ask() -> bool:
             try:
                 self.address.client.head_object(Bucket=self.address.bucket, Key=key)
             except ClientError as error:
                 if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in {403, 404}:
                     return False
                 raise
-        return True
+            return True
+
+        with explained(self.address.asked, key):
+            return self.address.patience.ask(key, ask)

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import PaginationError
+from botocore.utils import parse_timestamp
 
-from model.data.remote.s3_client import list_sizes
-from model.data.remote.s3_errors import CutShortError
+from model.data.remote.patience import Patience
+from model.data.remote.s3_client import _timestamp, list_sizes
+from model.data.remote.s3_data import _list
+from model.data.remote.s3_errors import Asked, CutShortError
 
 
 class Client:
@@ -43,3 +46,34 @@ def test_an_answer_without_a_body_is_no_empty_bucket_and_its_page_alone_is_asked
 def test_a_listing_that_does_not_go_on_ends() -> None:
     with pytest.raises(PaginationError, match="does not go on after 'a'"):
         list_sizes(Client(FIRST, FIRST), "bucket", "data/")
+
+
+def test_a_page_that_breaks_is_asked_for_again_where_an_address_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("model.data.remote.patience.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("model.data.remote.told._LINE_EVERY", 0)
+    caplog.set_level("INFO")
+    client = Client(FIRST, {}, {}, {}, {}, {}, LAST)
+    patience = Patience(Asked("s3://bucket/data", "http://127.0.0.1:9000"))
+    assert {
+        key: found.size for key, found in _list(client, "bucket", "data/", patience, "s3://b").items()
+    } == SIZES
+    assert client.tokens == [None, *["a"] * 6]
+    assert [record.message for record in caplog.records] == ["s3://b: 1 objects are listed so far."]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-29T12:00:49.397Z",
+        "2026-11-29T12:00:49Z",
+        "Sun, 29 Nov 2026 12:00:49 GMT",
+        "2026-11-29T12:00:49+01:00",
+        "1764417649",
+        1764417649.5,
+    ],
+)
+def test_a_date_is_what_botocore_makes_of_it(text: object) -> None:
+    assert _timestamp(text) == parse_timestamp(text)
+    assert _timestamp(text).utcoffset() == parse_timestamp(text).utcoffset()
