@@ -15,6 +15,7 @@ from model.data.cifar10 import BATCH_FILES, BATCHES_FOLDER
 from model.data.errors import DataAwayError, DataError
 from model.data.remote.patience import Patience
 from model.data.remote.s3_client import Listed, connect, is_temporary, list_page
+from model.data.remote.s3_direct import Direct
 from model.data.remote.s3_errors import FAULTS, Asked
 from model.data.remote.s3_explain import explain
 from model.data.remote.s3_objects import ChangedError, RemovedError, go_on, look_again
@@ -46,6 +47,7 @@ class Address:
         key: Behind the bucket, as the user wrote it.
         objects: All whose keys begin with it.
         patience: Waits where the S3 is away.
+        direct: Brings objects.
     """
 
     url: str
@@ -55,6 +57,7 @@ class Address:
     key: str
     objects: dict[str, Listed]
     patience: Patience
+    direct: Direct
 
     @property
     def prefix(self) -> str:
@@ -161,7 +164,7 @@ class Address:
                 moved(there)
 
         for _ in range(_STATES):
-            act = partial(go_on, self.client, self.bucket, key, listed, sink, on)
+            act = partial(go_on, self.direct, self.bucket, key, listed, sink, on)
             try:
                 self.patience.ask(key, act, stop)
             except ChangedError:
@@ -213,7 +216,8 @@ def look(url: str) -> Address:
     asked = Asked(url, str(s3.meta.endpoint_url), is_temporary(s3))
     patience = Patience(asked)
     with explained(asked, key):
-        return Address(url, s3, asked, bucket, key, _list(s3, bucket, key, patience, url), patience)
+        objects = _list(s3, bucket, key, patience, url)
+        return Address(url, s3, asked, bucket, key, objects, patience, Direct(s3))
 
 
 def _list(s3: Any, bucket: str, key: str, patience: Patience, url: str) -> dict[str, Listed]:

@@ -31,7 +31,7 @@ def go_on(
     (`Range`), of the same state (`If-Match`).
 
     Args:
-        s3: The client.
+        s3: Has boto3's `get_object`.
         bucket: Where it lies.
         key: The object's.
         listed: The state that is wanted.
