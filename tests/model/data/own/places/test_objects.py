@@ -164,6 +164,7 @@ def test_who_stops_reading_does_not_wait_for_an_s3_that_is_away(
 
     def wait(tries: int, stop: threading.Event) -> None:
         woken.append(stop.wait(20))
+        assert woken[-1]  # else it would wait on
 
     monkeypatch.setattr(patience, "_wait", wait)
     read, first_is_read = s3_data.go_on, threading.Event()
