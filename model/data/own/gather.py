@@ -200,7 +200,8 @@ def _gather(place: Place, listing: Listing, key: Key, old: Kept | None, progress
     with writing(key) as pixels:
         if old is not None:
             pixels.copy(old.images, rows)
-        for done, (_, result) in enumerate(decode_all(place, fresh, key.size, key.fit), 1):
+        for done, (file, result) in enumerate(decode_all(place, fresh, key.size, key.fit), 1):
+            stamps[file.name] = file.stamp  # of what was read, which may be another than was listed
             if isinstance(result, LeftOut):
                 left_out.append(result)
             else:

@@ -46,11 +46,12 @@ class Archive:
     """See `model.data.own.places.files.Place`.
 
     Attributes:
-        bring: Brings the archive onto this disk; asked only where it is to be opened.
+        bring: Brings the archive onto this disk, and gives the mark of what it brought too; asked only where
+            it is to be opened.
         mark: Differs where the archive does.
     """
 
-    bring: Callable[[], Path]
+    bring: Callable[[], tuple[Path, str]]
     mark: str
     source: str
     workers: int
@@ -62,7 +63,8 @@ class Archive:
     @cached_property
     def path(self) -> Path:
         """Where it lies."""
-        return self.bring()
+        path, self.mark = self.bring()
+        return path
 
     def listing(self) -> Listing:
         """See `Place.listing`."""

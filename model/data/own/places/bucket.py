@@ -1,8 +1,7 @@
 """Pictures below a prefix of a bucket, in class folders."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -12,13 +11,11 @@ from model.data.errors import DataError
 from model.data.own.places.files import File, Listing, Read
 from model.data.own.places.layout import Layout, Parts, is_hidden, parts_of
 from model.data.own.places.listing import Found, list_found
+from model.data.own.places.objects import Meanwhile, Object, fetched, stamp_of
 from model.data.pictures import LeftOut
-from model.data.remote.s3_client import Listed
-from model.data.remote.s3_data import Address, explained, get_object
+from model.data.remote.s3_data import Address, explained
 
 _PROBES: Final = 16
-AT_A_TIME: Final = 8
-"""Objects; a client of boto3 has ten connections."""
 
 
 @dataclass
@@ -27,7 +24,8 @@ class Bucket:
 
     address: Address
     source: str
-    workers: int = AT_A_TIME
+    workers: int
+    _meanwhile: Meanwhile = field(default_factory=Meanwhile)
 
     def stamp(self) -> None:
         """See `Place.stamp`."""
@@ -60,7 +58,7 @@ class Bucket:
 
     def read(self, files: Sequence[File]) -> Iterator[tuple[File, Read]]:
         """See `Place.read`."""
-        return ((file, partial(read_object, self.address, file.key, file.length)) for file in files)
+        return fetched((Object(file, self.address, file.key) for file in files), self.source, self._meanwhile)
 
     def _about_collisions(self, found: dict[Parts, Found], folders: Sequence[Parts]) -> Iterator[str]:
         """MinIO does not list keys below an object's name: no `p/cat/1.jpg` where `p/cat` is an object.
@@ -86,26 +84,14 @@ class Bucket:
             )
 
     def _is_there(self, key: str) -> bool:
-        with explained(self.address.asked, key):
+        def ask() -> bool:
             try:
                 self.address.client.head_object(Bucket=self.address.bucket, Key=key)
             except ClientError as error:
                 if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in {403, 404}:
                     return False
                 raise
-        return True
+            return True
 
-
-def stamp_of(listed: Listed) -> str:
-    """What of an object changes when it is written."""
-    return f"{listed.size}:{listed.etag}"
-
-
-def read_object(address: Address, key: str, length: int) -> bytes:
-    """Read an object in any thread.
-
-    Raises:
-        DataError: It cannot be read; nothing else in the bucket can then.
-    """
-    with explained(address.asked, key):
-        return get_object(address.client, address.bucket, key, length)
+        with explained(self.address.asked, key):
+            return self.address.patience.ask(key, ask)

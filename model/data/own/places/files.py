@@ -82,4 +82,8 @@ class Place(Protocol):
         """
 
     def read(self, files: Sequence[File]) -> Iterator[tuple[File, Read]]:
-        """Bring files, in the order that is quickest; what is not yet asked for is not kept in memory."""
+        """Bring files, in the order that is quickest; few that are not yet asked for are kept in memory.
+
+        A file's stamp is that of what is read, which is another than was listed where the file was written
+        or removed meanwhile: by it, not by the listing's, the next start knows whether to read it again.
+        """

@@ -4,6 +4,7 @@
 hold all the others, as archives have them, are looked through.
 """
 
+import sys
 import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -115,7 +116,7 @@ class Layout:
             depth += 1
         if len(path) < depth + 2:
             return Spot(None, given)
-        return Spot(unicodedata.normalize("NFC", path[depth]), given)
+        return Spot(sys.intern(unicodedata.normalize("NFC", path[depth])), given)  # one string for a class
 
 
 def _within(paths: Iterable[Parts], top: Parts) -> list[Parts]:

@@ -31,12 +31,13 @@ class Manifest:
     """See `model.data.own.places.files.Place`.
 
     Attributes:
-        bring: Brings the manifest onto this disk; asked only where it is to be opened.
+        bring: Brings the manifest onto this disk, and gives the mark of what it brought too; asked only
+            where it is to be opened.
         mark: Differs where the manifest does.
         base: Of a manifest in a bucket: what its paths are relative to, `s3://bucket/prefix/`.
     """
 
-    bring: Callable[[], Path]
+    bring: Callable[[], tuple[Path, str]]
     mark: str
     source: str
     workers: int
@@ -49,7 +50,8 @@ class Manifest:
     @cached_property
     def path(self) -> Path:
         """Where it lies."""
-        return self.bring()
+        path, self.mark = self.bring()
+        return path
 
     def listing(self) -> Listing:
         """See `Place.listing`."""
@@ -83,12 +85,12 @@ class Manifest:
 
     def read(self, files: Sequence[File]) -> Iterator[tuple[File, Read]]:
         """See `Place.read`."""
-        embedded = {}
-        for file in files:
-            if file.key.startswith(_EMBEDDED):
-                embedded[int(file.key.removeprefix(_EMBEDDED))] = file
-            else:
-                yield file, self._pointer.reader(file.key, file.length)
+        yield from self._pointer.read(
+            (file for file in files if not file.key.startswith(_EMBEDDED)), self.source
+        )
+        embedded = {
+            int(file.key.removeprefix(_EMBEDDED)): file for file in files if file.key.startswith(_EMBEDDED)
+        }
         if embedded:
             for number, data in self._table.read(list(embedded)):
                 yield embedded[number], partial(bytes, data)

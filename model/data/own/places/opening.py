@@ -3,7 +3,6 @@
 import contextlib
 import tempfile
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -68,24 +67,28 @@ def _on_disk(source: str) -> Place:
     if path.is_dir():
         return Folder(path, source, workers())
     if path.suffix.casefold() in MANIFESTS:
-        return Manifest(lambda: path, stamp_of(status), source, workers())
-    return Archive(lambda: path, stamp_of(status), source, workers())
+        return Manifest(lambda: (path, stamp_of(status)), stamp_of(status), source, workers())
+    return Archive(lambda: (path, stamp_of(status)), stamp_of(status), source, workers())
 
 
 def _in_bucket(source: str, scratch: Path) -> Place:
-    from model.data.own.places import bucket
+    from model.data.own.places import bucket, objects
     from model.data.remote import s3_data  # boto3 takes a while to import
 
     address = s3_data.look(source)
     if address.is_object:
-        bring = partial(address.download, address.key, scratch)
-        mark = bucket.stamp_of(address.objects[address.key])
+        mark = objects.stamp_of(address.objects[address.key])
+
+        def bring() -> tuple[Path, str]:
+            path, brought = address.download(address.key, scratch)
+            return path, objects.stamp_of(brought)
+
         if PurePosixPath(address.key).suffix.casefold() in MANIFESTS:
             base = f"{_S3}{address.bucket}/{address.key.rpartition('/')[0]}".rstrip("/") + "/"
-            return Manifest(bring, mark, source, bucket.AT_A_TIME, base)
+            return Manifest(bring, mark, source, workers(), base)
         return Archive(bring, mark, source, workers())
     if batches := address.batches:
         for key in batches:
             address.download(key, scratch)
         return Folder(scratch, source, workers())
-    return bucket.Bucket(address, source)
+    return bucket.Bucket(address, source, workers())

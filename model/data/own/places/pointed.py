@@ -3,18 +3,19 @@
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from model.data.errors import DataError
-from model.data.own.places.files import Read
+from model.data.own.places.files import File, Read
 from model.data.own.places.folder import read_file, stamp_of
 from model.data.own.places.layout import parts_of
 
 if TYPE_CHECKING:
+    from model.data.own.places.objects import Meanwhile, Object
     from model.data.remote.s3_data import Address
 
 S3: Final = "s3://"
@@ -47,6 +48,12 @@ class Pointer:
     base: str = ""
     _buckets: "dict[str, Address]" = field(default_factory=dict)
 
+    @cached_property
+    def _meanwhile(self) -> "Meanwhile":
+        from model.data.own.places.objects import Meanwhile
+
+        return Meanwhile()
+
     def find(self, paths: Sequence[str]) -> list[Target | None]:
         """What each path means; None for one that leads nowhere.
 
@@ -58,14 +65,24 @@ class Pointer:
         self._list([key for key in keys if key and key.startswith(S3)])
         return [self._target(key) if key else None for key in keys]
 
-    def reader(self, key: str, length: int) -> Read:
-        """How a target is read."""
-        if not key.startswith(S3):
-            return partial(read_file, key)
-        from model.data.own.places.bucket import read_object
+    def read(self, files: Iterable[File], source: str) -> Iterator[tuple[File, Read]]:
+        """Bring targets, by the files' keys."""
+        there: list[File] = []
+        for file in files:
+            if file.key.startswith(S3):
+                there.append(file)
+            else:
+                yield file, partial(read_file, file.key)
+        if there:
+            from model.data.own.places.objects import fetched
 
-        bucket, _, name = key.removeprefix(S3).partition("/")
-        return partial(read_object, self._buckets[bucket], name, length)
+            yield from fetched(map(self._object, there), source, self._meanwhile)
+
+    def _object(self, file: File) -> "Object":
+        from model.data.own.places.objects import Object
+
+        bucket, _, name = file.key.removeprefix(S3).partition("/")
+        return Object(file, self._buckets[bucket], name)
 
     def _key(self, path: str) -> str | None:
         if path.startswith(S3):
@@ -90,7 +107,7 @@ class Pointer:
 
     def _target(self, key: str) -> Target | None:
         if key.startswith(S3):
-            from model.data.own.places.bucket import stamp_of as stamp_of_object
+            from model.data.own.places.objects import stamp_of as stamp_of_object
 
             bucket, _, name = key.removeprefix(S3).partition("/")
             listed = self._buckets[bucket].objects.get(name)

@@ -19,7 +19,7 @@ from jobs.errors import Exit, exit_code
 from model.data import sources as data
 from model.data.cifar10 import BATCH_FILES
 from model.data.errors import DataError
-from model.data.remote import s3_client, s3_data
+from model.data.remote import patience, s3_client, s3_data
 
 INSIDE = [f"cifar/cifar-10-batches-py/{name}" for name in BATCH_FILES]
 
@@ -172,7 +172,8 @@ def test_somebody_listens_and_says_nothing(address: str, monkeypatch: pytest.Mon
 def proxy(address: str, minio: Minio, monkeypatch: pytest.MonkeyPatch) -> Iterator[CutProxy]:
     """A wire to cut, between here and the bucket; what is tried again is tried at once."""
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda self, context: 0)
-    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    monkeypatch.setattr(patience, "_AWAY_SECONDS", 0)
+    monkeypatch.setattr(patience, "_wait", lambda tries, stop: None)
     proxy = CutProxy(minio.port)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
     yield proxy
@@ -202,6 +203,7 @@ def test_a_connection_cut_once_is_not_noticed(
     address: str, proxy: CutProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3_client, "_ATTEMPTS", 4)
+    monkeypatch.setattr(patience, "_AWAY_SECONDS", 300)
     source = f"{address}/cifar.tar.gz"
     whole = data.load_dataset(source, allow_sample=False).digest
     for cut in every_cut(proxy, lambda: data.load_dataset(source, allow_sample=False)):

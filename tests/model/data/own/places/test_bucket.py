@@ -3,6 +3,7 @@
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from minio_server import Minio
@@ -39,13 +40,13 @@ def address(bucket: str, minio: Minio, monkeypatch: pytest.MonkeyPatch) -> str:
 def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Keys of the objects that were read."""
     keys: list[str] = []
-    get = s3_data.get_object
+    go_on = s3_data.go_on
 
-    def count(s3: object, bucket: str, key: str, size: int) -> bytes:
+    def count(s3: object, bucket: str, key: str, *rest: Any) -> None:
         keys.append(key)
-        return get(s3, bucket, key, size)
+        go_on(s3, bucket, key, *rest)
 
-    monkeypatch.setattr("model.data.own.places.bucket.get_object", count)
+    monkeypatch.setattr(s3_data, "go_on", count)
     return keys
 
 
@@ -89,7 +90,7 @@ def test_an_archive_is_fetched_once(
     def fetch_again(*_: object) -> None:
         pytest.fail("it was fetched again")
 
-    monkeypatch.setattr(s3_data, "_download", fetch_again)
+    monkeypatch.setattr(s3_data, "go_on", fetch_again)
     assert load_dataset(f"{bucket}/photos.tgz", allow_sample=False, wishes=wishes).digest == first.digest
 
 
