@@ -97,7 +97,7 @@ def run(kubernetes: Kubernetes, template: Json, version: int) -> None:
 
 
 def _create(kubernetes: Kubernetes, template: Json) -> Json:
-    """Make the Job. It has one name, so that a Role can limit its removal to it; another one is waited for."""
+    """Make the Job, once another one has ended: it has one name, to which a Role can limit its removal."""
     name = template["metadata"]["name"]
     ends = time.monotonic() + DEADLINE_SECONDS + LEFT_SECONDS
     told = False

@@ -67,7 +67,7 @@ def make_versions(folder: Path) -> Path:
 
 
 def made_another(versions: Path, folder: Path, contract: Contract) -> Path:
-    """A folder's store with one version: the first of `versions`, as another model's and by other classes' names."""
+    """A folder's store with one version: the first of `versions`, by other names of model and classes."""
     theirs = open_store(str(versions))
     original = theirs.manifest(1)
     place = theirs.fetch(1, folder)
@@ -80,7 +80,7 @@ def made_another(versions: Path, folder: Path, contract: Contract) -> Path:
 
 
 class TrialStore:
-    """A store in a namespace's MinIO, reached from this machine through a node port; the first model's unless told."""
+    """A store in a namespace's MinIO, reached from this machine through a node port."""
 
     def __init__(self, namespace: Namespace, monkeypatch: object, prefix: str = PREFIX) -> None:
         self._prefix = prefix

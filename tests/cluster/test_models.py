@@ -1,4 +1,7 @@
-"""Three models in one namespace: each its own classes, routes, Jobs and rights; one breaks, then goes, and the others go on."""
+"""Three models in one namespace: each its own classes, routes, Jobs and rights.
+
+One breaks, then goes, and the others go on.
+"""
 
 import io
 import json

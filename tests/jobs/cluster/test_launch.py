@@ -134,7 +134,7 @@ def test_a_job_is_the_templates_with_its_own_words_and_variables(kubernetes: Fak
 
 def test_another_model_has_templates_and_jobs_of_its_own(kubernetes: FakeKubernetes) -> None:
     kubernetes.names = Names("hands")
-    with pytest.raises(MistakeError, match="no CronJob hands-retrain in namespace ns: .*--model"):
+    with pytest.raises(MistakeError, match=r"no CronJob hands-retrain in namespace ns: .*--model"):
         launch.start(kubernetes)
     with pytest.raises(MistakeError, match="no CronJob hands-command in namespace ns: "):
         launch.start(kubernetes, args=["rollback"])
