@@ -119,7 +119,7 @@ def test_jobs_are_started_and_listed_for_one_model(models: dict[str, Release]) -
     name = jobs("hands", "run", "versions").strip()
     jobs("hands", "wait", name)
     assert name.startswith("hands-command-")
-    assert "promoted" in jobs("hands", "logs", name)
+    assert "champion, served" in jobs("hands", "logs", name)
     listed = {job["name"] for job in json.loads(jobs("hands", "list", "--json"))}
     assert listed == {models["hands"].namespace.first_training(), name}
     assert json.loads(jobs(OTHER, "list", "--json")) == []

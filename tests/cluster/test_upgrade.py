@@ -16,6 +16,7 @@ from cluster.kube import ROOT, Namespace, run, say, wait_for
 from cluster.load import Answers, Load
 from cluster.release import EXAMPLES, TWO, Release, write_values
 from cluster.store import TrialStore
+from machine import beside
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -44,10 +45,13 @@ def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def release(
-    namespace: Namespace, chart: Path, versions: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Release:
-    """That chart, installed as `trial` with MinIO and a promoted version; two pods of each component."""
+def release(namespace: Namespace, chart: Path, tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """That chart, installed as `trial` with MinIO and a store of its time; two pods of each component.
+
+    Version 2 of the store is served; all its versions are of layout 1, the only one that was known then.
+    """
+    with tarfile.open(beside("data/store-layout1.tar.xz")) as archive:
+        archive.extractall(store_of_then := tmp_path_factory.mktemp("then"), filter="data")
     files = write_values(tmp_path_factory.mktemp("values"), TWO)
     for file in files:
         file.write_text("".join(line for line in file.open() if NOT_THEN not in line and "int8" not in line))
@@ -56,10 +60,8 @@ def release(
     say(f"the chart of {EARLIER}{f' with images of {tag}' if tag else ''}")
     installed.install(*(("--set", f"image.tag={tag}") if tag else ()), chart=chart)
     with pytest.MonkeyPatch.context() as patch:
-        store = TrialStore(namespace, patch)
-        store.upload(versions)
-        store.promote(1)
-    say("deploying version 1")
+        TrialStore(namespace, patch).upload(store_of_then / "store")
+    say("deploying version 2")
     namespace.job("first", "deploy")
     return installed
 
@@ -88,21 +90,21 @@ def test_an_upgrade_renames_nothing_and_fails_no_request(release: Release) -> No
     assert {"InferenceService/cnn-image", "PersistentVolumeClaim/cnn-image-minio"} <= set(before)
     answers = under_load(release, release.upgrade)
     assert answers.failures == []
-    assert set(answers.versions) == {"1"}
+    assert set(answers.versions) == {"2"}
     after = there(namespace)
     assert {name: after.get(name) for name in before} == before
-    assert namespace.served_uri().endswith("/versions/000001")
+    assert namespace.served_uri().endswith("/versions/000002")
     assert "is served" in namespace.job("deploy-now", "deploy")
     said = release.helm("test", "--logs")
     assert "Phase:          Succeeded" in said
 
 
-def test_a_promotion_after_the_upgrade(release: Release) -> None:
-    answers = under_load(
-        release, lambda: release.namespace.job("promote", "promote", "2", "--override-gate", "a test")
-    )
+def test_another_version_of_then_takes_over(release: Release) -> None:
+    namespace = release.namespace
+    assert "A rollback to version 4 would work" in namespace.job("trying", "drill")
+    answers = under_load(release, lambda: namespace.job("to-four", "rollback", "4"))
     assert answers.failures == []
-    assert set(answers.versions) == {"1", "2"}
+    assert set(answers.versions) == {"2", "4"}
 
 
 def test_the_way_back_renames_nothing_and_fails_no_request(release: Release) -> None:
@@ -113,12 +115,12 @@ def test_the_way_back_renames_nothing_and_fails_no_request(release: Release) -> 
 
     answers = under_load(release, back)
     assert answers.failures == []
-    assert set(answers.versions) == {"2"}
+    assert set(answers.versions) == {"4"}
     after = there(namespace)
     # The keys of the trial MinIO were rendered then, and stay what they are.
     gone = {name for name in before if "cnn-image-keys" in name}
     assert {name: after.get(name) for name in before if name not in gone} == {
         name: uid for name, uid in before.items() if name not in gone
     }
-    assert namespace.served_uri().endswith("/versions/000002")
+    assert namespace.served_uri().endswith("/versions/000004")
     assert run("helm", "-n", namespace.name, "list", "-q").strip() == "trial"
