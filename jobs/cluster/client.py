@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 import urllib3
 from kubernetes import client, config
 
+from jobs.cluster.names import Names
 from jobs.cluster.refusals import explain
 from jobs.errors import FaultError, JobError, MistakeError
+from model.contract import MODEL_NAME
 
 FIELD_MANAGER = "cnn-image"
 """Who owns what we apply, in the objects' managedFields."""
@@ -47,12 +49,14 @@ class ApiError(Exception):
     Attributes:
         code: HTTP's.
         status: Kubernetes' Status object; empty where it sent none.
+        role: The chart's Role that allows what was refused.
     """
 
-    def __init__(self, code: int, status: Json, reason: str) -> None:
+    def __init__(self, code: int, status: Json, reason: str, role: str = Names().role) -> None:
         super().__init__(str(status.get("message") or reason))
         self.code = code
         self.status = status
+        self.role = role
 
     def explained(self, doing: str) -> JobError:
         """Return it as ours, in a sentence.
@@ -60,19 +64,23 @@ class ApiError(Exception):
         Args:
             doing: What was tried, as it fits behind "cannot": "start the Job".
         """
-        return explain(self.code, str(self), doing)
+        return explain(self.code, str(self), doing, self.role)
 
 
 class Kubernetes:
-    """One namespace of a cluster.
+    """A model's place in a cluster: a namespace, which it may share with others, and its names there.
 
     Args:
         namespace: To work in.
         api: A connection; the one of `connect` unless given.
+        model: Whose objects are meant.
     """
 
-    def __init__(self, namespace: str, api: client.ApiClient | None = None) -> None:
+    def __init__(
+        self, namespace: str, api: client.ApiClient | None = None, *, model: str = MODEL_NAME
+    ) -> None:
         self.namespace = namespace
+        self.names = Names(model)
         self._api = api or connect()
 
     def get(self, kind: str, name: str) -> Json:
@@ -111,9 +119,12 @@ class Kubernetes:
         name = body["metadata"]["name"]
         return self._json("PATCH", self._path(kind, name), query, body, "application/apply-patch+yaml")
 
-    def delete(self, kind: str, name: str) -> None:
-        """Remove an object and what it owns."""
-        self._json("DELETE", self._path(kind, name), {"propagationPolicy": "Background"})
+    def delete(self, kind: str, name: str, *, uid: str | None = None) -> None:
+        """Remove an object and what it owns; by its uid, it is left if another has its name by now (409)."""
+        options: Json = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        self._json("DELETE", self._path(kind, name), body=options)
 
     def may(self, verb: str, group: str, resource: str, name: str = "") -> bool:
         """Ask whether this account has a right in the namespace; a name limits it to one object."""
@@ -182,7 +193,7 @@ class Kubernetes:
         except urllib3.exceptions.HTTPError as error:
             raise _unanswered(self._api.configuration, error) from error
         if answer.status >= 400:
-            raise ApiError(answer.status, _status(answer.data), answer.reason or "")
+            raise ApiError(answer.status, _status(answer.data), answer.reason or "", self.names.role)
         return answer
 
 

@@ -7,42 +7,50 @@ import httpx
 from export.store.versions import Store
 from jobs.cluster.client import ApiError, Kubernetes
 from jobs.cluster.inferenceservice import InferenceServiceDeployer
-from jobs.cluster.template import TEMPLATE
+from jobs.cluster.names import Names
 from jobs.errors import FaultError, MistakeError
 from jobs.health import ask_health, require_all
 from jobs.settings import Settings
-from model.contract import MODEL_NAME
 from model.data.remote.http_client import UnusableWayError, addresses
 
-_RIGHTS = (
-    ("create", "serving.kserve.io", "inferenceservices", ""),
-    ("get", "serving.kserve.io", "inferenceservices", MODEL_NAME),
-    ("patch", "serving.kserve.io", "inferenceservices", MODEL_NAME),
-    ("get", "", "configmaps", TEMPLATE),
-    ("list", "apps", "deployments", ""),
-    ("list", "", "pods", ""),
-    ("create", "batch", "jobs", ""),
-    ("delete", "batch", "jobs", ""),
-)
-"""What a promotion does, as the chart's Role cnn-image-jobs allows it."""
+
+def rights(names: Names) -> list[tuple[str, str, str, str]]:
+    """What a promotion does, as the chart's Role `MODEL-jobs` allows it: verb, group, resource, name."""
+    return [
+        ("create", "serving.kserve.io", "inferenceservices", ""),
+        ("get", "serving.kserve.io", "inferenceservices", names.model),
+        ("patch", "serving.kserve.io", "inferenceservices", names.model),
+        ("get", "", "configmaps", names.template),
+        ("get", "apps", "deployments", names.predictor),
+        ("get", "apps", "deployments", names.transformer),
+        ("list", "", "pods", ""),
+        ("create", "batch", "jobs", ""),
+        ("get", "batch", "jobs", names.preflight),
+        ("delete", "batch", "jobs", names.preflight),
+    ]
 
 
 def cluster_links(settings: Settings, store: Store) -> dict[str, Callable[[], str]]:
     """The checks by name; each returns what it found, or raises with what mends it."""
     namespace = settings.namespace or ""
+
+    def kubernetes() -> Kubernetes:
+        return Kubernetes(namespace, model=settings.model)
+
     return {
-        "rights": lambda: _rights(Kubernetes(namespace)),
-        "template": lambda: _template(settings, store, Kubernetes(namespace)),
-        "InferenceService": lambda: _inferenceservice(settings, store, Kubernetes(namespace)),
+        "rights": lambda: _rights(kubernetes()),
+        "template": lambda: _template(settings, store, kubernetes()),
+        "InferenceService": lambda: _inferenceservice(settings, store, kubernetes()),
         "route": lambda: _route(settings, namespace),
     }
 
 
 def _rights(kubernetes: Kubernetes) -> str:
+    needed = rights(kubernetes.names)
     try:
         missing = [
             f"{verb} {resource}"
-            for verb, group, resource, name in _RIGHTS
+            for verb, group, resource, name in needed
             if not kubernetes.may(verb, group, resource, name)
         ]
     except ApiError as error:
@@ -50,24 +58,25 @@ def _rights(kubernetes: Kubernetes) -> str:
     if missing:
         raise MistakeError(
             f"this account may not {', '.join(missing)} in namespace {kubernetes.namespace}: bind it to the "
-            "chart's Role cnn-image-jobs"
+            f"chart's Role {kubernetes.names.role}"
         )
-    return f"all {len(_RIGHTS)} that a promotion needs in namespace {kubernetes.namespace}"
+    return f"all {len(needed)} that a promotion needs in namespace {kubernetes.namespace}"
 
 
 def _template(settings: Settings, store: Store, kubernetes: Kubernetes) -> str:
     """The ConfigMap is there, and the cluster would take what is made of it."""
+    template = kubernetes.names.template
     try:
-        found = kubernetes.get("configmaps", TEMPLATE)
+        found = kubernetes.get("configmaps", template)
     except ApiError as error:
         if error.code == 404:
             raise MistakeError(
-                f"no ConfigMap {TEMPLATE} is in namespace {kubernetes.namespace}: install the chart there"
+                f"no ConfigMap {template} is in namespace {kubernetes.namespace}: install the chart there"
             ) from error
-        raise error.explained(f"read the ConfigMap {TEMPLATE}") from error
+        raise error.explained(f"read the ConfigMap {template}") from error
     InferenceServiceDeployer(settings, store, kubernetes).dry_run()
     chart = found["metadata"].get("labels", {}).get("helm.sh/chart", "no chart")
-    return f"ConfigMap {TEMPLATE} of {chart}; the cluster would take what is made of it"
+    return f"ConfigMap {template} of {chart}; the cluster would take what is made of it"
 
 
 def _inferenceservice(settings: Settings, store: Store, kubernetes: Kubernetes) -> str:
@@ -81,7 +90,7 @@ def _inferenceservice(settings: Settings, store: Store, kubernetes: Kubernetes) 
     if live is None:
         return "none, and no version is promoted yet"
     try:
-        service = kubernetes.get("inferenceservices", MODEL_NAME)
+        service = kubernetes.get("inferenceservices", kubernetes.names.model)
     except ApiError as error:
         raise error.explained("read the InferenceService") from error
     for condition in service.get("status", {}).get("conditions", []):
@@ -89,13 +98,13 @@ def _inferenceservice(settings: Settings, store: Store, kubernetes: Kubernetes) 
             why = condition.get("message") or condition.get("reason") or "no reason given"
             raise FaultError(
                 f"its condition {condition['type']} is {condition['status']} ({why}): "
-                f"see `kubectl -n {kubernetes.namespace} describe isvc {MODEL_NAME}`"
+                f"see `kubectl -n {kubernetes.namespace} describe isvc {kubernetes.names.model}`"
             )
     return f"Ready, with version {live}"
 
 
 def _route(settings: Settings, namespace: str) -> str:
-    url = settings.service_url or f"http://{MODEL_NAME}.{namespace}"
+    url = settings.service_url or Names(settings.model).url(namespace)
     try:
         answers = ask_health(url, addresses(url))
     except UnusableWayError as error:
@@ -114,7 +123,7 @@ def _route(settings: Settings, namespace: str) -> str:
         if answer.status != httpx.codes.OK:
             raise FaultError(
                 f"{url}/health says {answer.status} {answer.text}: see what its pods say with "
-                f"`kubectl -n {namespace} logs -l serving.kserve.io/inferenceservice={MODEL_NAME}`"
+                f"`kubectl -n {namespace} logs -l serving.kserve.io/inferenceservice={settings.model}`"
             )
     at = ", ".join(answer.ip for answer in answers if answer.ip)
     return f"{url} answers{at and ' at '}{at}"

@@ -1,6 +1,6 @@
 """The place that serves on Kubernetes: KServe's InferenceService, made of the chart's template and a version.
 
-The template lies in the ConfigMap `cnn-image-inferenceservice`. Applying is server-side, as field manager
+The template lies in the ConfigMap `MODEL-inferenceservice`. Applying is server-side, as field manager
 `cnn-image`: what others own is never overwritten unless asked, and Helm never owns the object.
 """
 
@@ -20,7 +20,6 @@ from jobs.console import say
 from jobs.errors import FaultError, LostError, MistakeError
 from jobs.known import known_evidence, known_images, verify_service
 from jobs.settings import Settings
-from model.contract import MODEL_NAME
 from model.data.remote.http_client import http_client
 
 _URI_VERSION = re.compile(r"/versions/0*([1-9][0-9]*)/?$")
@@ -46,7 +45,8 @@ class InferenceServiceDeployer:
 
     @property
     def _url(self) -> str:
-        return self._settings.service_url or f"http://{MODEL_NAME}.{self._kubernetes.namespace}"
+        names, namespace = self._kubernetes.names, self._kubernetes.namespace
+        return self._settings.service_url or names.url(namespace)
 
     def served(self) -> int | None:
         """See `Deployer.served`.
@@ -100,7 +100,8 @@ class InferenceServiceDeployer:
         and go only once the predictors have their own.
         """
         body, live = self._body(version), self._read()
-        say(f"InferenceService {self._kubernetes.namespace}/{MODEL_NAME}: rolling out version {version} …")
+        name = f"{self._kubernetes.namespace}/{self._kubernetes.names.model}"
+        say(f"InferenceService {name}: rolling out version {version} …")
         if live is not None and "transformer" in body["spec"] and "transformer" not in live["spec"]:
             self._apply(body, dry_run=True)  # a hand edit is refused before anything changes
             beside = {**body, "spec": {**body["spec"], "predictor": live["spec"]["predictor"]}}
@@ -120,11 +121,11 @@ class InferenceServiceDeployer:
 
     def _wait(self, applied: Json) -> None:
         uri = applied["spec"]["predictor"]["model"]["storageUri"]
-        Rollout(self._kubernetes, MODEL_NAME, uri).wait(self._settings.rollout_seconds)
+        Rollout(self._kubernetes, uri).wait(self._settings.rollout_seconds)
 
     def _remove_transformers(self) -> None:
         """KServe (0.20) leaves running what it made of a component that is no longer asked for."""
-        name = f"{MODEL_NAME}-transformer"
+        name = self._kubernetes.names.transformer
         for kind in ("horizontalpodautoscalers", "deployments", "services"):
             try:
                 self._kubernetes.delete(kind, name)
@@ -134,7 +135,7 @@ class InferenceServiceDeployer:
 
     def _read(self) -> Json | None:
         try:
-            return self._kubernetes.find("inferenceservices", MODEL_NAME)
+            return self._kubernetes.find("inferenceservices", self._kubernetes.names.model)
         except ApiError as error:
             raise _without_kserve(error) or error.explained("read the InferenceService") from error
 

@@ -1,7 +1,7 @@
 """Start Jobs from the installed templates, and follow them.
 
-The templates are CronJobs that the chart always renders, suspended or not: `cnn-image-retrain` for what needs
-the training data or a GPU, `cnn-image-command` for all else, so that a rollback waits for neither. Used by
+The templates are CronJobs that the chart always renders, suspended or not: `MODEL-retrain` for what needs
+the training data or a GPU, `MODEL-command` for all else, so that a rollback waits for neither. Used by
 `cnn-image jobs` and, in the cluster, by POST /train; imports nothing heavy but the kubernetes client.
 """
 
@@ -12,19 +12,15 @@ from datetime import datetime
 from typing import Literal
 
 from jobs.cluster.client import ApiError, Json, Kubernetes
+from jobs.cluster.names import Names
 from jobs.cluster.outcome import Outcome
 from jobs.cluster.rollout import container_statuses, ending, last_word
 from jobs.errors import FaultError, JobError, MistakeError
 
-TRAINING_TEMPLATE = "cnn-image-retrain"
-COMMAND_TEMPLATE = "cnn-image-command"
 TRAINING_COMMANDS = frozenset(
     {"data", "train", "export", "publish", "quantize", "judge", "retrain", "doctor"}
 )
 """What runs with the training data, the workspace and the resources of training; doctor looks at them."""
-
-SELECTOR = "app.kubernetes.io/name=cnn-image,app.kubernetes.io/component in (training,command)"
-"""The labels of Jobs made of the templates."""
 
 CONTAINER = "cnn-image"
 _POLL_SECONDS = 1.0
@@ -57,7 +53,7 @@ def start(kubernetes: Kubernetes, *, args: Sequence[str] = (), env: Mapping[str,
     """Start a Job from the template that suits the command.
 
     Args:
-        kubernetes: The cluster and namespace of the release.
+        kubernetes: The release's place.
         args: For `cnn-image`, beginning with the command; a plain retrain when empty.
         env: Variables in place of the template's, such as EPOCHS.
 
@@ -74,23 +70,28 @@ def start(kubernetes: Kubernetes, *, args: Sequence[str] = (), env: Mapping[str,
         )
     # Not the template's own: a schedule does nothing where nothing has changed, a person wants it done.
     args = args or ["retrain"]
-    template = template_of(args)
+    template = template_of(args, kubernetes.names)
     try:
         cronjob = kubernetes.get("cronjobs", template)
         created = kubernetes.create("jobs", job_from(cronjob, args, env or {}))
     except ApiError as error:
         if error.code == 404:
             raise MistakeError(
-                f"There is no CronJob {template} in namespace {kubernetes.namespace}: "
-                "install the chart there first, or name another namespace."
+                f"There is no CronJob {template} in namespace {kubernetes.namespace}: install the chart "
+                "there first, or name another namespace (-n) or model (`cnn-image --model`)."
             ) from error
         raise error.explained("start a Job") from error
     return str(created["metadata"]["name"])
 
 
-def template_of(args: Sequence[str]) -> str:
+def template_of(args: Sequence[str], names: Names) -> str:
     """Return the name of the template that suits a command of `cnn-image`."""
-    return TRAINING_TEMPLATE if args[0] in TRAINING_COMMANDS else COMMAND_TEMPLATE
+    return names.training if args[0] in TRAINING_COMMANDS else names.command
+
+
+def selector(names: Names) -> str:
+    """Return the labels of the Jobs that are made of a model's templates."""
+    return f"app.kubernetes.io/name={names.model},app.kubernetes.io/component in (training,command)"
 
 
 def job_from(cronjob: Json, args: Sequence[str], env: Mapping[str, str]) -> Json:
@@ -127,8 +128,8 @@ def list_jobs(kubernetes: Kubernetes) -> list[JobState]:
         MistakeError: A right is missing.
     """
     try:
-        jobs = kubernetes.list("jobs", SELECTOR)
-        pods = kubernetes.list("pods", SELECTOR)
+        jobs = kubernetes.list("jobs", selector(kubernetes.names))
+        pods = kubernetes.list("pods", selector(kubernetes.names))
     except ApiError as error:
         raise error.explained("list the training Jobs") from error
     states = [state_of(job, [pod for pod in pods if _job_of(pod) == job["metadata"]["name"]]) for job in jobs]

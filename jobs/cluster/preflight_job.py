@@ -5,6 +5,7 @@ resources and configuration it would serve with, and asks it for known images (`
 """
 
 import time
+from datetime import UTC, datetime
 
 from jobs.cluster.client import ApiError, Json, Kubernetes, own_pod
 from jobs.cluster.rollout import container_statuses, ending, last_word
@@ -13,7 +14,11 @@ from jobs.errors import Exit, FaultError, MistakeError, RefusedError
 
 VERSION_VARIABLE = "CNN_IMAGE_PREFLIGHT_VERSION"
 DEADLINE_SECONDS = 600.0
+LEFT_SECONDS = 30.0
+"""After its end the Job of someone who was killed meanwhile is taken away by the next."""
+
 _POLL_SECONDS = 1.0
+_NOT_FOUND, _CONFLICT = 404, 409
 
 
 def dry_run(kubernetes: Kubernetes, template: Json) -> None:
@@ -67,7 +72,7 @@ def run(kubernetes: Kubernetes, template: Json, version: int) -> None:
 
     Args:
         kubernetes: The cluster and the Job's namespace.
-        template: The Job; the version is added to its name and its containers' environment.
+        template: The Job; the version is added to its containers' environment.
         version: To be tried.
 
     Raises:
@@ -75,30 +80,76 @@ def run(kubernetes: Kubernetes, template: Json, version: int) -> None:
         MistakeError: There is no such version, it is broken, or the store refuses the pod.
         FaultError: The pod could not run, or not in time.
     """
-    template["metadata"]["generateName"] = f"{template['metadata'].pop('name')}-{version}-"
     pod = template["spec"]["template"]["spec"]
     for container in [*pod["initContainers"], *pod["containers"]]:
         container.setdefault("env", []).append({"name": VERSION_VARIABLE, "value": str(version)})
     try:
-        name = str(kubernetes.create("jobs", template)["metadata"]["name"])
+        job = _create(kubernetes, template)
     except ApiError as error:
         raise error.explained("start the pre-flight") from error
-    say(f"Pre-flight: Job {kubernetes.namespace}/{name} …")
+    say(f"Pre-flight: Job {kubernetes.namespace}/{job['metadata']['name']} …")
     try:
-        _wait(kubernetes, name, version)
+        _wait(kubernetes, job, version)
     except ApiError as error:
         raise error.explained("follow the pre-flight") from error
     finally:
-        kubernetes.delete("jobs", name)
+        _remove(kubernetes, job)
 
 
-def _wait(kubernetes: Kubernetes, name: str, version: int) -> None:
+def _create(kubernetes: Kubernetes, template: Json) -> Json:
+    """Make the Job, once another one has ended: it has one name, to which a Role can limit its removal."""
+    name = template["metadata"]["name"]
+    ends = time.monotonic() + DEADLINE_SECONDS + LEFT_SECONDS
+    told = False
+    while True:
+        try:
+            return kubernetes.create("jobs", template)
+        except ApiError as error:
+            if error.code != _CONFLICT:
+                raise
+        other = kubernetes.find("jobs", name)
+        if other is not None and _left(other):
+            _remove(kubernetes, other)
+        elif time.monotonic() > ends:
+            raise FaultError(
+                f"Another pre-flight, the Job {name} in namespace {kubernetes.namespace}, does not end; "
+                "see its pod, or delete it."
+            )
+        elif other is not None and not told:
+            say(f"Another pre-flight runs, the Job {kubernetes.namespace}/{name}; waiting for its end …")
+            told = True
+        time.sleep(_POLL_SECONDS)
+
+
+def _left(job: Json) -> bool:
+    """Whether a Job has ended and whoever made it has not removed it, though there was time to."""
+    for condition in job.get("status", {}).get("conditions", []):
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
+            ended = datetime.fromisoformat(condition["lastTransitionTime"])
+            return (datetime.now(UTC) - ended).total_seconds() > LEFT_SECONDS
+    return False
+
+
+def _remove(kubernetes: Kubernetes, job: Json) -> None:
+    metadata = job["metadata"]
+    try:
+        kubernetes.delete("jobs", metadata["name"], uid=metadata["uid"])
+    except ApiError as error:
+        if error.code not in (_NOT_FOUND, _CONFLICT):  # it is gone, and another may have its name
+            raise error.explained(f"remove the Job {metadata['name']}") from error
+
+
+def _wait(kubernetes: Kubernetes, job: Json, version: int) -> None:
+    name, uid = job["metadata"]["name"], job["metadata"]["uid"]
     ends = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < ends:
-        status = kubernetes.get("jobs", name).get("status", {})
+        now = kubernetes.get("jobs", name)
+        if now["metadata"]["uid"] != uid:
+            raise FaultError(f"The pre-flight of version {version} was removed while it ran; try again.")
+        status = now.get("status", {})
         if status.get("succeeded"):
             return
-        for pod in kubernetes.list("pods", f"job-name={name}"):
+        for pod in kubernetes.list("pods", f"batch.kubernetes.io/controller-uid={uid}"):
             _judge(pod, version)
         if status.get("failed"):
             raise FaultError(

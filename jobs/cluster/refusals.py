@@ -31,13 +31,14 @@ _RULES: tuple[tuple[type[JobError], re.Pattern[str], str], ...] = (
 )
 
 
-def explain(code: int, text: str, doing: str) -> JobError:
+def explain(code: int, text: str, doing: str, role: str) -> JobError:
     """Say an answer of Kubernetes other than success.
 
     Args:
         code: HTTP's.
         text: Kubernetes' own words.
         doing: What was tried, as it fits behind "cannot": "start the Job".
+        role: The chart's Role that allows it.
 
     Returns:
         A fault where waiting may help, else a mistake.
@@ -46,7 +47,7 @@ def explain(code: int, text: str, doing: str) -> JobError:
     if code == 403 and right:
         return MistakeError(
             f"Cannot {doing}: {right['who']} lacks the right to {right['verb']} {right['what']}; "
-            "grant it as the chart's Role cnn-image-jobs does."
+            f"grant it as the chart's Role {role} does."
         )
     for kind, pattern, sentence in _RULES:
         if rule := pattern.search(text):

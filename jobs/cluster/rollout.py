@@ -30,14 +30,13 @@ class Rollout:
     """One rollout.
 
     Args:
-        kubernetes: The cluster and the InferenceService's namespace.
-        name: Of the InferenceService.
+        kubernetes: The InferenceService's place.
         uri: The storageUri that is rolled out.
     """
 
-    def __init__(self, kubernetes: Kubernetes, name: str, uri: str) -> None:
+    def __init__(self, kubernetes: Kubernetes, uri: str) -> None:
         self._kubernetes = kubernetes
-        self._name = name
+        self._name = kubernetes.names.model
         self._uri = uri
 
     def wait(self, seconds: float) -> None:

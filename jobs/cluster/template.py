@@ -3,9 +3,6 @@
 from jobs.cluster.client import ApiError, Json, Kubernetes
 from jobs.errors import MistakeError
 
-TEMPLATE = "cnn-image-inferenceservice"
-"""The ConfigMap."""
-
 
 def read_template(kubernetes: Kubernetes) -> Json:
     """The ConfigMap with the templates.
@@ -13,15 +10,16 @@ def read_template(kubernetes: Kubernetes) -> Json:
     Raises:
         MistakeError: The chart is not installed there, or a right is missing.
     """
+    template = kubernetes.names.template
     try:
-        return kubernetes.get("configmaps", TEMPLATE)
+        return kubernetes.get("configmaps", template)
     except ApiError as error:
         if error.code == 404:
             raise MistakeError(
-                f"There is no ConfigMap {TEMPLATE} in namespace {kubernetes.namespace}: "
+                f"There is no ConfigMap {template} in namespace {kubernetes.namespace}: "
                 "install the chart there first."
             ) from error
-        raise error.explained(f"read the ConfigMap {TEMPLATE}") from error
+        raise error.explained(f"read the ConfigMap {template}") from error
 
 
 def belonging_to(configmap: Json, body: Json, namespace: str) -> Json:
@@ -32,6 +30,7 @@ def belonging_to(configmap: Json, body: Json, namespace: str) -> Json:
         body: The object; who moved the ConfigMap to another namespace could not reach into its text.
         namespace: The ConfigMap's.
     """
-    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": TEMPLATE, "uid": configmap["metadata"]["uid"]}
+    owner = {key: configmap["metadata"][key] for key in ("name", "uid")}
+    owner |= {"apiVersion": "v1", "kind": "ConfigMap"}
     metadata = {**body["metadata"], "namespace": namespace, "ownerReferences": [owner]}
     return {**body, "metadata": metadata}

@@ -10,6 +10,7 @@ import sys
 from jobs.cluster.client import ApiError, Json, Kubernetes, current_namespace
 from jobs.cluster.template import belonging_to, read_template
 from jobs.errors import Exit, JobError, exit_code
+from jobs.settings import load_settings
 
 
 def make_secret(kubernetes: Kubernetes, secret: Json) -> bool:
@@ -39,7 +40,7 @@ def main() -> int:
     """Make the Secret that the command line names, in this pod's namespace."""
     secret: Json = json.loads(sys.argv[1])
     try:
-        made = make_secret(Kubernetes(current_namespace()), secret)
+        made = make_secret(Kubernetes(current_namespace(), model=load_settings().model), secret)
     except JobError as error:
         sys.stderr.write(f"{error}\n")
         return exit_code(error) or Exit.MISTAKE

@@ -15,7 +15,7 @@ from jobs.settings import load_settings
 if TYPE_CHECKING:
     from jobs.cluster.client import Kubernetes
 
-app = typer.Typer(help="Training Jobs on Kubernetes.", no_args_is_help=True)
+app = typer.Typer(help="Training Jobs on Kubernetes, of the model that --model names.", no_args_is_help=True)
 
 NamespaceFlag = Annotated[
     str | None,
@@ -105,4 +105,4 @@ def wait(name: NameArgument, namespace: NamespaceFlag = None, timeout: TimeoutFl
 def _kubernetes(namespace: str | None) -> "Kubernetes":
     from jobs.cluster.client import Kubernetes, current_namespace
 
-    return Kubernetes(namespace or current_namespace())
+    return Kubernetes(namespace or current_namespace(), model=load_settings().model)

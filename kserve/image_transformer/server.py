@@ -176,7 +176,7 @@ def _trainer(settings: Settings) -> Trainer | None:
     if not settings.train_api:
         return None
     if settings.namespace:
-        return ClusterTrainer(settings.namespace)
+        return ClusterTrainer(settings.namespace, settings.model_name)
     return LocalTrainer(settings.state / "train")
 
 

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import pytest
 
 from jobs.cluster.launch import job_from, template_of
+from jobs.cluster.names import Names
+from model.contract import MODEL_NAME
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "cnn-image"
@@ -58,10 +60,11 @@ def rendered(*flags: str | Path, namespace: str = "default") -> str:
 
 
 class Namespace:
-    """A namespace of the test cluster."""
+    """A namespace of the test cluster, and the model in it that is meant."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, model: str = MODEL_NAME) -> None:
         self.name = name
+        self.model = model
 
     def kubectl(
         self, *args: str | Path, stdin: str | bytes | None = None, seconds: float = 300, check: bool = True
@@ -79,7 +82,7 @@ class Namespace:
 
     def pods(self, component: str) -> list[Any]:
         """The pods of one of the product's components that are not ending."""
-        label = f"app.kubernetes.io/name=cnn-image,app.kubernetes.io/component={component}"
+        label = f"app.kubernetes.io/name={self.model},app.kubernetes.io/component={component}"
         pods = self.get("pods", "-l", label)["items"]
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
@@ -87,7 +90,7 @@ class Namespace:
         self, name: str, *args: str, env: Mapping[str, str] | None = None, retries: int = 0, wait: bool = True
     ) -> None:
         """Start a command of cnn-image as a Job from the installed template; `wait`: for the trial MinIO."""
-        body = job_from(self.get("cronjob", template_of(args)), args, env or {})
+        body = job_from(self.get("cronjob", template_of(args, Names(self.model))), args, env or {})
         del body["metadata"]["generateName"]
         body["metadata"]["name"] = name
         spec = body["spec"]
@@ -108,7 +111,7 @@ class Namespace:
 
     def first_training(self) -> str:
         """The name of the Job that the chart renders for the first version."""
-        (name,) = (each for each in self.names("job") if each.startswith("job.batch/cnn-image-train-"))
+        (name,) = (each for each in self.names("job") if each.startswith(f"job.batch/{self.model}-train-"))
         return name.removeprefix("job.batch/")
 
     def job_end(self, name: str) -> str | None:
@@ -120,7 +123,7 @@ class Namespace:
 
     def served_uri(self) -> str:
         """The InferenceService's storageUri."""
-        return str(self.get("isvc", "cnn-image")["spec"]["predictor"]["model"]["storageUri"])
+        return str(self.get("isvc", self.model)["spec"]["predictor"]["model"]["storageUri"])
 
     def outside(self, service: str, port: int = 0) -> str:
         """HOST:PORT at which this machine reaches one of the ports of a Service of type NodePort."""

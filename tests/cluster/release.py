@@ -64,18 +64,21 @@ class Release:
     Attributes:
         namespace: Where it is.
         values: Its values files, the later ones over the earlier.
+        name: Helm's.
     """
 
     namespace: Namespace
     values: Sequence[Path]
+    name: str = "trial"
 
     def helm(self, command: str, *args: str, program: str = "helm", seconds: float = 900) -> str:
         """Run helm on the release."""
-        return run(find_program(program), "-n", self.namespace.name, command, "trial", *args, seconds=seconds)
+        where = ("-n", self.namespace.name)
+        return run(find_program(program), *where, command, self.name, *args, seconds=seconds)
 
-    def install(self, *args: str) -> None:
-        """Install the working tree's chart and wait."""
-        self.helm("install", str(CHART), *self.flags, "--wait", "--timeout=15m", *args, seconds=1000)
+    def install(self, *args: str, chart: Path = CHART) -> None:
+        """Install a chart, the working tree's unless another is named, and wait."""
+        self.helm("install", str(chart), *self.flags, "--wait", "--timeout=15m", *args, seconds=1000)
 
     def upgrade(self, *args: str, program: str = "helm") -> None:
         """Upgrade to the working tree's chart, keeping nothing of an earlier upgrade's flags."""
@@ -89,7 +92,7 @@ class Release:
     @property
     def url(self) -> str:
         """The service's, on this machine."""
-        return f"http://{self.namespace.outside('cnn-image')}"
+        return f"http://{self.namespace.outside(self.namespace.model)}"
 
     def ask(self, name: str = "airplane") -> httpx.Response:
         """Send one of the examples to /predict."""

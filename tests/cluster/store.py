@@ -11,9 +11,12 @@ import numpy as np
 from cluster.kube import Namespace, say, wait_for
 
 from export.artifact import assemble
+from export.graph.export import Graphs
 from export.store.manifest import DataLineage, Lineage
-from export.store.versions import Store, open_store
-from model.contract import CLASSES
+from export.store.versions import KNOWN, Store, open_store
+from jobs.known import make_known
+from model.contract import CLASSES, FILTERS_MODEL_NAME, MODEL_NAME, Contract
+from model.data.sources import load_sample
 from model.images.decode import DECODER_VERSION
 
 BUCKET, PREFIX = "cnn-image", "store"
@@ -32,7 +35,6 @@ def make_versions(folder: Path) -> Path:
     """
     from export.graph.export import export_graphs
     from export.graph.parity import prove
-    from model.data.sources import load_sample
     from model.training.train import QUICK, train
 
     say("making two versions on this machine")
@@ -64,10 +66,24 @@ def make_versions(folder: Path) -> Path:
     return folder / "store"
 
 
-class TrialStore:
-    """The store in a namespace's MinIO, reached from this machine through a node port."""
+def made_another(versions: Path, folder: Path, contract: Contract) -> Path:
+    """A folder's store with one version: the first of `versions`, by other names of model and classes."""
+    theirs = open_store(str(versions))
+    original = theirs.manifest(1)
+    place = theirs.fetch(1, folder)
+    graphs = Graphs(place / MODEL_NAME / "1" / "model.onnx", place / FILTERS_MODEL_NAME / "1" / "model.onnx")
+    fields = {name: getattr(original, name) for name in Lineage.model_fields}
+    lineage = Lineage(**fields | {"contract": contract})
+    known = {KNOWN: make_known(load_sample().test)}
+    open_store(str(folder / "store")).publish(partial(assemble, graphs, lineage), known)
+    return folder / "store"
 
-    def __init__(self, namespace: Namespace, monkeypatch: object) -> None:
+
+class TrialStore:
+    """A store in a namespace's MinIO, reached from this machine through a node port."""
+
+    def __init__(self, namespace: Namespace, monkeypatch: object, prefix: str = PREFIX) -> None:
+        self._prefix = prefix
         namespace.kubectl("apply", "-f", "-", stdin=_NODE_PORT)
         secret = namespace.get("secret", "cnn-image-store")["data"]
         environment = {
@@ -81,7 +97,7 @@ class TrialStore:
         # A session of its own: the default one keeps the credentials of the first namespace.
         self.s3 = boto3.session.Session().client("s3")
         wait_for(self._bucket, "the bucket", 60)
-        self.store: Store = open_store(f"s3://{BUCKET}/{PREFIX}")
+        self.store: Store = open_store(f"s3://{BUCKET}/{prefix}")
 
     def _bucket(self) -> bool:
         try:
@@ -97,7 +113,7 @@ class TrialStore:
         """Put a folder's versions there as they are."""
         for file in versions.rglob("*"):
             if file.is_file():
-                key = f"{PREFIX}/{file.relative_to(versions)}"
+                key = f"{self._prefix}/{file.relative_to(versions)}"
                 self.s3.put_object(Bucket=BUCKET, Key=key, Body=file.read_bytes())
 
     def promote(self, version: int) -> None:

@@ -50,6 +50,17 @@ FORMS = {
         "serving.transformer.autoscaling.enabled=true",
         "monitoring.dashboard.enabled=true",
     ),
+    "another model": (
+        "model=" + "m" * 40,
+        *TRIAL,
+        "retraining.enabled=true",
+        "drill.enabled=true",
+        "networkPolicy.enabled=true",
+        "networkPolicy.models={hands}",
+        "serving.trainApi.enabled=true",
+        "serving.trainApi.tokenSecret=token",
+        "monitoring.dashboard.enabled=true",
+    ),
 }
 
 
@@ -58,7 +69,7 @@ def render(*values: str) -> list[dict[str, Any]]:
     flags = [flag for value in values for flag in ("--set", value)]
     objects = [each for each in yaml.safe_load_all(rendered(*flags)) if each]
     for each in list(objects):
-        if each["metadata"]["name"] == "cnn-image-inferenceservice":
+        if each["kind"] == "ConfigMap" and "inferenceservice.yaml" in each["data"]:
             inner = [yaml.safe_load(text) for text in each["data"].values()]
             inner[0]["spec"]["predictor"]["model"]["storageUri"] = "s3://bucket/versions/000001"
             objects += inner
@@ -134,15 +145,18 @@ def test_kubeconform(objects: list[dict[str, Any]], schemas: str, tmp_path: Path
 def test_the_api_server_takes_them_under_restricted_pod_security(
     objects: list[dict[str, Any]], namespace: Namespace
 ) -> None:
-    namespace.kubectl("create", "serviceaccount", "cnn-image-jobs", check=False)
+    (account,) = (
+        each["metadata"]["name"]
+        for each in objects
+        if each["kind"] == "ServiceAccount" and each["metadata"]["name"].endswith("-jobs")
+    )
+    namespace.kubectl("create", "serviceaccount", account, check=False)
     for each in objects:
         each["metadata"]["namespace"] = namespace.name
         for subject in each.get("subjects", []):
             subject["namespace"] = namespace.name
     done = run("sh", "-c", "kubectl apply --dry-run=server -f - 2>&1", stdin=yaml.safe_dump_all(objects))
-    assert "Warning" not in done.replace("Warning: resource serviceaccounts/cnn-image-jobs is missing", ""), (
-        done
-    )
+    assert "Warning" not in done.replace(f"Warning: resource serviceaccounts/{account} is missing", ""), done
 
 
 def test_k8s_is_what_the_chart_renders() -> None:
@@ -339,7 +353,8 @@ def test_the_rule_for_silence_names_the_release() -> None:
     objects = render(*TRIAL, "monitoring.rules.enabled=true")
     rules = next(each for each in objects if each["kind"] == "PrometheusRule")["spec"]["groups"][0]["rules"]
     down = next(rule for rule in rules if rule.get("alert") == "CnnImageDown")
-    assert down["expr"].endswith('or absent(cnn_image_triton_up{namespace="default"})')
+    pods = 'pod=~"cnn-image-(predictor|transformer)-[^-]+(-[^-]+)?"'
+    assert down["expr"].endswith(f'or absent(cnn_image_triton_up{{{pods},namespace="default"}})')
 
 
 @pytest.mark.parametrize("mode", ["separate", "collocated"])

@@ -16,6 +16,7 @@ from cluster.volumes import seed_data
 from export.artifact import assemble
 from export.graph.export import Graphs
 from export.store.manifest import Lineage
+from jobs.cluster.preflight_job import VERSION_VARIABLE
 from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
@@ -105,10 +106,10 @@ def publish_copy(store: TrialStore, folder: Path, *, broken: bool = False) -> in
 
 def wait_for_preflight(namespace: Namespace, version: int) -> None:
     """Wait until the pod of a version's pre-flight is there."""
-    beginning = f"cnn-image-preflight-{version}-"
+    asked = {"name": VERSION_VARIABLE, "value": str(version)}
 
     def there() -> bool:
-        return any(pod["metadata"]["name"].startswith(beginning) for pod in namespace.pods("preflight"))
+        return any(asked in pod["spec"]["containers"][0]["env"] for pod in namespace.pods("preflight"))
 
     wait_for(there, "the pre-flight's pod", 120)
 

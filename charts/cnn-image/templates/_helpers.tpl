@@ -13,9 +13,32 @@
 {{- end }}
 {{- end }}
 
-{{/* Metadata of an object of the chart: dict "root" $ "name" NAME "component" COMPONENT. */}}
+{{/* The model's name: of the InferenceService, and in front of every object's. KServe and the chart name Services after it, and
+     a model that is called as another one's Service would take it away. */}}
+{{- define "cnn-image.model" -}}
+{{- $model := .Values.model }}
+{{- range list "predictor" "predictor-pods" "transformer" "minio" "mlflow" }}
+{{- if hasSuffix (printf "-%s" .) $model }}
+{{- fail (printf "model: the name %q belongs to an object of the model %q; take one that does not end in -%s." $model (trimSuffix (printf "-%s" .) $model) .) }}
+{{- end }}
+{{- end }}
+{{- if has $model (list "true" "false" "yes" "no" "on" "off" "y" "n" "null") }}
+{{- fail (printf "model: YAML takes %q for something else than a name; take another one." $model) }}
+{{- end }}
+{{- $model }}
+{{- end }}
+
+{{/* What tells a process which model it works for; the default's need not be told, as in the charts before. */}}
+{{- define "cnn-image.modelEnv" -}}
+{{- $model := include "cnn-image.model" . }}
+{{- if ne $model "cnn-image" -}}
+- {name: CNN_IMAGE_MODEL, value: {{ $model }}}
+{{- end }}
+{{- end }}
+
+{{/* Metadata of an object of the chart: dict "root" $ "name" NAME "component" COMPONENT; the model's name goes in front. */}}
 {{- define "cnn-image.metadata" -}}
-name: {{ .name }}
+name: {{ include "cnn-image.model" .root }}{{ with .name }}-{{ . }}{{ end }}
 namespace: {{ .root.Release.Namespace }}
 labels:
   {{- include "cnn-image.labels" . | nindent 2 }}
@@ -28,9 +51,9 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 
-{{/* What finds a component's pods. Nothing in it changes with a release, so that no upgrade restarts a pod for it. */}}
+{{/* What finds a component's pods: dict "root" $ "component" COMPONENT. Nothing in it changes with a release, so that no upgrade restarts a pod for it. */}}
 {{- define "cnn-image.selector" -}}
-app.kubernetes.io/name: cnn-image
+app.kubernetes.io/name: {{ include "cnn-image.model" .root }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
@@ -73,24 +96,26 @@ capabilities: {drop: [ALL]}
 
 {{- define "cnn-image.storeUrl" -}}
 {{- if .Values.store.url }}{{ trimSuffix "/" .Values.store.url }}
-{{- else if .Values.minio.enabled }}s3://cnn-image/store
+{{- else if .Values.minio.enabled }}
+{{- $model := include "cnn-image.model" . }}
+{{- eq $model "cnn-image" | ternary "s3://cnn-image/store" (printf "s3://cnn-image/models/%s/store" $model) }}
 {{- else }}{{ fail "store.url is empty: name an s3://bucket/prefix, or set minio.enabled=true to try it out." }}
 {{- end }}
 {{- end }}
 
 {{- define "cnn-image.storeEndpoint" -}}
 {{- if .Values.store.endpoint }}{{ .Values.store.endpoint }}
-{{- else if .Values.minio.enabled }}http://cnn-image-minio:9000
+{{- else if .Values.minio.enabled }}http://{{ include "cnn-image.model" . }}-minio:9000
 {{- end }}
 {{- end }}
 
 {{- define "cnn-image.storeSecret" -}}
-{{- if .Values.store.secret }}{{ .Values.store.secret }}{{ else if .Values.minio.enabled }}cnn-image-store{{ end }}
+{{- if .Values.store.secret }}{{ .Values.store.secret }}{{ else if .Values.minio.enabled }}{{ include "cnn-image.model" . }}-store{{ end }}
 {{- end }}
 
 {{- define "cnn-image.trackingUri" -}}
 {{- if .Values.mlflow.trackingUri }}{{ .Values.mlflow.trackingUri }}
-{{- else if .Values.mlflow.enabled }}http://cnn-image-mlflow:5000
+{{- else if .Values.mlflow.enabled }}http://{{ include "cnn-image.model" . }}-mlflow:5000
 {{- end }}
 {{- end }}
 
@@ -151,7 +176,7 @@ metadata:
     {{- include "cnn-image.selector" . | nindent 4 }}
   annotations: {kubectl.kubernetes.io/default-container: cnn-image}
 spec:
-  serviceAccountName: cnn-image-jobs
+  serviceAccountName: {{ include "cnn-image.model" $root }}-jobs
   enableServiceLinks: false # the Service cnn-image would set CNN_IMAGE_PORT
   restartPolicy: Never
   {{- include "cnn-image.pullSecrets" $root | nindent 2 }}
@@ -184,7 +209,7 @@ spec:
   volumes:
     {{- if .heavy }}
     {{- if $training.enabled }}
-    - {name: work, persistentVolumeClaim: {claimName: cnn-image-workspace}}
+    - {name: work, persistentVolumeClaim: {claimName: {{ include "cnn-image.model" $root }}-workspace}}
     {{- else }}
     - {name: work, emptyDir: {}}
     {{- end }}
@@ -218,6 +243,9 @@ terminationMessagePolicy: FallbackToLogsOnError
 securityContext:
   {{- include "cnn-image.containerSecurity" $root | nindent 2 }}
 env:
+  {{- with include "cnn-image.modelEnv" $root }}
+  {{- . | nindent 2 }}
+  {{- end }}
   {{- include "cnn-image.storeEnv" $root | nindent 2 }}
   - {name: CNN_IMAGE_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
   - {name: CNN_IMAGE_USER, valueFrom: {fieldRef: {fieldPath: spec.serviceAccountName}}}
@@ -302,7 +330,7 @@ template:
 
 {{/* The first training's name follows its content, since a Job cannot be changed: where nothing but rendering happens
      (Argo CD, `kubectl apply`), another image makes another Job and the same rendering the same. Helm's revision, 1 wherever
-     Helm only renders, makes each `helm upgrade` try a training again that failed. */}}
+     Helm only renders, makes each `helm upgrade` try a training again that failed. Without the model's name. */}}
 {{- define "cnn-image.firstTrainingName" -}}
-cnn-image-train-{{ .Release.Revision }}-{{ include "cnn-image.firstTraining" . | sha256sum | trunc 8 }}
+train-{{ .Release.Revision }}-{{ include "cnn-image.firstTraining" . | sha256sum | trunc 8 }}
 {{- end }}

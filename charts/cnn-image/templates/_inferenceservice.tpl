@@ -1,6 +1,6 @@
 {{/* The InferenceService without a version: what `cnn-image deploy` completes with the promoted version's storageUri. */}}
 {{- define "cnn-image.inferenceService" -}}
-{{- $serving := .Values.serving }}{{ $collocated := eq $serving.mode "collocated" -}}
+{{- $serving := .Values.serving }}{{ $collocated := eq $serving.mode "collocated" }}{{ $model := include "cnn-image.model" . -}}
 {{- if lt (int $serving.terminationGraceSeconds) (add 10 $serving.drainSeconds | int) }}
 {{- fail "serving.terminationGraceSeconds must be at least 10 more than serving.drainSeconds: a pod first answers for drainSeconds, then finishes what it has begun." }}
 {{- end -}}
@@ -10,21 +10,21 @@
 apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService
 metadata:
-  name: cnn-image
+  name: {{ $model }}
   # KServe copies these to the pods: nothing here may change from release to release.
   labels:
-    app.kubernetes.io/name: cnn-image
+    app.kubernetes.io/name: {{ $model }}
   annotations:
     serving.kserve.io/deploymentMode: Standard
     serving.kserve.io/autoscalerClass: {{ or $serving.triton.autoscaling.enabled (and (not $collocated) $serving.transformer.autoscaling.enabled) | ternary "hpa" "none" }}
 spec:
   predictor:
     {{- include "cnn-image.component" (dict "root" $ "values" $serving.triton "component" ($collocated | ternary "transformer" "predictor") "metricsPort" ($collocated | ternary 8080 8002)) | nindent 4 }}
-    serviceAccountName: cnn-image-predictor
+    serviceAccountName: {{ $model }}-predictor
     automountServiceAccountToken: {{ and $collocated $serving.trainApi.enabled }}
     model:
       modelFormat: {name: triton}
-      runtime: cnn-image-triton
+      runtime: {{ $model }}-triton
       protocolVersion: v2
       image: {{ include "cnn-image.image" (list $ .Values.image.triton) }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -40,12 +40,12 @@ spec:
       resources: {{- toYaml $serving.triton.resources | nindent 8 }}
       # The model is on the disk by then; loading it takes seconds, the first start of a GPU a minute.
       startupProbe:
-        httpGet: {path: /v2/models/cnn-image/ready, port: 8000}
+        httpGet: {path: /v2/models/{{ $model }}/ready, port: 8000}
         periodSeconds: 2
         failureThreshold: 120
         timeoutSeconds: 2
       readinessProbe:
-        httpGet: {path: /v2/models/cnn-image/ready, port: 8000}
+        httpGet: {path: /v2/models/{{ $model }}/ready, port: 8000}
         periodSeconds: 3
         failureThreshold: 2
         timeoutSeconds: 2
@@ -70,11 +70,11 @@ spec:
   {{- if not $collocated }}
   transformer:
     {{- include "cnn-image.component" (dict "root" $ "values" $serving.transformer "component" "transformer" "metricsPort" 8080) | nindent 4 }}
-    serviceAccountName: cnn-image-transformer
+    serviceAccountName: {{ $model }}-transformer
     automountServiceAccountToken: {{ $serving.trainApi.enabled }}
     containers:
       - name: kserve-container
-        {{- include "cnn-image.transformerContainer" (dict "root" $ "predictor" "cnn-image-predictor-pods:8000") | nindent 8 }}
+        {{- include "cnn-image.transformerContainer" (dict "root" $ "predictor" (printf "%s-predictor-pods:8000" $model)) | nindent 8 }}
     volumes:
       - {name: tmp, emptyDir: {}}
   {{- end }}
@@ -134,7 +134,7 @@ image: {{ include "cnn-image.image" (list $root $root.Values.image.transformer) 
 imagePullPolicy: {{ $root.Values.image.pullPolicy }}
 terminationMessagePolicy: FallbackToLogsOnError
 args:
-  - --model_name=cnn-image
+  - --model_name={{ include "cnn-image.model" $root }}
   - --predictor_host={{ .predictor }}
   - --http_port=8080
   - --grpc_port=8081

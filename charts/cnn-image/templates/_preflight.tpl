@@ -1,13 +1,13 @@
 {{/* The pre-flight's Job: the Triton that would serve, with the resources and configuration it would have, loads the
      version named in CNN_IMAGE_PREFLIGHT_VERSION out of users' sight, and is asked for known images. */}}
 {{- define "cnn-image.preflight" -}}
-{{- $serving := .Values.serving -}}
+{{- $serving := .Values.serving }}{{ $model := include "cnn-image.model" . -}}
 apiVersion: batch/v1
 kind: Job
 metadata:
-  name: cnn-image-preflight
+  name: {{ $model }}-preflight
   labels:
-    {{- include "cnn-image.selector" (dict "component" "preflight") | nindent 4 }}
+    {{- include "cnn-image.selector" (dict "root" $ "component" "preflight") | nindent 4 }}
 spec:
   backoffLimit: 0
   activeDeadlineSeconds: 600
@@ -15,10 +15,10 @@ spec:
   template:
     metadata:
       labels:
-        {{- include "cnn-image.selector" (dict "component" "preflight") | nindent 8 }}
+        {{- include "cnn-image.selector" (dict "root" $ "component" "preflight") | nindent 8 }}
       annotations: {kubectl.kubernetes.io/default-container: check}
     spec:
-      serviceAccountName: cnn-image-predictor
+      serviceAccountName: {{ $model }}-predictor
       automountServiceAccountToken: false
       enableServiceLinks: false # the Service cnn-image would set CNN_IMAGE_PORT
       restartPolicy: Never

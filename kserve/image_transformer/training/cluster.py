@@ -15,8 +15,8 @@ T = TypeVar("T")
 class ClusterTrainer:
     """Starts Jobs and looks at them."""
 
-    def __init__(self, namespace: str) -> None:
-        self._namespace = namespace
+    def __init__(self, namespace: str, model: str) -> None:
+        self._namespace, self._model = namespace, model
 
     async def start(self, wishes: Mapping[str, int]) -> str:
         """Starts a training; see `Trainer`."""
@@ -33,7 +33,7 @@ class ClusterTrainer:
         from jobs.cluster import launch  # here: the kubernetes client takes a second and 40 MB
         from jobs.cluster.client import Kubernetes
 
-        kubernetes = Kubernetes(self._namespace)
+        kubernetes = Kubernetes(self._namespace, model=self._model)
         if any(job.state in {"waiting", "running"} for job in launch.list_jobs(kubernetes)):
             raise ServiceError("training_under_way", "A training runs already; wait for it to end.")
         return launch.start(kubernetes, env={name.upper(): str(value) for name, value in wishes.items()})
@@ -42,7 +42,7 @@ class ClusterTrainer:
         from jobs.cluster import launch
         from jobs.cluster.client import Kubernetes
 
-        kubernetes = Kubernetes(self._namespace)
+        kubernetes = Kubernetes(self._namespace, model=self._model)
         job = next((job for job in launch.list_jobs(kubernetes) if job.name == name), None)
         if job is None:
             return None

@@ -126,7 +126,13 @@ def settings(
     monkeypatch.setattr(doctor, "_alias", lambda settings, store: "as the ledger")
     monkeypatch.setattr(doctor, "_data", lambda settings: "images")  # so does reading them
     store.ledger.record("promote", publish(), by="me", reason="why", after=0)
-    cluster.objects[CONFIGMAP] = {"metadata": {"labels": {"helm.sh/chart": "cnn-image-1.2.3"}, "uid": "u1"}}
+    cluster.objects[CONFIGMAP] = {
+        "metadata": {
+            "name": "cnn-image-inferenceservice",
+            "labels": {"helm.sh/chart": "cnn-image-1.2.3"},
+            "uid": "u1",
+        }
+    }
     cluster.objects[CONFIGMAP]["data"] = {"inferenceservice.yaml": TEMPLATE, "preflight.yaml": PREFLIGHT}
     cluster.objects[ISVC] = isvc("s3://b/store/versions/000001/", ("Ready", "True"))
     return load_settings(store=store.url, namespace="ns", service_url=cluster.url)

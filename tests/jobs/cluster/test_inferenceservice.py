@@ -10,6 +10,7 @@ import pytest
 from jobs.cluster import inferenceservice, preflight_job
 from jobs.cluster.client import ApiError
 from jobs.cluster.inferenceservice import InferenceServiceDeployer, edited_by_hand, uri_version
+from jobs.cluster.names import Names
 from jobs.errors import FaultError, LostError, MistakeError
 from jobs.known import KnownImages
 from jobs.settings import Settings
@@ -49,12 +50,13 @@ class FakeKubernetes:
     namespace = "ns"
 
     def __init__(self) -> None:
+        self.names = Names()
         self.service: Any = None
         self.refusal: ApiError | None = None
         self.applied: list[tuple[Any, bool, bool]] = []
         self.deleted: list[str] = []
         self.configmap: Any = {
-            "metadata": {"uid": "u9"},
+            "metadata": {"name": "cnn-image-inferenceservice", "uid": "u9"},
             "data": {"inferenceservice.yaml": TEMPLATE, "preflight.yaml": PREFLIGHT},
         }
         self.created: list[tuple[Any, bool]] = []

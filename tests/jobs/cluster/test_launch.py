@@ -8,6 +8,7 @@ import pytest
 
 from jobs.cluster import launch
 from jobs.cluster.client import ApiError
+from jobs.cluster.names import Names
 from jobs.cluster.outcome import Outcome
 from jobs.commands import cluster_jobs
 from jobs.errors import FaultError, JobFailedError, MistakeError
@@ -44,6 +45,7 @@ class FakeKubernetes:
     """One namespace whose answers are set by the test."""
 
     namespace = "ns"
+    names = Names()
 
     def __init__(self) -> None:
         command = copy.deepcopy(CRONJOB)
@@ -54,6 +56,7 @@ class FakeKubernetes:
         }
         self.lists: dict[str, list[Any]] = {"jobs": [], "pods": []}
         self.created: list[Any] = []
+        self.selectors: set[str] = set()
         self.refusal: ApiError | None = None
         self.log: bytes | None = b""
 
@@ -66,6 +69,7 @@ class FakeKubernetes:
         return found.pop(0) if isinstance(found, list) else found
 
     def list(self, kind: str, selector: str) -> list[Any]:
+        self.selectors.add(selector)
         return self.lists[kind]
 
     def logs(self, pod: str, container: str, *, follow: bool) -> Any:
@@ -126,6 +130,18 @@ def test_a_job_is_the_templates_with_its_own_words_and_variables(kubernetes: Fak
     assert created["spec"]["backoffLimit"] == 2
     assert created["metadata"]["labels"] == {"app.kubernetes.io/component": "training"}
     assert created["metadata"]["ownerReferences"][0]["uid"] == "u1"
+
+
+def test_another_model_has_templates_and_jobs_of_its_own(kubernetes: FakeKubernetes) -> None:
+    kubernetes.names = Names("hands")
+    with pytest.raises(MistakeError, match=r"no CronJob hands-retrain in namespace ns: .*--model"):
+        launch.start(kubernetes)
+    with pytest.raises(MistakeError, match="no CronJob hands-command in namespace ns: "):
+        launch.start(kubernetes, args=["rollback"])
+    launch.list_jobs(kubernetes)
+    assert kubernetes.selectors == {
+        "app.kubernetes.io/name=hands,app.kubernetes.io/component in (training,command)"
+    }
 
 
 @pytest.mark.parametrize("command", [["rollback"], ["promote", "7"], ["deploy", "--force"]])

@@ -6,6 +6,7 @@ import pytest
 
 from jobs.cluster import preflight_job, rollout
 from jobs.cluster.client import ApiError
+from jobs.cluster.names import Names
 from jobs.cluster.rollout import SOURCE, Rollout
 from jobs.errors import FaultError, MistakeError, RefusedError
 
@@ -58,12 +59,14 @@ class FakeKubernetes:
     """A service whose parts the test sets."""
 
     namespace = "ns"
+    names = Names()
 
     def __init__(self) -> None:
         self.service = service()
         self.deployments = {"cnn-image-predictor": deployment(), "cnn-image-transformer": deployment()}
         self.pods = [pod("new")]
-        self.jobs = {"status": {"succeeded": 1}}
+        self.jobs = {"metadata": {"uid": "u1"}, "status": {"succeeded": 1}}
+        self.others: list[Any] = []
         self.created: list[Any] = []
         self.deleted: list[str] = []
 
@@ -71,17 +74,22 @@ class FakeKubernetes:
         return self.jobs if kind == "jobs" else self.service
 
     def find(self, kind: str, name: str) -> Any:
+        if kind == "jobs":
+            return self.others[0] if self.others else None
         return self.deployments.get(name)
 
     def list(self, kind: str, selector: str) -> list[Any]:
         return [] if "component=transformer" in selector else self.pods
 
     def create(self, kind: str, body: Any) -> Any:
+        if self.others:
+            raise ApiError(409, {"reason": "AlreadyExists"}, "Conflict")
         self.created.append(body)
-        return {"metadata": {"name": body["metadata"]["generateName"] + "abc"}}
+        return {"metadata": {"name": body["metadata"]["name"], "uid": "u1"}}
 
-    def delete(self, kind: str, name: str) -> None:
-        self.deleted.append(name)
+    def delete(self, kind: str, name: str, *, uid: str) -> None:
+        self.deleted.append(f"{name} {uid}")
+        self.others = [job for job in self.others if job["metadata"]["uid"] != uid]
 
 
 @pytest.fixture
@@ -90,7 +98,7 @@ def kubernetes() -> FakeKubernetes:
 
 
 def wait(kubernetes: FakeKubernetes) -> None:
-    Rollout(kubernetes, "cnn-image", URI).wait(0)
+    Rollout(kubernetes, URI).wait(0)
 
 
 def test_done_when_the_new_version_alone_runs(kubernetes: FakeKubernetes) -> None:
@@ -111,7 +119,7 @@ def test_a_question_that_fails_is_asked_again(
 
     monkeypatch.setattr(kubernetes, "get", get)
     monkeypatch.setattr(rollout.time, "sleep", lambda _seconds: None)
-    Rollout(kubernetes, "cnn-image", URI).wait(60)
+    Rollout(kubernetes, URI).wait(60)
     assert not faults
 
 
@@ -122,7 +130,7 @@ def test_kserve_need_not_say_that_it_has_read_what_all_pods_show(
     now = iter(range(1000))
     monkeypatch.setattr(rollout.time, "monotonic", lambda: float(next(now)))
     monkeypatch.setattr(rollout.time, "sleep", lambda _seconds: None)
-    Rollout(kubernetes, "cnn-image", URI).wait(60)
+    Rollout(kubernetes, URI).wait(60)
     assert next(now) > rollout.SETTLE_SECONDS
 
 
@@ -170,7 +178,7 @@ def test_pods_that_will_not_start_end_the_wait_at_once(
     kubernetes.deployments["cnn-image-predictor"] = deployment(available=1)
     kubernetes.pods = [pod("bad", containers=[state])]
     with pytest.raises(RefusedError, match=said):
-        Rollout(kubernetes, "cnn-image", URI).wait(600)
+        Rollout(kubernetes, URI).wait(600)
 
 
 def test_a_pod_of_the_old_version_in_trouble_is_not_the_new_ones_fault(kubernetes: FakeKubernetes) -> None:
@@ -194,7 +202,44 @@ def test_a_preflight_runs_with_the_version_and_is_removed(kubernetes: FakeKubern
     pod_spec = kubernetes.created[0]["spec"]["template"]["spec"]
     assert pod_spec["containers"][0]["env"] == [{"name": "CNN_IMAGE_PREFLIGHT_VERSION", "value": "7"}]
     assert pod_spec["initContainers"][0]["env"] == [{"name": "CNN_IMAGE_PREFLIGHT_VERSION", "value": "7"}]
-    assert kubernetes.deleted == ["cnn-image-preflight-7-abc"]
+    assert kubernetes.deleted == ["cnn-image-preflight u1"]
+
+
+def other(**status: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "cnn-image-preflight", "uid": "u0"}, "status": status}
+
+
+def test_a_preflight_waits_for_another_one(
+    kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubernetes.others = [other()]
+    naps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:  # whoever made it has removed it
+            kubernetes.others = []
+
+    monkeypatch.setattr(preflight_job.time, "sleep", sleep)
+    preflight_job.run(kubernetes, template(), 7)
+    assert kubernetes.deleted == ["cnn-image-preflight u1"]
+    assert capsys.readouterr().err.count("waiting for its end") == 1
+
+
+def test_a_preflight_that_nobody_removed_is_removed_by_the_next(
+    kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight_job.time, "sleep", lambda _seconds: None)
+    ended = {"type": "Failed", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    kubernetes.others = [other(conditions=[ended])]
+    preflight_job.run(kubernetes, template(), 7)
+    assert kubernetes.deleted == ["cnn-image-preflight u0", "cnn-image-preflight u1"]
+
+
+def test_another_ones_preflight_is_never_taken_for_ones_own(kubernetes: FakeKubernetes) -> None:
+    kubernetes.jobs = {"metadata": {"uid": "u2"}, "status": {"succeeded": 1}}
+    with pytest.raises(FaultError, match="was removed while it ran"):
+        preflight_job.run(kubernetes, template(), 7)
 
 
 @pytest.mark.parametrize(
@@ -239,11 +284,11 @@ def test_a_preflight_runs_with_the_version_and_is_removed(kubernetes: FakeKubern
 def test_what_a_preflights_pod_says(
     kubernetes: FakeKubernetes, state: dict[str, Any], error: type[Exception], said: str
 ) -> None:
-    kubernetes.jobs = {"status": {}}
+    kubernetes.jobs = {"metadata": {"uid": "u1"}, "status": {}}
     kubernetes.pods = [pod("p", containers=[state])]
     with pytest.raises(error, match=said):
         preflight_job.run(kubernetes, template(), 7)
-    assert kubernetes.deleted == ["cnn-image-preflight-7-abc"]
+    assert kubernetes.deleted == ["cnn-image-preflight u1"]
 
 
 def test_a_right_that_is_missing_while_watching_is_named(

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from jobs.cluster import trial
 from jobs.cluster.client import ApiError
+from jobs.cluster.names import Names
 from jobs.cluster.trial_keys import make_secret
 from jobs.errors import Exit, MistakeError
 
@@ -107,6 +108,7 @@ class FakeKubernetes:
     """Holds the chart's ConfigMap, and answers what is made with a code."""
 
     namespace = "ns"
+    names = Names()
 
     def __init__(self, code: int = 201) -> None:
         self.code = code
@@ -114,7 +116,7 @@ class FakeKubernetes:
 
     def get(self, kind: str, name: str) -> Any:
         assert (kind, name) == ("configmaps", "cnn-image-inferenceservice")
-        return {"metadata": {"uid": "u9"}}
+        return {"metadata": {"name": name, "uid": "u9"}}
 
     def create(self, kind: str, body: Any) -> Any:
         assert kind == "secrets"

@@ -1,0 +1,232 @@
+"""Three models in one namespace: each its own classes, routes, Jobs and rights.
+
+One breaks, then goes, and the others go on.
+"""
+
+import io
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from cluster.kube import ROOT, Namespace, run, say, wait_for
+from cluster.load import Load
+from cluster.release import EXAMPLES, Release, write_values
+from cluster.store import BUCKET, TrialStore, made_another
+from PIL import Image
+
+from jobs.cluster.doctor import rights
+from jobs.cluster.names import Names
+from model.contract import CLASSES, MODEL_NAME, Contract
+from model.data.sources import load_sample
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+OWN = {"plane": "airplane", "hound": "dog"}
+OTHER = "cnn-image-2"  # the first one's name is the beginning of it
+RENAMED = tuple(name.upper() for name in CLASSES)
+IMAGE = (EXAMPLES / "dog.jpg").read_bytes()
+
+# Beside the first model's MinIO, each with a root of its own in it.
+BESIDE = """
+model: {model}
+minio: {{enabled: false}}
+store:
+  url: s3://{bucket}/models/{model}/store
+  endpoint: http://cnn-image-minio:9000
+  secret: cnn-image-store
+training: {{gpus: 0, data: {{url: "s3://{bucket}/pictures"}}}}
+"""
+TRAINED = """
+training:
+  enabled: true
+  recipe: quick
+  epochs: 10
+  size: 32
+  acceptWeakEvidence: true
+  env: {CNN_IMAGE_CHECK_LABELS: "false", CNN_IMAGE_GATE_FLOOR: "0.22", CNN_IMAGE_GATE_CLASS_FLOOR: "0"}
+"""
+KINDS = "all,isvc,servingruntime,configmap,secret,serviceaccount,role,rolebinding,pvc,pdb"
+
+
+@pytest.fixture(scope="module")
+def models(
+    serving: Release, versions: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Release]]:
+    """The session's service, a model that is trained beside it, and one whose version is there already."""
+    where = serving.namespace.name
+    made = {MODEL_NAME: serving}
+    for model, *more in (("hands", TRAINED), (OTHER,)):
+        folder = tmp_path_factory.mktemp(model)
+        values = write_values(folder, BESIDE.format(model=model, bucket=BUCKET), *more)
+        made[model] = Release(Namespace(where, model), values, model)
+    with pytest.MonkeyPatch.context() as patch:
+        store = TrialStore(serving.namespace, patch, f"models/{OTHER}/store")
+        store.upload(made_another(versions, folder, Contract(classes=RENAMED, model=OTHER)))
+        store.promote(1)
+        sample = load_sample().train
+        for name, theirs in OWN.items():
+            rows = (sample.labels == sample.classes.index(theirs)).nonzero()[0][:200]
+            for number, row in enumerate(rows):
+                picture = io.BytesIO()
+                Image.fromarray(sample.images[row]).save(picture, "PNG")
+                key = f"pictures/{name}/{number}.png"
+                store.s3.put_object(Bucket=BUCKET, Key=key, Body=picture.getvalue())
+    say("two more models into the namespace, one of them trained there")
+    with ThreadPoolExecutor() as both:
+        list(both.map(lambda model: made[model].install("--wait-for-jobs"), ("hands", OTHER)))
+    yield made
+    for model in ("hands", OTHER):
+        made[model].helm("uninstall", "--wait", "--ignore-not-found")
+
+
+def objects(namespace: Namespace) -> dict[str, str]:
+    """What is in a namespace: kind/name, with the identity that it has for its life."""
+    found = {}
+    for each in namespace.get(KINDS)["items"]:
+        found[f"{each['kind']}/{each['metadata']['name']}"] = each["metadata"]["uid"]
+    return found
+
+
+def test_each_answers_its_own_classes_on_its_own_route(models: dict[str, Release]) -> None:
+    due = {MODEL_NAME: CLASSES, "hands": tuple(OWN), OTHER: RENAMED}
+    for model, release in models.items():
+        answer = release.ask("dog")
+        assert (answer.status_code, answer.headers["X-Model-Version"]) == (200, "1"), answer.text
+        assert answer.json()["class_name"] in due[model]
+        assert sorted(httpx.get(f"{release.url}/info", timeout=30).json()["classes"]) == sorted(due[model])
+        for asked in models:
+            status = httpx.get(f"{release.url}/v2/models/{asked}", timeout=30).status_code
+            assert status == (200 if asked == model else 404), (model, asked)
+        assert f"models/{model}/store" in release.namespace.served_uri() or model == MODEL_NAME
+
+
+def test_helm_test_asks_for_a_models_own_known_images(models: dict[str, Release]) -> None:
+    for model in ("hands", OTHER):
+        said = models[model].helm("test", "--logs")
+        assert "Phase:          Succeeded" in said
+        assert ", answered by version 1" in said
+
+
+def test_jobs_are_started_and_listed_for_one_model(models: dict[str, Release]) -> None:
+    def jobs(model: str, *words: str) -> str:
+        program = (ROOT / ".venv/bin/cnn-image", "--model", model)
+        return run(*program, "jobs", *words, "-n", models[model].namespace.name)
+
+    name = jobs("hands", "run", "versions").strip()
+    jobs("hands", "wait", name)
+    assert name.startswith("hands-command-")
+    assert "champion, served" in jobs("hands", "logs", name)
+    listed = {job["name"] for job in json.loads(jobs("hands", "list", "--json"))}
+    assert listed == {models["hands"].namespace.first_training(), name}
+    assert json.loads(jobs(OTHER, "list", "--json")) == []
+
+
+def may(namespace: Namespace, account: str, *asked: tuple[str, str, str, str]) -> list[bool]:
+    """Whether a ServiceAccount has rights, each a verb, group, resource and name."""
+    user = f"system:serviceaccount:{namespace.name}:{account}"
+    groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace.name}", "system:authenticated"]
+    reviews = [
+        {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": user,
+                "groups": groups,
+                "resourceAttributes": {
+                    "namespace": namespace.name,
+                    **dict(zip(("verb", "group", "resource", "name"), right, strict=True)),
+                },
+            },
+        }
+        for right in asked
+    ]
+    shown = ("-o", 'jsonpath={.status.allowed}{"\n"}')
+    said = run("kubectl", "create", "-f", "-", *shown, stdin=yaml.safe_dump_all(reviews)).split()
+    assert len(said) == len(asked)
+    return [word == "true" for word in said]
+
+
+@pytest.mark.parametrize("model", [MODEL_NAME, "hands", OTHER])
+def test_a_models_jobs_may_do_what_a_promotion_does_and_to_their_own_alone(
+    models: dict[str, Release], model: str
+) -> None:
+    namespace = models[model].namespace
+    own = rights(Names(model))
+    assert may(namespace, f"{model}-jobs", *own) == [True] * len(own)
+    refused = [
+        *(("get", "", "secrets", ""), ("list", "", "secrets", ""), ("create", "", "pods", "")),
+        *(("delete", "", "pods", ""), ("delete", "batch", "jobs", ""), ("list", "apps", "deployments", "")),
+    ]
+    for other in set(models) - {model}:
+        theirs = Names(other)
+        # A Job is read by a name that is not known beforehand, and no name limits what is made or listed.
+        named = [right for right in rights(theirs) if right[3] and right[:3] != ("get", "batch", "jobs")]
+        assert len(named) == 6
+        refused += [
+            *named,
+            ("delete", "serving.kserve.io", "inferenceservices", other),
+            ("delete", "apps", "deployments", theirs.transformer),
+            ("delete", "", "services", theirs.transformer),
+            ("delete", "batch", "jobs", models[other].namespace.names("job")[0].partition("/")[2]),
+            ("patch", "batch", "cronjobs", theirs.training),
+        ]
+    assert may(namespace, f"{model}-jobs", *refused) == [False] * len(refused)
+    for part in ("predictor", "transformer", "storage"):
+        assert not any(may(namespace, f"{model}-{part}", *own))
+
+
+def test_a_model_that_no_longer_loads_leaves_the_others_alone(models: dict[str, Release]) -> None:
+    broken, first, hands = models[OTHER], models[MODEL_NAME], models["hands"]
+    with pytest.MonkeyPatch.context() as patch:
+        s3 = TrialStore(first.namespace, patch).s3
+    key = f"models/{OTHER}/store/versions/000001/{OTHER}/1/model.onnx"
+    s3.put_object(Bucket=BUCKET, Key=key, Body=b"no graph")
+    (pod,) = broken.namespace.pods("predictor")
+    broken.namespace.kubectl("delete", "pod", pod["metadata"]["name"])
+
+    def silent() -> bool:
+        try:
+            return not broken.ask().is_success
+        except httpx.TransportError:  # none of its pods is ready, so none is behind the Service
+            return True
+
+    wait_for(silent, "its end", 120)
+
+    with Load(hands.url, IMAGE, rate=5) as theirs, Load(first.url, IMAGE, rate=5) as load:
+        first.namespace.job("beside-a-broken-one", "promote", "2", "--override-gate", "a test")
+        first.namespace.job("back-again", "rollback")
+    assert load.answers.failures == theirs.answers.failures == []
+    assert set(load.answers.versions) == {"1", "2"}
+    assert set(theirs.answers.classes["1"]) <= set(OWN)
+
+    said = hands.namespace.job("looking-well", "doctor")
+    assert "broken" not in said
+    said = broken.namespace.job("looking-broken", "doctor", ok=False)
+    assert f"{OTHER}/1/model.onnx" in said
+
+
+def test_uninstalling_one_touches_nothing_of_the_others(models: dict[str, Release]) -> None:
+    namespace = models[MODEL_NAME].namespace
+    before = objects(namespace)
+    gone = {name for name in before if name.partition("/")[2].startswith(OTHER)}
+    assert {f"InferenceService/{OTHER}", f"CronJob/{OTHER}-retrain", f"Role/{OTHER}-jobs"} <= gone
+    with Load(models["hands"].url, IMAGE, rate=5) as load:
+        models[OTHER].helm("uninstall", "--wait")
+        wait_for(
+            lambda: not {name for name in objects(namespace) if name.partition("/")[2].startswith(OTHER)},
+            f"the end of {OTHER}",
+            120,
+        )
+    assert load.answers.failures == []
+    after = objects(namespace)
+    left = {name: uid for name, uid in before.items() if name not in gone}
+    # Its Jobs that a test started under names of their own went with it.
+    assert {name for name in left if after.get(name) != left[name]} <= {"Job/looking-broken"} | {
+        name for name in left if name.startswith("Pod/looking-broken")
+    }
+    for model in (MODEL_NAME, "hands"):
+        assert models[model].ask().status_code == httpx.codes.OK
