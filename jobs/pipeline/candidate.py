@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from export.errors import IntegrityError
-from export.store.manifest import DataLineage, Lineage, Manifest
+from export.store.lineage import DataLineage, Lineage
+from export.store.manifest import Manifest
 from export.store.versions import KNOWN, SPLITS, Store
 from jobs.console import say
 from jobs.errors import MistakeError

@@ -11,7 +11,7 @@ import numpy as np
 from cluster.kube import Namespace, say, wait_for
 
 from export.artifact import assemble
-from export.store.manifest import DataLineage, Lineage
+from export.store.lineage import DataLineage, Lineage
 from export.store.versions import Store, open_store
 from model.contract import CLASSES
 from model.images.decode import DECODER_VERSION

@@ -15,7 +15,7 @@ from cluster.volumes import seed_data
 
 from export.artifact import assemble
 from export.graph.export import Graphs
-from export.store.manifest import Lineage
+from export.store.lineage import Lineage
 from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]

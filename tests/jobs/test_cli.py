@@ -22,7 +22,7 @@ from export.errors import (
 )
 from export.store.blobs import FolderBlobs
 from export.store.lease import lease_state
-from export.store.manifest import DataLineage
+from export.store.lineage import DataLineage
 from export.store.versions import Store
 from jobs.cli import exit_code
 from jobs.errors import Exit, FaultError, LostError, MistakeError, RefusedError, ReturnedError

@@ -12,7 +12,8 @@ from export.errors import IntegrityError, StoreError
 from export.store.blobs import Blobs
 from export.store.class_events import ClassEvent
 from export.store.classes import ClassList
-from export.store.manifest import Lineage, Manifest
+from export.store.lineage import Lineage
+from export.store.manifest import Manifest
 from export.store.versions import Store
 from model.contract import CLASSES, Contract, ContractError
 

@@ -13,7 +13,7 @@ from laptop import Laptop
 from export.artifact import assemble
 from export.errors import ParityError
 from export.store.blobs import FolderBlobs
-from export.store.manifest import DataLineage, Lineage, Parity
+from export.store.lineage import DataLineage, Lineage, Parity
 from export.store.versions import Store
 from jobs.errors import RefusedError
 from jobs.gate.judge import fixed, judge

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from export.artifact import assemble
 from export.graph.export import Graphs
 from export.graph.parity import onnx_outputs
-from export.store.manifest import Lineage
+from export.store.lineage import Lineage
 from export.store.versions import Store
 from jobs.gate.verdict import Verdict, last_verdict
 from jobs.pipeline.mlflow_registry import registered

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from export.store.manifest import DataLineage
+from export.store.lineage import DataLineage
 from export.store.versions import Store
 from jobs.gate.verdict import attach_verdict
 from jobs.pipeline import retrain as pipeline
