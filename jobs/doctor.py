@@ -13,8 +13,8 @@ from jobs.gate.verdict import last_verdict
 from jobs.health import ask_health, require_all
 from jobs.laptop.deployer import LaptopDeployer
 from jobs.laptop.serving_folder import ServingFolder
-from jobs.pipeline import mlflow_links, mlflow_registry
 from jobs.pipeline.data import read_data
+from jobs.pipeline.mlflow import links, registry
 from jobs.pipeline.training_runs import request_of
 from jobs.places import open_deployer
 from jobs.settings import Settings
@@ -74,14 +74,14 @@ def examine(settings: Settings) -> Iterator[Finding]:
     if settings.namespace:
         from jobs.cluster.doctor import cluster_links
 
-        links = cluster_links(settings, store)
+        serving = cluster_links(settings, store)
     else:
-        links = {
+        serving = {
             "Triton": lambda: _triton(settings, store),
             "service": lambda: _service(settings, store),
         }
-    links["decoder"] = lambda: _decoder(settings, store)
-    for link, check in links.items():
+    serving["decoder"] = lambda: _decoder(settings, store)
+    for link, check in serving.items():
         yield _look(link, check, unreadable=unreadable)
 
 
@@ -125,15 +125,15 @@ def _promoted(store: Store) -> str:
 
 
 def _mlflow(settings: Settings) -> str:
-    if not mlflow_registry.in_use(settings):
+    if not registry.in_use(settings):
         raise _AbsentError(
             f"the first training makes {settings.local_tracking_db}; or set MLFLOW_TRACKING_URI"
         )
-    return mlflow_links.server(settings)
+    return links.server(settings)
 
 
 def _alias(settings: Settings, store: Store) -> str:
-    found = mlflow_links.alias(settings, store) if mlflow_registry.in_use(settings) else None
+    found = links.alias(settings, store) if registry.in_use(settings) else None
     if found is None:
         raise _AbsentError("compared with the ledger where there is an MLflow and a version is promoted")
     return found

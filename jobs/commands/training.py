@@ -133,8 +133,8 @@ def quantize(
     outputs: OutputsFlag = None,
 ) -> None:
     """Publish a version's int8 twin, calibrated on its training images; judge it like any other version."""
-    from jobs.pipeline import mlflow_registry
     from jobs.pipeline.data import load_data
+    from jobs.pipeline.mlflow import registry
     from jobs.pipeline.quantization import publish_quantized
 
     settings = load_settings(data=data, store=store)
@@ -148,7 +148,7 @@ def quantize(
         version=original,
     )
     manifest = publish_quantized(opened, version, dataset, by=settings.who)
-    mlflow_registry.register(settings, opened, manifest.version)
+    registry.register(settings, opened, manifest.version)
     write_outputs(outputs, version=manifest.version)
     answer(str(manifest.version))
 

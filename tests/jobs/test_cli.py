@@ -172,7 +172,7 @@ def test_an_older_version_goes_against_the_gate_once_it_was_judged_with_the_new_
     publish()
     deployer.live_decoder = "2"
     monkeypatch.setattr("jobs.places.open_deployer", lambda *_, **__: deployer)
-    monkeypatch.setattr("jobs.pipeline.mlflow_registry.follow", lambda *_: None)
+    monkeypatch.setattr("jobs.pipeline.mlflow.registry.follow", lambda *_: None)
     command = ("promote", "1", "--override-gate", "why", "--store", store.url)
     refused = run(*command)
     assert refused.exit_code == Exit.MISTAKE

@@ -200,7 +200,7 @@ def steps(lineage: Any, verdict: Any, build: Any, monkeypatch: pytest.MonkeyPatc
     for name in ("train_run", "export_run", "judge"):
         monkeypatch.setattr(pipeline, name, getattr(steps, name))
     monkeypatch.setattr(pipeline, "finish_report", lambda *_: None)  # these runs have nothing to report on
-    for registry in ("jobs.pipeline.retrain.mlflow_registry", "jobs.pipeline.candidate.mlflow_registry"):
+    for registry in ("jobs.pipeline.retrain.registry", "jobs.pipeline.candidate.registry"):
         monkeypatch.setattr(registry, Silent())
     data = SimpleNamespace(test=SimpleNamespace(images=None, labels=None, classes=None, groups=None))
     data.called = lambda _: data

@@ -17,7 +17,7 @@ from export.graph.parity import onnx_outputs
 from export.store.lineage import Lineage
 from export.store.versions import Store
 from jobs.gate.verdict import Verdict, last_verdict
-from jobs.pipeline.mlflow_registry import registered
+from jobs.pipeline.mlflow.registry import registered
 from jobs.pipeline.quantization import twin_or_itself
 from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
 from model.data.sources import load_sample
