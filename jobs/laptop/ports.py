@@ -1,4 +1,7 @@
-"""Which ports a service takes: the default model's are always the same, another model finds its own."""
+"""Which ports a service takes: the default model's are always the same, another model finds its own.
+
+Where the default model is here, its ports are left to it, whether or not it is served just now.
+"""
 
 import fcntl
 import itertools
@@ -65,7 +68,10 @@ def _choose(settings: Settings) -> Settings:
     folder = ServingFolder(settings.serving, settings.model)
     nearby = range(DEFAULT_HTTP_PORT, DEFAULT_HTTP_PORT + 2 * _MODELS, 2)
     last = folder.last_port()  # its clients know it
+    kept = DEFAULT_HTTP_PORT if _has_default(settings.of_model(MODEL_NAME)) else None
     for port in itertools.chain([] if last is None else [last], nearby):
+        if port == kept:
+            continue
         chosen = settings.model_copy(update={"port": port})
         try:
             _require_free(chosen, others)
@@ -77,6 +83,11 @@ def _choose(settings: Settings) -> Settings:
     raise MistakeError(
         f"No pair of ports from {nearby[0]} to {nearby[-1] + 1} is free: choose one with PORT=…"
     )
+
+
+def _has_default(default: Settings) -> bool:
+    """Whether the default model is here too, which may be in training and will want its port."""
+    return any(folder.is_dir() for folder in (default.home / "store", default.runs, default.serving))
 
 
 def _require_free(settings: Settings, others: dict[str, Status]) -> None:

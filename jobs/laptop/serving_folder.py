@@ -128,6 +128,7 @@ class ServingFolder:
 
     def remember_port(self, port: int) -> None:
         """Let the next service choose this one first."""
+        self._root.mkdir(parents=True, exist_ok=True)
         (self._root / "port").write_text(f"{port}\n")
 
     def write_status(self, status: Status) -> None:

@@ -93,24 +93,3 @@ def test_a_published_version_is_judged_and_served_in_any_case(
     monkeypatch.setattr(run, "_child", step)
     run._first_version(Settings(CIFAR10_DIR=named), store)  # type: ignore[arg-type]
     assert steps == [("judge", "4", *data), ("promote", "4", *promoted)]
-
-
-@pytest.mark.parametrize(
-    ("source", "name"),
-    [
-        ("~/My Photos", "my-photos"),
-        ("/data/Müller & Söhne/", "muller-sohne"),
-        ("photos.v2", "photos-v2"),
-        ("../birds.tar.gz", "birds"),
-        ("birds/labels.csv", "birds"),
-        ("birds/Labels.CSV", "birds"),
-        ("s3://bucket/some/birds.zip", "birds"),
-        ("s3://bucket/", "bucket"),
-        ("/data/2026", "images-2026"),
-        ("/data/犬", "images"),
-        ("/data/cnn-image", "images"),  # CIFAR-10's five classes are called so
-        ("/data/" + 60 * "x", 40 * "x"),
-    ],
-)
-def test_a_model_of_ones_own_is_called_after_its_images(source: str, name: str) -> None:
-    assert run.named_after(source) == name
