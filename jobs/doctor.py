@@ -15,10 +15,10 @@ from jobs.laptop.deployer import LaptopDeployer
 from jobs.laptop.serving_folder import ServingFolder
 from jobs.pipeline.data import read_data
 from jobs.pipeline.mlflow import links, registry
-from jobs.pipeline.training_runs import request_of
 from jobs.places import open_deployer
 from jobs.settings import Settings
 from jobs.store_doctor import store_links
+from jobs.training_runs import request_of
 from model.contract import MODEL_NAME
 from model.data.errors import DataError
 from model.data.remote.http_client import has_way_to

@@ -19,8 +19,8 @@ from jobs.commands.options import (
 )
 from jobs.console import answer, out, say
 from jobs.errors import MistakeError, RefusedError
-from jobs.pipeline.training_runs import request_of
 from jobs.settings import load_settings
+from jobs.training_runs import request_of
 
 ForceFlag = Annotated[
     bool, typer.Option("--force", help="On Kubernetes, take back what someone changed by hand.")

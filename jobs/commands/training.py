@@ -24,8 +24,8 @@ from jobs.commands.options import (
     write_outputs,
 )
 from jobs.console import answer, say
-from jobs.pipeline.training_runs import find_run, interrupted_run, new_run, request_of
 from jobs.settings import load_settings
+from jobs.training_runs import find_run, interrupted_run, new_run, request_of
 
 RunFlag = Annotated[str | None, typer.Option("--run", help="The training run. [the newest]")]
 RecipeFlag = Annotated[str | None, typer.Option("--recipe", help="quick or best. [CNN_IMAGE_RECIPE, quick]")]

@@ -21,8 +21,8 @@ from jobs.pipeline.mlflow import registry
 from jobs.pipeline.progress import ProgressBar
 from jobs.pipeline.quantization import twin_or_itself
 from jobs.pipeline.reporting import attach_reports, report_on
-from jobs.pipeline.training_runs import Request, Run
 from jobs.settings import Settings
+from jobs.training_runs import Request, Run
 
 if TYPE_CHECKING:
     from model.data.dataset import Dataset

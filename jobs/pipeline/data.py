@@ -11,8 +11,8 @@ from jobs.console import say
 from jobs.errors import LostError, MistakeError
 from jobs.gate.judge import Tests, fixed
 from jobs.pipeline.decoding import decoding_shown
-from jobs.pipeline.training_runs import Request
 from jobs.settings import Settings
+from jobs.training_runs import Request
 from model.contract import CLASSES, Contract
 
 if TYPE_CHECKING:

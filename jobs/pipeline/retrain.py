@@ -27,11 +27,11 @@ from jobs.pipeline.candidate import (
 from jobs.pipeline.data import load_data, tests_of
 from jobs.pipeline.mlflow import registry
 from jobs.pipeline.reporting import finish_report
-from jobs.pipeline.training_runs import Request, Run, new_run, unfinished_run
 from jobs.pipeline.upkeep import prune
 from jobs.promotion.deployer import Deployer
 from jobs.promotion.promote import promote
 from jobs.settings import Settings
+from jobs.training_runs import Request, Run, new_run, unfinished_run
 from model.training.recipe import StaleCheckpointError
 
 if TYPE_CHECKING:

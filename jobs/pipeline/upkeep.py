@@ -9,8 +9,8 @@ from export.store.versions import Store
 from jobs.console import say
 from jobs.gate.judge import judging
 from jobs.gate.verdict import Figures, last_verdict
-from jobs.pipeline.training_runs import remove_old_runs
 from jobs.promotion.deployer import Deployer
+from jobs.training_runs import remove_old_runs
 
 
 def prune(store: Store, runs: Path, keep: int) -> list[int]:

@@ -20,9 +20,9 @@ from jobs.errors import MistakeError, RefusedError, ReturnedError
 from jobs.gate.verdict import Verdict, attach_verdict
 from jobs.pipeline import quantization
 from jobs.pipeline import retrain as pipeline
-from jobs.pipeline.training_runs import Request, Run, new_run
 from jobs.promotion.promote import promote, roll_back
 from jobs.settings import load_settings
+from jobs.training_runs import Request, Run, new_run
 from model.training.recipe import StaleCheckpointError
 
 

@@ -8,8 +8,8 @@ from own_pictures import write_classes
 from export.store.versions import SPLITS, Store
 from jobs.errors import MistakeError
 from jobs.pipeline.data import give_ids, read_data
-from jobs.pipeline.training_runs import Request, read_renames, request_of
 from jobs.settings import Settings, load_settings
+from jobs.training_runs import Request, read_renames, request_of
 from model.contract import CLASSES, Contract
 from model.data.dataset import Dataset
 from model.data.own.look import look
