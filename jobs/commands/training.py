@@ -120,6 +120,7 @@ def publish(
     manifest = publish_candidate(
         found, settings, opened, lambda: load_data(found.request(), settings, opened, sample_allowed=True)
     )
+    found.finish()  # where a retrain was stopped in this step
     write_outputs(outputs, version=manifest.version, metrics=one_line(manifest.metrics))
     answer(str(manifest.version))
 

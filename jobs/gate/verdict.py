@@ -1,8 +1,9 @@
 """What the gate says about a version, kept beside it: reasons in words, as JSON and as a table."""
 
-from typing import Annotated
+import json
+from typing import Annotated, Any, Final
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from rich.console import Console
 
 from export.errors import IntegrityError
@@ -11,6 +12,15 @@ from jobs.console import table
 from jobs.errors import RefusedError
 
 PREFIX = "verdict-"
+_MORE = "bounds-"
+_LATER: Final[Any] = {
+    "resolved": True,
+    "flips": {"images": True, "design_effect": True},
+    "checks": {"__all__": {"bound": True}},
+}
+"""What the first releases' verdicts had not. They refuse to read what they do not know, and read each
+version's verdict to prune; so this lies in a file of its own, for whoever goes back to one of them."""
+
 _REASONS = 6
 _COLUMNS = ("check", "value", "limit", "", "meaning")
 
@@ -232,11 +242,13 @@ def attach_verdict(store: Store, verdict: Verdict, pictures: dict[str, bytes]) -
     Returns:
         The verdict's name there.
     """
-    number = len(_names(store, verdict.version)) + 1
+    number = sum(name.startswith(PREFIX) for name in store.attachments(verdict.version)) + 1
     for name, data in pictures.items():
         store.attach(verdict.version, f"{name.partition('.')[0]}-{number:03}.{name.partition('.')[2]}", data)
+    more = verdict.model_dump_json(indent=1, include=_LATER)
+    store.attach(verdict.version, f"{_MORE}{number:03}.json", more.encode() + b"\n")
     name = f"{PREFIX}{number:03}.json"
-    store.attach(verdict.version, name, verdict.model_dump_json(indent=1).encode() + b"\n")
+    store.attach(verdict.version, name, verdict.model_dump_json(indent=1, exclude=_LATER).encode() + b"\n")
     return name
 
 
@@ -246,16 +258,26 @@ def last_verdict(store: Store, version: int) -> Verdict | None:
     Raises:
         IntegrityError: What is there is no verdict.
     """
-    names = _names(store, version)
+    attached = store.attachments(version)
+    names = [name for name in attached if name.startswith(PREFIX)]
     if not names:
         return None
+    more = names[-1].replace(PREFIX, _MORE)
     try:
-        return Verdict.model_validate_json(store.attachment(version, names[-1]))
-    except ValidationError as error:
+        content = json.loads(store.attachment(version, names[-1]))
+        if more in attached:  # else an earlier release judged it
+            content = _joined(content, json.loads(store.attachment(version, more)))
+        return Verdict.model_validate(content)
+    except ValueError as error:
         raise IntegrityError(
             f"{names[-1]} of version {version} is damaged; judge the version again."
         ) from error
 
 
-def _names(store: Store, version: int) -> list[str]:
-    return sorted(name for name in store.attachments(version) if name.startswith(PREFIX))
+def _joined(content: Any, more: Any) -> Any:
+    """JSON with what lies in a second file of the same shape."""
+    if isinstance(content, dict) and isinstance(more, dict):
+        return content | {name: _joined(content.get(name, value), value) for name, value in more.items()}
+    if isinstance(content, list) and isinstance(more, list):
+        return [_joined(*pair) for pair in zip(content, more, strict=True)]
+    return content

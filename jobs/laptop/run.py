@@ -30,6 +30,7 @@ from jobs.laptop.processes import die_with_parent
 from jobs.laptop.serve import Service, serve
 from jobs.settings import Settings
 from jobs.signals import Told
+from jobs.training_runs import left_unfinished
 from model.contract import CLASSES, MODEL_NAME
 from model.data.remote.http_client import local_client
 from model.data.sources import example_images
@@ -67,6 +68,8 @@ def _first_version(settings: Settings, store: Store) -> None:
                 "--data."
             )
         _child(settings, "retrain", "--no-promote", "--sample-allowed", *_wishes(settings))
+    elif settings.prefers_int8:
+        _missing_twin(settings, store)
     newest = store.manifest(store.numbers()[-1])
     version = str(newest.version)
     # Whoever clones this wants to see an answer, and nothing else can be served yet: a first version on a
@@ -83,6 +86,17 @@ def _first_version(settings: Settings, store: Store) -> None:
         "`cnn-image retrain` trains another, which takes its place if it is no worse."
     )
     _child(settings, "promote", version, "--override-gate", f"{_FIRST}, which {word}")
+
+
+def _missing_twin(settings: Settings, store: Store) -> None:
+    """Make the newest version's int8 twin where a training was interrupted while it was made."""
+    newest = store.numbers()[-1]
+    left = left_unfinished(settings.runs, store, newest)
+    if left is None:
+        return
+    code = _child(settings, "publish", "--run", left.name, codes=(Exit.OK, Exit.MISTAKE))
+    if code == Exit.MISTAKE:  # its data is not here any more, perhaps
+        say(f"Going on without an int8 twin; `cnn-image quantize {newest}` makes it.")
 
 
 def _child(
