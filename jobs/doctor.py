@@ -61,7 +61,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         return
     unreadable = False
     for link, check in store_links(store).items():
-        finding = _look(link, check, unreadable=unreadable and link == "store, lock")
+        finding = _look(link, check, unreadable=unreadable and link in {"store, lock", "store, way back"})
         yield finding
         unreadable = unreadable or (link == "store, reading" and finding.state == "broken")
     yield _look("promoted version", lambda: _promoted(store), unreadable=unreadable)
