@@ -26,15 +26,15 @@ def promote(store: Store, version: int | None) -> None:
 
 def test_until_a_new_version_is_promoted_an_earlier_release_can_take_over(old: Store, build: Any) -> None:
     assert way_back(old) == (
-        "an earlier release, which knows layout 1 alone, can still take over; no more once a version that this "
-        "one made is promoted"
+        "an earlier release, which knows layout 1 alone, can still take over; no more once a version that "
+        "this one made is promoted"
     )
     old.publish(build)
     assert "can still take over (it leaves out 1 of layout 2);" in way_back(old)
     promote(old, 5)
     assert way_back(old) == (
-        "an earlier release, which knows layout 1 alone, cannot serve version 5 (layout 2), which is promoted; "
-        "to go back, `cnn-image rollback 2` first"
+        "an earlier release, which knows layout 1 alone, cannot serve version 5 (layout 2), which is "
+        "promoted; to go back, `cnn-image rollback 2` first"
     )
     old.delete(2)
     assert way_back(old).endswith("`cnn-image rollback 4` first")
