@@ -35,7 +35,6 @@ class _Row:
         url: Where a service of this machine serves the model.
         pid: That service's process.
         served: The version that it serves.
-        begun: Whether it was ever trained here.
         problem: Why not all of this is known, or what is wrong with the service.
     """
 
@@ -51,15 +50,14 @@ class _Row:
     url: str | None = None
     pid: int | None = None
     served: int | None = None
-    begun: bool = False
     problem: str | None = None
 
 
 def models(as_json: JsonFlag = False) -> None:
     """List the models of this folder: how good, and where each is served; one that is broken says why."""
     settings = load_settings()
-    rows = [_row(settings.of_model(name)) for name in settings.models()]
-    rows = [row for row in rows if row.versions or row.url or row.problem or row.begun]
+    each = [settings.of_model(name) for name in settings.models()]
+    rows = [row for row, of in ((_row(of), of) for of in each) if _is_there(row, of)]
     if as_json:
         answer(json.dumps([asdict(row) for row in rows], indent=1))
     elif rows:
@@ -67,6 +65,11 @@ def models(as_json: JsonFlag = False) -> None:
         table(head, map(_cells, rows))
     else:
         say(f"There is no model in {settings.state} yet; `cnn-image run` makes one.")
+
+
+def _is_there(row: _Row, settings: Settings) -> bool:
+    """Whether there is anything of a model; the default may never have been trained or served here."""
+    return bool(row.versions or row.url or row.problem or settings.runs.is_dir())
 
 
 def _row(settings: Settings) -> _Row:
@@ -85,7 +88,6 @@ def _row(settings: Settings) -> _Row:
 
 
 def _look_at_service(row: _Row, settings: Settings) -> None:
-    row.begun = settings.runs.is_dir()
     status = ServingFolder(settings.serving, settings.model).status()
     if status is None:
         return
@@ -105,6 +107,7 @@ def _look_at_service(row: _Row, settings: Settings) -> None:
 def _look_at_store(row: _Row, settings: Settings) -> None:
     check_model_name(settings.model)
     store = settings.model_copy(update={"store": row.store}).open_store()
+    row.store = store.url
     row.versions = len(store.numbers())
     row.promoted = store.ledger.served()
     if row.promoted is None:
