@@ -9,7 +9,7 @@ import httpx
 from export.errors import ExportError
 from export.store.versions import Store
 from jobs.errors import Exit, FaultError, JobError, MistakeError, exit_code
-from jobs.gate.verdict import last_verdict
+from jobs.gate.attached import last_verdict
 from jobs.health import ask_health, require_all
 from jobs.laptop.deployer import LaptopDeployer
 from jobs.laptop.serving_folder import ServingFolder

@@ -11,7 +11,7 @@ from export.errors import ExportError
 from jobs.commands.options import JsonFlag
 from jobs.console import about, answer, say, table
 from jobs.errors import FaultError, JobError
-from jobs.gate.verdict import last_verdict
+from jobs.gate.attached import last_verdict
 from jobs.health import ask_health
 from jobs.laptop.serving_folder import ServingFolder
 from jobs.settings import Settings, load_settings

@@ -84,7 +84,8 @@ def promote(
     outputs: OutputsFlag = None,
 ) -> None:
     """Serve a judged version from now on, and go back by itself if the service fails with it."""
-    from jobs.gate.verdict import last_verdict, require_passed
+    from jobs.gate.attached import last_verdict
+    from jobs.gate.verdict import require_passed
     from jobs.pipeline.mlflow import registry
     from jobs.places import open_deployer
     from jobs.promotion.promote import promote as carry_out

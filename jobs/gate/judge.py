@@ -21,9 +21,10 @@ from jobs.console import say
 from jobs.errors import MistakeError, RefusedError
 from jobs.gate import rules, thumbnails
 from jobs.gate.answers import Answers, by_names, figures
+from jobs.gate.attached import attach_verdict
 from jobs.gate.history import expected_flips
 from jobs.gate.power import Floors, resolution
-from jobs.gate.verdict import Check, Cost, Flips, Resolved, Verdict, attach_verdict
+from jobs.gate.verdict import Check, Cost, Flips, Resolved, Verdict
 from jobs.known import graph_answers
 from jobs.settings import Settings
 from model.contract import DEFAULT_CONTRACT, INPUT_NAME, VERSION_WIDTH, Contract

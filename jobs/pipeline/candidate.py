@@ -14,7 +14,7 @@ from export.store.manifest import Manifest
 from export.store.versions import KNOWN, SPLITS, Store
 from jobs.console import say
 from jobs.errors import MistakeError
-from jobs.gate.verdict import last_verdict
+from jobs.gate.attached import last_verdict
 from jobs.known import make_known
 from jobs.pipeline.data import give_ids
 from jobs.pipeline.mlflow import registry

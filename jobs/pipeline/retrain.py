@@ -14,8 +14,9 @@ from export.store.manifest import Manifest
 from export.store.versions import Store
 from jobs.console import err, say
 from jobs.errors import RefusedError, ReturnedError
+from jobs.gate.attached import last_verdict
 from jobs.gate.judge import judge
-from jobs.gate.verdict import last_verdict, require_passed
+from jobs.gate.verdict import require_passed
 from jobs.pipeline.candidate import (
     export_run,
     made_before,

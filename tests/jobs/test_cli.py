@@ -26,7 +26,7 @@ from export.store.lineage import DataLineage
 from export.store.versions import Store
 from jobs.cli import exit_code
 from jobs.errors import Exit, FaultError, LostError, MistakeError, RefusedError, ReturnedError
-from jobs.gate.verdict import attach_verdict
+from jobs.gate.attached import attach_verdict
 from model.contract import CLASSES
 from model.data.errors import DataError
 

@@ -14,7 +14,7 @@ from command_line import run
 
 from export.store.blobs import FolderBlobs
 from export.store.versions import Store
-from jobs.gate.verdict import attach_verdict
+from jobs.gate.attached import attach_verdict
 from jobs.laptop.serving_folder import Failed, ServingFolder, Status
 from model.contract import DEFAULT_CONTRACT
 

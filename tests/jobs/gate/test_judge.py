@@ -13,8 +13,9 @@ from PIL import Image
 from export.store.manifest import Manifest, file_digest
 from export.store.versions import Store
 from jobs.errors import MistakeError, RefusedError
+from jobs.gate.attached import attach_verdict, last_verdict
 from jobs.gate.judge import fixed, judge
-from jobs.gate.verdict import Verdict, attach_verdict, last_verdict, require_passed
+from jobs.gate.verdict import Verdict, require_passed
 from jobs.settings import load_settings
 from model.contract import Contract
 from model.data.dataset import Split

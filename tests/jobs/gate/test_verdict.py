@@ -9,15 +9,8 @@ from rich.console import Console
 
 from export.store.versions import Store
 from jobs.errors import RefusedError
-from jobs.gate.verdict import (
-    Check,
-    Flips,
-    Resolved,
-    Verdict,
-    attach_verdict,
-    last_verdict,
-    require_passed,
-)
+from jobs.gate.attached import attach_verdict, last_verdict
+from jobs.gate.verdict import Check, Flips, Resolved, Verdict, require_passed
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from export.store.ledger import Ledger
 from export.store.manifest import Manifest
 from export.store.versions import Store
 from jobs.errors import MistakeError, RefusedError, ReturnedError
-from jobs.gate.verdict import Verdict, attach_verdict
+from jobs.gate.attached import attach_verdict
+from jobs.gate.verdict import Verdict
 from jobs.pipeline import quantization
 from jobs.pipeline import retrain as pipeline
 from jobs.promotion.promote import promote, roll_back

@@ -16,7 +16,8 @@ from export.graph.export import Graphs
 from export.graph.parity import onnx_outputs
 from export.store.lineage import Lineage
 from export.store.versions import Store
-from jobs.gate.verdict import Verdict, last_verdict
+from jobs.gate.attached import last_verdict
+from jobs.gate.verdict import Verdict
 from jobs.pipeline.mlflow.registry import registered
 from jobs.pipeline.quantization import twin_or_itself
 from model.contract import FILTERS_MODEL_NAME, MODEL_NAME

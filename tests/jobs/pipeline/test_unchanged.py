@@ -9,7 +9,7 @@ import pytest
 
 from export.store.lineage import DataLineage
 from export.store.versions import Store
-from jobs.gate.verdict import attach_verdict
+from jobs.gate.attached import attach_verdict
 from jobs.pipeline import retrain as pipeline
 from jobs.pipeline.candidate import made_before
 from jobs.settings import load_settings

@@ -9,8 +9,8 @@ from export.errors import IntegrityError
 from export.store.lease import Lease
 from export.store.versions import Store
 from jobs.errors import RefusedError
+from jobs.gate.attached import attach_verdict, last_verdict
 from jobs.gate.judge import judging
-from jobs.gate.verdict import attach_verdict, last_verdict
 from jobs.pipeline.upkeep import drill, prune
 
 
