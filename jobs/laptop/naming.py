@@ -69,12 +69,19 @@ def _require_same(settings: Settings, source: str) -> None:
     versions = settings.open_store().versions()
     known += [identity(version.data.source) for version in versions if version.data.kind == "images"]
     there = [one for one in known if _is_there(one)]
-    if there and not any(_is_same(one, source) for one in there):
+    if any(_is_same(one, source) for one in there):
+        return
+    if there:
         raise MistakeError(
             f"The model {settings.model} is made of {there[-1]}, and {source} has the same name: give its "
             f"model another one with `cnn-image --model NAME run --data {shlex.quote(source)}`, or go on "
             f"with {settings.model} with `cnn-image --model {settings.model} run --data "
             f"{shlex.quote(source)}`."
+        )
+    if known:
+        say(
+            f"The model {settings.model} was made of {known[-1]}, which is gone: {source} is taken for the "
+            "same, moved. If it is not, give its model another name with `cnn-image --model NAME run`."
         )
 
 
@@ -105,15 +112,16 @@ def _file(settings: Settings) -> Path:
 
 
 def _remembered(settings: Settings) -> list[str]:
-    """The data that the model was made of, the oldest first; what is gone is forgotten."""
+    """The data that the model was made of, the oldest first."""
     try:
         read = json.loads(_file(settings).read_text())
     except (FileNotFoundError, ValueError):
         return []
-    return [str(source) for source in read if _is_there(str(source))] if isinstance(read, list) else []
+    return [str(source) for source in read] if isinstance(read, list) else []
 
 
 def _remember(settings: Settings, source: str) -> None:
-    sources = list(dict.fromkeys([*_remembered(settings), source]))
+    there = [one for one in _remembered(settings) if _is_there(one)]  # what is gone may be others' place soon
+    sources = list(dict.fromkeys([*there, source]))
     settings.home.mkdir(parents=True, exist_ok=True)
     _file(settings).write_text(json.dumps(sources, indent=1) + "\n")

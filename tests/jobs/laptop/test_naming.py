@@ -92,12 +92,16 @@ def test_the_same_data_by_any_path_is_the_same_model(home: Path) -> None:
         assert model_of(way) == "photos", way
 
 
-def test_data_that_was_moved_takes_its_model_along(home: Path) -> None:
+def test_data_that_was_moved_takes_its_model_along(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pictures("a/photos")
     assert model_of("a/photos") == "photos"
     Path("c").mkdir()
     shutil.move("a/photos", "c/photos")
+    capsys.readouterr()
     assert model_of("c/photos") == "photos"
+    assert f"was made of {home}/a/photos, which is gone: {home}/c/photos is taken" in capsys.readouterr().err
+    assert model_of("c/photos") == "photos"
+    assert "gone" not in capsys.readouterr().err  # it is said once
     pictures("a/photos")  # others, in the place of the first
     with pytest.raises(MistakeError, match=f"is made of {home}/c/photos"):
         model_of("a/photos")
