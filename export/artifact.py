@@ -11,7 +11,8 @@ from export.graph.triton_config import (
     classifier_config,
     filters_config,
 )
-from export.store.manifest import Lineage, Manifest, file_digest, lineage_parameters
+from export.store.lineage import Lineage, lineage_parameters
+from export.store.manifest import Manifest, file_digest
 
 
 def assemble(graphs: Graphs, lineage: Lineage, version: int, folder: Path) -> Manifest:

@@ -14,6 +14,7 @@ from jobs.commands import (
     data,
     inspecting,
     keeping,
+    models,
     predicting,
     promoting,
     serving,
@@ -67,7 +68,7 @@ def which(
         os.environ["CNN_IMAGE_MODEL"] = model  # commands that this one starts are about it too
 
 
-for group in (data, training, promoting, inspecting, keeping, checking, serving, predicting):
+for group in (data, training, promoting, inspecting, models, keeping, checking, serving, predicting):
     for command in group.COMMANDS:
         app.command()(command)
 app.add_typer(cluster_jobs.app, name="jobs")

@@ -22,10 +22,14 @@ def say(sentence: str) -> None:
 
     A command in the sentence gets the `--model` that this one is about, so that it can be copied.
     """
-    model = os.environ.get("CNN_IMAGE_MODEL") or MODEL_NAME
-    if model != MODEL_NAME:
-        sentence = re.sub(r"`cnn-image (?!--model )", f"`cnn-image --model {model} ", sentence)
-    err.print(sentence)
+    err.print(about(os.environ.get("CNN_IMAGE_MODEL") or MODEL_NAME, sentence))
+
+
+def about(model: str, sentence: str) -> str:
+    """The sentence with `--model` in each command that it names, where the model is not the default."""
+    if model == MODEL_NAME:
+        return sentence
+    return re.sub(r"`cnn-image (?!--model )", f"`cnn-image --model {model} ", sentence)
 
 
 def answer(text: str) -> None:

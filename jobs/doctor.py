@@ -9,16 +9,16 @@ import httpx
 from export.errors import ExportError
 from export.store.versions import Store
 from jobs.errors import Exit, FaultError, JobError, MistakeError, exit_code
-from jobs.gate.verdict import last_verdict
+from jobs.gate.attached import last_verdict
 from jobs.health import ask_health, require_all
 from jobs.laptop.deployer import LaptopDeployer
 from jobs.laptop.serving_folder import ServingFolder
-from jobs.pipeline import mlflow_links, mlflow_registry
 from jobs.pipeline.data import read_data
-from jobs.pipeline.training_runs import request_of
+from jobs.pipeline.mlflow import links, registry
 from jobs.places import open_deployer
 from jobs.settings import Settings
 from jobs.store_doctor import store_links
+from jobs.training_runs import request_of
 from model.contract import MODEL_NAME
 from model.data.errors import DataError
 from model.data.remote.http_client import has_way_to
@@ -61,7 +61,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         return
     unreadable = False
     for link, check in store_links(store).items():
-        finding = _look(link, check, unreadable=unreadable and link == "store, lock")
+        finding = _look(link, check, unreadable=unreadable and link in {"store, lock", "store, way back"})
         yield finding
         unreadable = unreadable or (link == "store, reading" and finding.state == "broken")
     yield _look("promoted version", lambda: _promoted(store), unreadable=unreadable)
@@ -74,14 +74,14 @@ def examine(settings: Settings) -> Iterator[Finding]:
     if settings.namespace:
         from jobs.cluster.doctor import cluster_links
 
-        links = cluster_links(settings, store)
+        serving = cluster_links(settings, store)
     else:
-        links = {
+        serving = {
             "Triton": lambda: _triton(settings, store),
             "service": lambda: _service(settings, store),
         }
-    links["decoder"] = lambda: _decoder(settings, store)
-    for link, check in links.items():
+    serving["decoder"] = lambda: _decoder(settings, store)
+    for link, check in serving.items():
         yield _look(link, check, unreadable=unreadable)
 
 
@@ -125,15 +125,15 @@ def _promoted(store: Store) -> str:
 
 
 def _mlflow(settings: Settings) -> str:
-    if not mlflow_registry.in_use(settings):
+    if not registry.in_use(settings):
         raise _AbsentError(
             f"the first training makes {settings.local_tracking_db}; or set MLFLOW_TRACKING_URI"
         )
-    return mlflow_links.server(settings)
+    return links.server(settings)
 
 
 def _alias(settings: Settings, store: Store) -> str:
-    found = mlflow_links.alias(settings, store) if mlflow_registry.in_use(settings) else None
+    found = links.alias(settings, store) if registry.in_use(settings) else None
     if found is None:
         raise _AbsentError("compared with the ledger where there is an MLflow and a version is promoted")
     return found

@@ -78,7 +78,11 @@ class Settings(BaseSettings):
     user: str = Field("", description="who acts, for manifests and the ledger; the login name unless set")
 
     host: str = Field("::", description="address that the laptop's service listens on; `::` is every one")
-    port: Port = Field(DEFAULT_HTTP_PORT, validation_alias=AliasChoices("port", "PORT"))
+    port: Port = Field(
+        DEFAULT_HTTP_PORT,
+        validation_alias=AliasChoices("port", "PORT"),
+        description="another model than the default finds a free one by itself unless it is set",
+    )
     grpc_port: Port | None = Field(None, description="the port after `port` unless set")
     variant: Literal["cpu-1", "cpu-2", "cpu-4", "gpu"] | None = Field(
         None, description="how Triton runs a version; by the number of processors unless set"
@@ -114,6 +118,20 @@ class Settings(BaseSettings):
     def home(self) -> Path:
         """Folder of what belongs to this model alone."""
         return self.state if self.model == MODEL_NAME else self.state / "models" / self.model
+
+    def models(self) -> list[str]:
+        """The models that have a folder here, the default first, and this one."""
+        folders = (path.name for path in (self.state / "models").glob("*") if path.is_dir())
+        return list(dict.fromkeys([MODEL_NAME, *sorted({*folders, self.model})]))
+
+    def of_model(self, name: str) -> "Settings":
+        """The same settings for another model, which has a store of its own."""
+        return self.model_copy(update={"model": name, "store": self.store if name == self.model else ""})
+
+    @property
+    def port_given(self) -> bool:
+        """Whether somebody has said which port it is to be."""
+        return "port" in self.model_fields_set
 
     @property
     def store_url(self) -> str:

@@ -1,16 +1,22 @@
 """The doctor's look at the store: who this is there, and what it may do, tried under a prefix of its own."""
 
+import contextlib
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from export.errors import AccessError, ExportError
+from export.errors import AbsentError, AccessError, ExportError, IntegrityError, OtherModelError
+from export.store.ledger import champions
+from export.store.manifest import Manifest
 from export.store.versions import Store
 from jobs.errors import FaultError, MistakeError
 
 if TYPE_CHECKING:
     from export.store.s3 import S3Blobs
+
+_FIRST_ACTIONS: Final = frozenset({"promote", "rollback", "return"})
+"""What the ledger of every release knows."""
 
 _PROBE = b"written by cnn-image doctor, which removes it again\n"
 
@@ -18,10 +24,11 @@ _PROBE = b"written by cnn-image doctor, which removes it again\n"
 def store_links(store: Store) -> dict[str, Callable[[], str]]:
     """The checks by name; each returns what it found, or raises with what mends it."""
     links = {"store, reading": lambda: _reading(store), "store, writing": lambda: _writing(store)}
+    back = {"store, way back": lambda: way_back(store)}
     s3 = _s3(store)
     if s3 is None:
-        return links
-    return {"store, session": lambda: _session(s3), **links, "store, lock": lambda: _lock(s3)}
+        return links | back
+    return {"store, session": lambda: _session(s3), **links, "store, lock": lambda: _lock(s3), **back}
 
 
 def _s3(store: Store) -> "S3Blobs | None":
@@ -35,6 +42,50 @@ def _s3(store: Store) -> "S3Blobs | None":
 
 def _reading(store: Store) -> str:
     return f"{store.url}: {len(store.numbers())} versions, {len(store.ledger.entries())} ledger entries"
+
+
+def way_back(store: Store) -> str:
+    """Whether a release from before there were contracts, which reads layout 1 alone, could take over.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    entries = store.ledger.entries()
+    unknown = next((entry for entry in entries if entry.action not in _FIRST_ACTIONS), None)
+    if unknown is not None:
+        return (
+            f"none to an earlier release: ledger entry {unknown.number} is of a kind, "
+            f"{unknown.action!r}, that it cannot read"
+        )
+    manifests = _readable(store)
+    new = [manifest.version for manifest in manifests if manifest.layout > 1]
+    served = entries[-1].version if entries else None
+    if served not in new:
+        left_out = f" (it leaves out {len(new)} of layout 2)" if new else ""
+        return (
+            f"an earlier release, which knows layout 1 alone, can still take over{left_out}; no more once a "
+            "version that this one made is promoted"
+        )
+    told = (
+        f"an earlier release, which knows layout 1 alone, cannot serve version {served} (layout 2), which is "
+        "promoted"
+    )
+    old = [manifest.version for manifest in manifests if manifest.layout == 1]
+    if not old:
+        return f"{told}, and none of layout 1 is left: no way back"
+    served_before = set(champions(entries)) & set(old)
+    champion = next((entry.version for entry in reversed(entries) if entry.version in served_before), None)
+    how = f"`cnn-image rollback {champion}`" if champion else f"judge and promote version {old[-1]}"
+    return f"{told}; to go back, {how} first"
+
+
+def _readable(store: Store) -> list[Manifest]:
+    """All manifests, ascending; what is wrong with the others is not asked here."""
+    found = []
+    for number in store.numbers():
+        with contextlib.suppress(AbsentError, IntegrityError, OtherModelError):
+            found.append(store.manifest(number))
+    return found
 
 
 def _session(s3: "S3Blobs") -> str:

@@ -19,7 +19,7 @@ import pytest
 from machine import free_port, wait_until
 from numpy.typing import NDArray
 
-from model.contract import DEFAULT_CONTRACT, INPUT_NAME, MODEL_NAME, OUTPUT_NAME, Contract
+from model.contract import DEFAULT_CONTRACT, FILTERED_NAME, INPUT_NAME, MODEL_NAME, OUTPUT_NAME, Contract
 from model.images.decode import DECODER_VERSION
 
 ROOT = Path(__file__).parent.parent
@@ -117,6 +117,24 @@ class SmallModel:
             f'parameters {{ key: "{key}" value {{ string_value: {json.dumps(text, ensure_ascii=False)} }} }}'
             for key, text in parameters.items()
         )
+
+
+def write_filters(path: Path) -> None:
+    """Writes a graph with the filter model's signature: the image, four times."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    shape = ["batch", *DEFAULT_CONTRACT.image_shape]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", [INPUT_NAME], ["real"], to=TensorProto.FLOAT),
+            helper.make_node("Concat", ["real"] * 4, [FILTERED_NAME], axis=3),
+        ],
+        "filters",
+        [helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info(FILTERED_NAME, TensorProto.FLOAT, [*shape[:3], 12])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
 
 
 def versions(folder: Path, *models: SmallModel) -> Path:

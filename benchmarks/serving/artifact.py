@@ -17,7 +17,7 @@ import numpy as np
 from export.artifact import assemble
 from export.graph.export import Graphs, export_graphs
 from export.graph.quantize import quantize_graphs
-from export.store.manifest import DataLineage, Lineage, Parity
+from export.store.lineage import DataLineage, Lineage, Parity
 from model.contract import MODEL_NAME
 from model.data.sources import load_sample
 from model.images.decode import DECODER_VERSION

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from export.errors import ParityError
 from export.graph.export import Graphs
-from export.store.manifest import Parity
+from export.store.lineage import Parity
 from model.contract import DEFAULT_CONTRACT, INPUT_NAME, Contract
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export.graph.export import Graphs, check_signature, graph_files
 from export.graph.parity import measure, onnx_outputs
-from export.store.manifest import Parity
+from export.store.lineage import Parity
 from model.contract import DEFAULT_CONTRACT, INPUT_NAME, OUTPUT_NAME, Contract
 
 _BATCH: Final = 64

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from export.errors import NoAnswerError, ParityError
 from export.graph.parity import compare
-from export.store.manifest import Parity
+from export.store.lineage import Parity
 from model.contract import INPUT_NAME, MODEL_NAME, OUTPUT_NAME
 from model.data.remote.http_client import http_client
 

@@ -62,16 +62,17 @@ class ClassList:
         Raises:
             StoreError: There is no list of that number.
         """
-        return tuple(self._look(number)[2].names)
+        return self.names_now_and_before(number)[0]
 
-    def former_names(self, number: int | None = None) -> dict[str, str]:
-        """What renamed classes were called before → what they are called now.
+    def names_now_and_before(self, number: int | None = None) -> tuple[tuple[str, ...], dict[str, str]]:
+        """The names by id as above, and what renamed classes were called before → what they are called now.
 
         Raises:
             StoreError: There is no list of that number.
         """
         found = self._look(number)[2]
-        return {name: found.names[id_] for name, id_ in found.ids.items() if found.names[id_] != name}
+        before = {name: found.names[id_] for name, id_ in found.ids.items() if found.names[id_] != name}
+        return tuple(found.names), before
 
     def learn(self, names: Iterable[str], *, by: str, number: int | None = None) -> tuple[str, ...]:
         """Give those names an id that have none yet, in the given order.

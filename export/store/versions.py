@@ -1,28 +1,20 @@
-"""Versions in a place for objects: written once, never changed, checked whenever they are read.
-
-claims/000007                 the number is taken, for ever: a pruned or failed version's is not used again
-versions/000007/…             a whole Triton repository, and the InferenceService's storageUri
-versions/000007/manifest.json written last: without it the version does not exist
-attachments/000007/…          beside the version, each written once: its evidence, whose digests are in the
-                              manifest, and what is said about it later (a verdict, a report)
-ledger/000001.json            see `export.store.ledger`
-classes/000001.json           see `export.store.classes`
-"""
+"""Versions in a place for objects: written once, never changed, checked whenever they are read."""
 
 import json
 import logging
 import os
-import re
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from export.errors import AbsentError, ExistsError, IntegrityError, OtherModelError, StoreError
 from export.store.blobs import Blobs, FolderBlobs
 from export.store.classes import ClassList
+from export.store.copies import bring, check
+from export.store.keys import MANIFEST_KEY, NUMBERED, attachment_prefix, version_key, version_prefix
 from export.store.ledger import Ledger
 from export.store.manifest import MANIFEST_NAME, FileDigest, Manifest, digest_of
 from model.contract import VERSION_WIDTH
@@ -40,9 +32,6 @@ SPLITS: Final = "splits.bin"
 
 KNOWN: Final = "known.zip"
 """Evidence: the known images that the version must answer in service."""
-
-_MANIFEST_KEY = re.compile(rf"versions/([0-9]{{{VERSION_WIDTH}}})/{re.escape(MANIFEST_NAME)}")
-_NUMBERED = re.compile(rf"(?:claims|versions)/([0-9]{{{VERSION_WIDTH}}})(?:/.*)?")
 
 
 class Store:
@@ -74,7 +63,7 @@ class Store:
     def numbers(self) -> list[int]:
         """The numbers of all versions that exist, ascending."""
         keys = self.blobs.list("versions/")
-        return [int(match[1]) for key in keys if (match := _MANIFEST_KEY.fullmatch(key))]
+        return [int(match[1]) for key in keys if (match := MANIFEST_KEY.fullmatch(key))]
 
     def versions(self) -> list[Manifest]:
         """All versions, ascending; one with a broken manifest is left out with a warning in the log."""
@@ -98,7 +87,7 @@ class Store:
             IntegrityError: The manifest is not what was published.
             OtherModelError: It is a version of another model.
         """
-        key = _version_key(version, MANIFEST_NAME)
+        key = version_key(version, MANIFEST_NAME)
         try:
             data = self.blobs.get(key)
         except AbsentError:
@@ -140,12 +129,12 @@ class Store:
                 digests = {name: digest_of(data) for name, data in sorted(evidence.items())}
                 manifest = Manifest(**dict(manifest) | {"evidence": digests})
                 for name, data in sorted(evidence.items()):
-                    self.blobs.put_if_absent(f"{_attachment_prefix(version)}/{name}", data)
+                    self.blobs.put_if_absent(f"{attachment_prefix(version)}/{name}", data)
             for path, expected in sorted(manifest.files.items()):
                 data = (folder / path).read_bytes()
-                _check(data, expected, path)
-                self.blobs.put_if_absent(_version_key(version, path), data)
-            self.blobs.put_if_absent(_version_key(version, MANIFEST_NAME), manifest.to_json())
+                check(data, expected, path)
+                self.blobs.put_if_absent(version_key(version, path), data)
+            self.blobs.put_if_absent(version_key(version, MANIFEST_NAME), manifest.to_json())
         _log.info("published version %d to %s", version, self.url)
         return manifest
 
@@ -164,28 +153,7 @@ class Store:
             IntegrityError: A file is missing or is not what was published; nothing is left behind.
         """
         manifest = self.manifest(version)
-        target = folder / f"{version:0{VERSION_WIDTH}d}"
-        if target.exists():
-            if _is_whole(target, manifest):
-                return target
-            shutil.rmtree(target)
-        folder.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".fetch-", dir=folder))
-        try:
-            for path in manifest.files:
-                file = scratch / path
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(self._file(manifest, path))
-            (scratch / MANIFEST_NAME).write_bytes(manifest.to_json())
-            scratch.chmod(0o755)
-            try:
-                scratch.rename(target)
-            except OSError:  # another process fetched the same version meanwhile
-                if not _is_whole(target, manifest):
-                    raise
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        return target
+        return bring(manifest, folder, partial(self._file, manifest))
 
     def evidence(self, version: int, name: str) -> bytes:
         """What was attached to a version as it was published.
@@ -227,14 +195,14 @@ class Store:
         Whether the version is still needed is the caller's to decide.
         """
         self._manifests.pop(version, None)
-        self.blobs.delete(_version_key(version, MANIFEST_NAME))
-        for prefix in (f"{version_prefix(version)}/", f"{_attachment_prefix(version)}/"):
+        self.blobs.delete(version_key(version, MANIFEST_NAME))
+        for prefix in (f"{version_prefix(version)}/", f"{attachment_prefix(version)}/"):
             for key in self.blobs.list(prefix):
                 self.blobs.delete(key)
 
     def attachments_uri(self, version: int) -> str:
         """The address of what is attached to a version."""
-        return f"{self.url.rstrip('/')}/{_attachment_prefix(version)}"
+        return f"{self.url.rstrip('/')}/{attachment_prefix(version)}"
 
     def attach(self, version: int, name: str, data: bytes) -> None:
         """Put a file beside a version, once.
@@ -244,7 +212,7 @@ class Store:
             ExistsError: It has such a file already.
         """
         self.manifest(version)
-        self.blobs.put_if_absent(f"{_attachment_prefix(version)}/{name}", data)
+        self.blobs.put_if_absent(f"{attachment_prefix(version)}/{name}", data)
 
     def attachment(self, version: int, name: str) -> bytes:
         """A file beside a version.
@@ -252,11 +220,11 @@ class Store:
         Raises:
             AbsentError: There is none of that name.
         """
-        return self.blobs.get(f"{_attachment_prefix(version)}/{name}")
+        return self.blobs.get(f"{attachment_prefix(version)}/{name}")
 
     def attachments(self, version: int) -> list[str]:
         """The names of the files beside a version."""
-        prefix = f"{_attachment_prefix(version)}/"
+        prefix = f"{attachment_prefix(version)}/"
         return [key.removeprefix(prefix) for key in self.blobs.list(prefix)]
 
     def _in_use(self) -> Manifest | None:
@@ -272,7 +240,7 @@ class Store:
 
     def _claim(self) -> int:
         keys = [*self.blobs.list("claims/"), *self.blobs.list("versions/")]
-        number = max((int(match[1]) for key in keys if (match := _NUMBERED.fullmatch(key))), default=0) + 1
+        number = max((int(match[1]) for key in keys if (match := NUMBERED.fullmatch(key))), default=0) + 1
         claim = json.dumps(
             {"at": datetime.now(UTC).isoformat(timespec="seconds"), "pid": os.getpid()}
         ).encode()
@@ -285,17 +253,17 @@ class Store:
                 return number
 
     def _file(self, manifest: Manifest, path: str) -> bytes:
-        return self._checked(_version_key(manifest.version, path), manifest.files[path])
+        return self._checked(version_key(manifest.version, path), manifest.files[path])
 
     def _evidence(self, manifest: Manifest, name: str) -> bytes:
-        return self._checked(f"{_attachment_prefix(manifest.version)}/{name}", manifest.evidence[name])
+        return self._checked(f"{attachment_prefix(manifest.version)}/{name}", manifest.evidence[name])
 
     def _checked(self, key: str, expected: FileDigest) -> bytes:
         try:
             data = self.blobs.get(key)
         except AbsentError:
             raise IntegrityError(f"{key} is missing in {self.url}; publish the model again.") from None
-        _check(data, expected, key)
+        check(data, expected, key)
         return data
 
 
@@ -328,36 +296,3 @@ def open_store(url: str, encryption: "Encryption | None" = None, model: str | No
     if scheme == "file" and rest.startswith("/"):
         return Store(FolderBlobs(Path(rest)), model)
     raise StoreError(f"{url!r} is no store; give a folder's path or s3://BUCKET/PREFIX.")
-
-
-def version_prefix(version: int) -> str:
-    """Where a version lies in the store."""
-    return f"versions/{version:0{VERSION_WIDTH}d}"
-
-
-def _attachment_prefix(version: int) -> str:
-    return f"attachments/{version:0{VERSION_WIDTH}d}"
-
-
-def _version_key(version: int, path: str) -> str:
-    return f"{version_prefix(version)}/{path}"
-
-
-def _check(data: bytes, expected: FileDigest, name: str) -> None:
-    if digest_of(data) != expected:
-        raise IntegrityError(
-            f"{name} is not what was published (digest); do not serve it, publish the model again."
-        )
-
-
-def _is_whole(folder: Path, manifest: Manifest) -> bool:
-    """Whether a folder holds exactly the manifest's files."""
-    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    if present != {*manifest.files, MANIFEST_NAME}:
-        return False
-    try:
-        for path, expected in manifest.files.items():
-            _check((folder / path).read_bytes(), expected, path)
-    except IntegrityError:
-        return False
-    return (folder / MANIFEST_NAME).read_bytes() == manifest.to_json()

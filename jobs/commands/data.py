@@ -23,8 +23,8 @@ from jobs.commands.options import (
 )
 from jobs.console import answer, say
 from jobs.errors import MistakeError, RefusedError
-from jobs.pipeline.training_runs import request_of
 from jobs.settings import load_settings
+from jobs.training_runs import request_of
 
 if TYPE_CHECKING:
     from model.data.findings import Finding

@@ -12,7 +12,7 @@ from export.store.versions import Store
 from jobs.commands.options import JsonFlag, StoreFlag, VersionArgument
 from jobs.console import answer, listing, say, table
 from jobs.errors import JobError
-from jobs.gate.verdict import last_verdict
+from jobs.gate.attached import last_verdict
 from jobs.laptop.serving_folder import ServingFolder
 from jobs.settings import Settings, load_settings
 from model.contract import Contract

@@ -1,6 +1,8 @@
 """Flags that several commands share, and where results go as files."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated
 
@@ -67,6 +69,30 @@ SampleFlag = Annotated[
     bool, typer.Option("--sample-allowed", help="Train on the small sample if CIFAR-10 cannot be had.")
 ]
 VersionArgument = Annotated[int, typer.Argument(min=1, help="The version's number.", show_default=False)]
+
+
+def taking(flags: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the fields of a dataclass as flags; its first parameter gets them as one object.
+
+    Args:
+        flags: The dataclass, whose annotations are those of flags.
+    """
+    fields = list(signature(flags).parameters.values())
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(signature(command).parameters.values())[1:]
+
+        @functools.wraps(command)
+        def called(**given: object) -> None:
+            named = {field.name: given.pop(field.name) for field in fields}
+            command(flags(**named), **given)
+
+        parameters = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in (*fields, *own)]
+        called.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {each.name: each.annotation for each in parameters}
+        return called
+
+    return decorate
 
 
 def write_outputs(folder: Path | None, **results: object) -> None:

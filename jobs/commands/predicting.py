@@ -13,6 +13,7 @@ import typer
 from jobs.commands.options import JsonFlag
 from jobs.console import answer, say, table
 from jobs.errors import FaultError, MistakeError
+from jobs.laptop.serving_folder import ServingFolder
 from jobs.settings import load_settings
 
 if TYPE_CHECKING:
@@ -28,15 +29,21 @@ def predict(
     images: Annotated[
         list[str], typer.Argument(help="Files, folders, or - for standard input.", show_default=False)
     ],
-    url: Annotated[str | None, typer.Option("--url", help="Of the service. [http://127.0.0.1:PORT]")] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="Of the service. [where this model is served here]")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Ask a service what is on images."""
     settings = load_settings()
-    address = url or settings.url
+    status = None if url or settings.port_given else ServingFolder(settings.serving, settings.model).status()
+    address = url or (status.url if status else settings.url)
+    guessed = status is None and not url and not settings.port_given
     answers: list[dict[str, Any]] = []
     refused = 0
     with _client(address) as client:
+        if guessed:
+            _require_model(client, settings.model)
         for name, data in _read(images):
             response = _post(client, name, data)
             body = _answered(response, address)
@@ -99,17 +106,38 @@ def _client(address: str) -> "httpx.Client":
         raise _no_address(address, error) from None
 
 
+def _require_model(client: "httpx.Client", model: str) -> None:
+    """Where nothing says that a model is served: require that what answers is that model and no other.
+
+    Raises:
+        MistakeError: It is another.
+        FaultError: Nothing answers.
+    """
+    import httpx
+
+    path = f"/v2/models/{model}"
+    if _reached(client, lambda: client.get(path)).status_code == httpx.codes.NOT_FOUND:
+        raise MistakeError(
+            f"{client.base_url} does not serve the model {model}, and no service of it runs here; start one "
+            "with `cnn-image serve`, or give --url."
+        )
+
+
 def _no_address(address: object, error: Exception) -> MistakeError:
     return MistakeError(f"{address} is no address of a service ({error}); write http://HOST:PORT.")
 
 
 def _post(client: "httpx.Client", name: str, data: bytes) -> "httpx.Response":
+    return _reached(client, lambda: client.post("/predict", files={"file": (Path(name).name, data)}))
+
+
+def _reached(client: "httpx.Client", ask: "Callable[[], httpx.Response]") -> "httpx.Response":
     import httpx
 
     from model.data.remote.http_client import UnusableWayError
 
     try:
-        return client.post("/predict", files={"file": (Path(name).name, data)})
+        return ask()
     except UnusableWayError as error:
         raise MistakeError(str(error)) from error
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:

@@ -19,8 +19,8 @@ from jobs.commands.options import (
 )
 from jobs.console import answer, out, say
 from jobs.errors import MistakeError, RefusedError
-from jobs.pipeline.training_runs import request_of
 from jobs.settings import load_settings
+from jobs.training_runs import request_of
 
 ForceFlag = Annotated[
     bool, typer.Option("--force", help="On Kubernetes, take back what someone changed by hand.")
@@ -39,8 +39,8 @@ def judge(
 ) -> None:
     """Judge a version on the test images, against what is served; exit code 3 if it is refused."""
     from jobs.gate.judge import judge as carry_out
-    from jobs.pipeline import mlflow_registry
     from jobs.pipeline.data import read_data, tests_of
+    from jobs.pipeline.mlflow import registry
 
     settings = load_settings(data=data, store=store)
     opened = settings.open_store()
@@ -49,7 +49,7 @@ def judge(
     dataset = read_data(request, settings, opened, sample_allowed=False, version=manifest)
     tests = tests_of(lambda: dataset, request, settings, opened, manifest)
     verdict = carry_out(opened, version, tests, settings)
-    mlflow_registry.record_verdict(settings, opened, verdict)
+    registry.record_verdict(settings, opened, verdict)
     write_outputs(
         outputs, verdict=verdict.word, accuracy=verdict.candidate.accuracy, sentence=verdict.sentence
     )
@@ -84,8 +84,9 @@ def promote(
     outputs: OutputsFlag = None,
 ) -> None:
     """Serve a judged version from now on, and go back by itself if the service fails with it."""
-    from jobs.gate.verdict import last_verdict, require_passed
-    from jobs.pipeline import mlflow_registry
+    from jobs.gate.attached import last_verdict
+    from jobs.gate.verdict import require_passed
+    from jobs.pipeline.mlflow import registry
     from jobs.places import open_deployer
     from jobs.promotion.promote import promote as carry_out
 
@@ -113,7 +114,7 @@ def promote(
         reason=reason,
         new_classes=new_classes,
     )
-    mlflow_registry.follow(settings, opened)
+    registry.follow(settings, opened)
     write_outputs(outputs, entry=entry.number, version=version)
     answer(f"Version {version} is promoted, in place of {entry.previous or 'none'}.")
 
@@ -125,7 +126,7 @@ def rollback(
     store: StoreFlag = None,
 ) -> None:
     """Serve again what last served, or another version that served before; again, it makes sure of it."""
-    from jobs.pipeline import mlflow_registry
+    from jobs.pipeline.mlflow import registry
     from jobs.places import open_deployer
     from jobs.promotion.promote import roll_back
 
@@ -133,13 +134,13 @@ def rollback(
     opened = settings.open_store()
     deployer = open_deployer(settings, opened, force=force)
     entry = roll_back(opened, deployer, version, by=settings.who, reason=reason)
-    mlflow_registry.follow(settings, opened)
+    registry.follow(settings, opened)
     answer(f"Rolled back to version {entry.version}, from {entry.previous}.")
 
 
 def deploy(store: StoreFlag = None, force: ForceFlag = False) -> None:
     """Bring the service, and MLflow's alias, to the promoted version; does nothing where they are there."""
-    from jobs.pipeline import mlflow_registry
+    from jobs.pipeline.mlflow import registry
     from jobs.places import open_deployer
 
     settings = load_settings(store=store)
@@ -147,12 +148,12 @@ def deploy(store: StoreFlag = None, force: ForceFlag = False) -> None:
     version = opened.ledger.served()
     if version is None:
         say(f"No version is promoted in {opened.url} yet; there is nothing to deploy.")
-        mlflow_registry.follow(settings, opened)
+        registry.follow(settings, opened)
         return
     deployer = open_deployer(settings, opened, force=force)
     deployer.deploy(version)
     deployer.verify(version)
-    mlflow_registry.follow(settings, opened)
+    registry.follow(settings, opened)
     answer(f"Version {version} is served.")
 
 

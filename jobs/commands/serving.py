@@ -11,7 +11,10 @@ from jobs.console import say
 from jobs.settings import load_settings
 
 PortFlag = Annotated[
-    int | None, typer.Option("--port", help="Of HTTP; gRPC takes the next one. [PORT, 8002]")
+    int | None,
+    typer.Option(
+        "--port", help="Of HTTP; gRPC takes the next one. [PORT, 8002; of another model the next free one]"
+    ),
 ]
 
 
@@ -37,7 +40,7 @@ def serve(port: PortFlag = None, store: StoreFlag = None) -> None:
     settings = load_settings(port=port, store=store)
 
     async def ready(service: Service) -> None:
-        say(f"Version {service.version} is served on {settings.url}; Ctrl-C ends it.")
+        say(f"Version {service.version} is served on {service.url}; Ctrl-C ends it.")
 
     asyncio.run(carry_out(settings, settings.open_store(), ready))
 

@@ -1,6 +1,7 @@
 """Making versions: `train`, `export`, `publish`, `quantize`, `retrain`."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -21,11 +22,12 @@ from jobs.commands.options import (
     VersionArgument,
     WeakFlag,
     one_line,
+    taking,
     write_outputs,
 )
 from jobs.console import answer, say
-from jobs.pipeline.training_runs import find_run, interrupted_run, new_run, request_of
-from jobs.settings import load_settings
+from jobs.settings import Settings, load_settings
+from jobs.training_runs import Request, find_run, interrupted_run, new_run, request_of
 
 RunFlag = Annotated[str | None, typer.Option("--run", help="The training run. [the newest]")]
 RecipeFlag = Annotated[str | None, typer.Option("--recipe", help="quick or best. [CNN_IMAGE_RECIPE, quick]")]
@@ -46,20 +48,45 @@ Int8Flag = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Training:
+    """What a training is asked by: the flags that `train` and `retrain` share, each a field."""
+
+    data: DataFlag = None
+    recipe: RecipeFlag = None
+    epochs: EpochsFlag = None
+    batch_size: BatchFlag = None
+    seed: SeedFlag = 0
+    size: SizeFlag = None
+    fit: FitFlag = None
+    mirror: MirrorFlag = None
+    fix: FixFlag = None
+    new_classes: NewClassesFlag = False
+    rename: RenameFlag = None
+    drop_leaks: DropLeaksFlag = False
+    gpu: GpuFlag = None
+
+    def settings(self, **more: object) -> Settings:
+        """The settings with these flags over them, and a command's own."""
+        names = ("data", "recipe", "epochs", "batch_size", "size", "fit", "mirror")
+        flags = {name: getattr(self, name) for name in names}
+        return load_settings(**flags, require_gpu=self.gpu, **more)
+
+    def request(self, settings: Settings) -> Request:
+        """What is to be trained."""
+        return request_of(
+            settings,
+            self.seed,
+            fix=self.fix,
+            new_classes=self.new_classes,
+            rename=self.rename or (),
+            drop_leaks=self.drop_leaks,
+        )
+
+
+@taking(Training)
 def train(
-    data: DataFlag = None,
-    recipe: RecipeFlag = None,
-    epochs: EpochsFlag = None,
-    batch_size: BatchFlag = None,
-    seed: SeedFlag = 0,
-    size: SizeFlag = None,
-    fit: FitFlag = None,
-    mirror: MirrorFlag = None,
-    fix: FixFlag = None,
-    new_classes: NewClassesFlag = False,
-    rename: RenameFlag = None,
-    drop_leaks: DropLeaksFlag = False,
-    gpu: GpuFlag = None,
+    wanted: Training,
     sample_allowed: SampleFlag = False,
     run: Annotated[str | None, typer.Option("--run", help="What to call the run. [date and time]")] = None,
     store: StoreFlag = None,
@@ -69,21 +96,8 @@ def train(
     from jobs.pipeline.candidate import require_gpu, train_run
     from jobs.pipeline.data import load_data
 
-    settings = load_settings(
-        data=data,
-        recipe=recipe,
-        epochs=epochs,
-        batch_size=batch_size,
-        size=size,
-        fit=fit,
-        mirror=mirror,
-        require_gpu=gpu,
-        store=store,
-    )
-    opened = settings.open_store()
-    request = request_of(
-        settings, seed, fix=fix, new_classes=new_classes, rename=rename or (), drop_leaks=drop_leaks
-    )
+    settings = wanted.settings(store=store)
+    opened, request = settings.open_store(), wanted.request(settings)
     begun = None if run else interrupted_run(settings.runs, request)
     begun = begun or new_run(settings.runs, request, run)
     if begun.trained:
@@ -120,6 +134,7 @@ def publish(
     manifest = publish_candidate(
         found, settings, opened, lambda: load_data(found.request(), settings, opened, sample_allowed=True)
     )
+    found.finish()  # where a retrain was stopped in this step
     write_outputs(outputs, version=manifest.version, metrics=one_line(manifest.metrics))
     answer(str(manifest.version))
 
@@ -133,8 +148,8 @@ def quantize(
     outputs: OutputsFlag = None,
 ) -> None:
     """Publish a version's int8 twin, calibrated on its training images; judge it like any other version."""
-    from jobs.pipeline import mlflow_registry
     from jobs.pipeline.data import load_data
+    from jobs.pipeline.mlflow import registry
     from jobs.pipeline.quantization import publish_quantized
 
     settings = load_settings(data=data, store=store)
@@ -148,25 +163,14 @@ def quantize(
         version=original,
     )
     manifest = publish_quantized(opened, version, dataset, by=settings.who)
-    mlflow_registry.register(settings, opened, manifest.version)
+    registry.register(settings, opened, manifest.version)
     write_outputs(outputs, version=manifest.version)
     answer(str(manifest.version))
 
 
+@taking(Training)
 def retrain(
-    data: DataFlag = None,
-    recipe: RecipeFlag = None,
-    epochs: EpochsFlag = None,
-    batch_size: BatchFlag = None,
-    seed: SeedFlag = 0,
-    size: SizeFlag = None,
-    fit: FitFlag = None,
-    mirror: MirrorFlag = None,
-    fix: FixFlag = None,
-    new_classes: NewClassesFlag = False,
-    rename: RenameFlag = None,
-    drop_leaks: DropLeaksFlag = False,
-    gpu: GpuFlag = None,
+    wanted: Training,
     int8: Int8Flag = None,
     sample_allowed: SampleFlag = False,
     promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Serve it if it passes.")] = True,
@@ -190,19 +194,7 @@ def retrain(
     from jobs.places import open_deployer
     from jobs.promotion.promote import resume
 
-    settings = load_settings(
-        data=data,
-        recipe=recipe,
-        epochs=epochs,
-        batch_size=batch_size,
-        size=size,
-        fit=fit,
-        mirror=mirror,
-        require_gpu=gpu,
-        int8=int8,
-        accept_weak_evidence=accept_weak,
-        store=store,
-    )
+    settings = wanted.settings(int8=int8, accept_weak_evidence=accept_weak, store=store)
     opened = settings.open_store()
     if unless_promoted and (served := opened.ledger.served()) is not None:
         say(f"Version {served} is promoted in {opened.url}; there is nothing to train.")
@@ -213,9 +205,7 @@ def retrain(
         settings,
         opened,
         open_deployer(settings, opened) if promote else None,
-        request_of(
-            settings, seed, fix=fix, new_classes=new_classes, rename=rename or (), drop_leaks=drop_leaks
-        ),
+        wanted.request(settings),
         sample_allowed=sample_allowed,
         weak_accepted=settings.accept_weak_evidence,
         unless_unchanged=unless_unchanged,

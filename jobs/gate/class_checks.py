@@ -51,19 +51,28 @@ def against_champion(
     passed = bound >= -CLASS_MARGIN
     against = f"against version {version}"
     rows = range(len(known)) if len(known) <= SHOWN else np.argsort(bound, kind="stable")[:SHOWN]
+
+    def meaning(row: int) -> str:
+        told = f"{against} on the images of this class"
+        if np.isinf(found.error[row]):
+            few = (
+                "its one image"
+                if found.images[row] == 1
+                else f"its {found.images[row]} images, of one group,"
+            )
+            return f"{told}; not judged, since {few} can show nothing"
+        if passed[row] and found.value[row] <= -CLASS_MARGIN:
+            return f"{told}; by chance perhaps, it may be {bound[row]:+.4f}"
+        return told
+
     checks = [
         Check(
-            name=classes[known[row]],
+            name=shown(classes[known[row]]),
             value=float(found.value[row]),
             limit=-CLASS_MARGIN,
             bound=float(bound[row]),
             passed=bool(passed[row]),
-            meaning=f"{against} on the images of this class"
-            + (
-                f"; by chance perhaps, it may be {bound[row]:+.4f}"
-                if passed[row] and found.value[row] <= -CLASS_MARGIN
-                else ""
-            ),
+            meaning=meaning(row),
         )
         for row in rows
     ]
@@ -83,12 +92,24 @@ def against_champion(
     return checks
 
 
+def shown(name: str) -> str:
+    """A class's name among figures and words: one that is a number stands in quotes."""
+    return repr(name) if name.isdecimal() else name
+
+
 def kept(candidate: Answers, champion: Answers, classes: Sequence[str]) -> list[Check]:
-    """A check that fails where the champion knows classes that the candidate does not; none otherwise."""
+    """A check that fails where the champion knows classes that the candidate does not; none otherwise.
+
+    Args:
+        candidate: Its answers.
+        champion: The champion's.
+        classes: Names by class id, of all that the champion knows.
+    """
     lost = sorted(champion.learned - candidate.learned)
     if not lost:
         return []
-    names = [classes[number] if number < len(classes) else f"class {number}" for number in lost]
+    # Of another list of classes, which may drop some, the champion's own have no id here.
+    names = [shown(classes[number]) if number < len(classes) else f"class {number}" for number in lost]
     told = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
     return [
         Check(
@@ -143,7 +164,7 @@ def above_floor(
         meaning = f"{meaning}; its {found.images[weakest]} images do not prove that it is"
     return [
         Check(
-            name=f"{title} ({classes[known[weakest]]})",
+            name=f"{title} ({shown(classes[known[weakest]])})",
             value=float(found.value[weakest]),
             limit=float(floor[weakest]),
             passed=not failed.any(),

@@ -6,8 +6,9 @@ from typing import Final
 from export.errors import AbsentError, IntegrityError
 from export.store.ledger import Entry, champions
 from export.store.versions import Store
+from jobs.gate.attached import last_verdict
 from jobs.gate.power import ASSUMED, Expected
-from jobs.gate.verdict import Flips, Verdict, last_verdict
+from jobs.gate.verdict import Flips, Verdict
 
 _LAST: Final = 5
 """Verdicts that are looked at, the newest."""

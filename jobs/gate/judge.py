@@ -21,9 +21,10 @@ from jobs.console import say
 from jobs.errors import MistakeError, RefusedError
 from jobs.gate import rules, thumbnails
 from jobs.gate.answers import Answers, by_names, figures
+from jobs.gate.attached import attach_verdict
 from jobs.gate.history import expected_flips
 from jobs.gate.power import Floors, resolution
-from jobs.gate.verdict import Check, Cost, Flips, Resolved, Verdict, attach_verdict
+from jobs.gate.verdict import Check, Cost, Flips, Resolved, Verdict
 from jobs.known import graph_answers
 from jobs.settings import Settings
 from model.contract import DEFAULT_CONTRACT, INPUT_NAME, VERSION_WIDTH, Contract
@@ -112,10 +113,18 @@ def _judge(store: Store, version: int, tests: Tests, settings: Settings) -> Verd
         shared = rules.compared(candidate, champion, labels)
         together = None if test.groups is None else test.groups[shared]
         resolved = resolution(int(shared.sum()), together, expected_flips(store, entries, version))
+        theirs = store.manifest(champion.version)
         checks = rules.successor_checks(
-            candidate, champion, best, labels, classes=classes, groups=test.groups, margin=resolved.margin
+            candidate,
+            champion,
+            best,
+            labels,
+            classes=classes,
+            champions=[*classes, *theirs.classes[len(classes) :]],
+            groups=test.groups,
+            margin=resolved.margin,
         )
-        if manifest.class_list != store.manifest(champion.version).class_list:
+        if manifest.class_list != theirs.class_list:
             checks = _of_a_new_list(checks, manifest, champion.version)
         pictures["flips.png"] = thumbnails.flipped(test, candidate, champion)
     verdict = Verdict(

@@ -77,6 +77,7 @@ def successor_checks(
     labels: NDArray[np.int64],
     *,
     classes: Sequence[str] = CLASSES,
+    champions: Sequence[str] | None = None,
     groups: NDArray[np.int64] | None = None,
     margin: float | None = None,
 ) -> list[Check]:
@@ -91,6 +92,7 @@ def successor_checks(
         best: Answers of the most accurate version that was ever promoted.
         labels: The right answers, `[N]`.
         classes: Names by class id.
+        champions: The same of the champion, which may know further ones; None where it does not.
         groups: Which images belong together, `[N]`; None where each stands for itself.
         margin: How much worse it may be at most; what the images resolve, as far as is known without a
             history, unless given.
@@ -112,7 +114,7 @@ def successor_checks(
             meaning=f"against version {champion.version}, 95 % sure it is no lower than this",
         ),
         *class_checks.against_champion(mine, theirs, labels[shared], classes, together, champion.version),
-        *class_checks.kept(candidate, champion, classes),
+        *class_checks.kept(candidate, champion, champions or classes),
         *class_checks.above_floor(
             candidate,
             labels,

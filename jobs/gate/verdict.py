@@ -2,15 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from rich.console import Console
 
-from export.errors import IntegrityError
-from export.store.versions import Store
 from jobs.console import table
 from jobs.errors import RefusedError
 
-PREFIX = "verdict-"
 _REASONS = 6
 _COLUMNS = ("check", "value", "limit", "", "meaning")
 
@@ -224,38 +221,3 @@ def require_passed(verdict: Verdict, *, weak_accepted: bool) -> None:
             f"{verdict.sentence} Judge it on more images, or accept that with "
             f"`cnn-image promote {verdict.version} --accept-weak-evidence`."
         )
-
-
-def attach_verdict(store: Store, verdict: Verdict, pictures: dict[str, bytes]) -> str:
-    """Put a verdict and its pictures beside the version; earlier ones stay.
-
-    Returns:
-        The verdict's name there.
-    """
-    number = len(_names(store, verdict.version)) + 1
-    for name, data in pictures.items():
-        store.attach(verdict.version, f"{name.partition('.')[0]}-{number:03}.{name.partition('.')[2]}", data)
-    name = f"{PREFIX}{number:03}.json"
-    store.attach(verdict.version, name, verdict.model_dump_json(indent=1).encode() + b"\n")
-    return name
-
-
-def last_verdict(store: Store, version: int) -> Verdict | None:
-    """The last word on a version; None if it was never judged.
-
-    Raises:
-        IntegrityError: What is there is no verdict.
-    """
-    names = _names(store, version)
-    if not names:
-        return None
-    try:
-        return Verdict.model_validate_json(store.attachment(version, names[-1]))
-    except ValidationError as error:
-        raise IntegrityError(
-            f"{names[-1]} of version {version} is damaged; judge the version again."
-        ) from error
-
-
-def _names(store: Store, version: int) -> list[str]:
-    return sorted(name for name in store.attachments(version) if name.startswith(PREFIX))

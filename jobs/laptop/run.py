@@ -10,15 +10,13 @@ import io
 import json
 import os
 import platform
-import re
 import shlex
 import signal
 import subprocess
 import sys
-import unicodedata
 import zipfile
 from collections.abc import Collection
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import httpx
 
@@ -26,70 +24,32 @@ from export.store.versions import Store
 from jobs.console import answer, say
 from jobs.errors import Exit, FaultError, MistakeError
 from jobs.known import known_evidence
-from jobs.laptop.processes import die_with_parent, require_free_port
+from jobs.laptop.naming import of_its_data
+from jobs.laptop.ports import require_free_ports
+from jobs.laptop.processes import die_with_parent
 from jobs.laptop.serve import Service, serve
 from jobs.settings import Settings
 from jobs.signals import Told
-from model.contract import CLASSES, MODEL_NAME, ContractError, check_model_name
-from model.data.own.places.manifest import MANIFESTS
-from model.data.own.places.opening import official, opened
+from jobs.training_runs import left_unfinished
+from model.contract import CLASSES, MODEL_NAME
 from model.data.remote.http_client import local_client
 from model.data.sources import example_images
 
 EXAMPLE = CLASSES[-1]
-_ARCHIVES = re.compile(r"\.(zip|tgz|txz|tbz2|tar(\.(gz|xz|bz2|zst))?)$", re.IGNORECASE)
 _FIRST = "the first version on this machine"
 _JUDGED = (Exit.OK, Exit.REFUSED, Exit.MISTAKE)
 """How `judge` ends where the version can be served: a mistake is data that is not here any more."""
-
-
-def named_after(source: str) -> str:
-    """The name of a model that is made of one's own images, after their folder, archive or address.
-
-    `~/My Photos` becomes `my-photos`, `s3://bucket/birds.tar.gz` becomes `birds`, and `birds/labels.csv` too.
-    """
-    path = PurePosixPath(source if source.startswith("s3://") else Path(source).expanduser().absolute())
-    if path.suffix.casefold() in MANIFESTS:
-        path = path.parent
-    stem = _ARCHIVES.sub("", path.name)
-    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
-    name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-")
-    try:
-        check_model_name(name)
-    except ContractError:  # it begins with a digit, or nothing is left
-        return f"images-{name}"[:40].strip("-")
-    return "images" if name == MODEL_NAME else name
-
-
-def of_its_data(settings: Settings) -> Settings:
-    """The settings with a model's name after its data, where these are one's own and no model was named.
-
-    Raises:
-        DataError: There is no data of that name.
-    """
-    if settings.data in {None, "sample"} or "CNN_IMAGE_MODEL" in os.environ:
-        return settings
-    name = named_after(str(settings.data))
-    called = settings.model_copy(update={"model": name})
-    if not called.home.is_dir():  # made by an earlier run: nothing has to be looked at
-        with opened(str(settings.data)) as place:
-            if official(place) is not None:
-                return settings
-    os.environ["CNN_IMAGE_MODEL"] = name  # for the commands that this one runs
-    say(f"The model is called {name}, after its data; `cnn-image --model {name} …` is about it.")
-    return called
 
 
 def run(settings: Settings) -> None:
     """Serve the promoted version until Ctrl-C; train, publish, judge and promote one first if there is none.
 
     Raises:
-        MistakeError: A port is in use, or the data cannot be used.
+        MistakeError: A port is in use, the data cannot be used, or the model of its name is of other data.
         JobError: A step failed; versions made earlier are untouched.
     """
-    require_free_port(settings.host, settings.port, "HTTP", "PORT")
-    require_free_port(settings.host, settings.transformer_grpc_port, "gRPC", "CNN_IMAGE_GRPC_PORT")
     settings = of_its_data(settings)
+    require_free_ports(settings)  # now, and not after the training alone
     store = settings.open_store()
     served = store.ledger.served()
     if served is None:
@@ -108,6 +68,8 @@ def _first_version(settings: Settings, store: Store) -> None:
                 "--data."
             )
         _child(settings, "retrain", "--no-promote", "--sample-allowed", *_wishes(settings))
+    elif settings.prefers_int8:
+        _missing_twin(settings, store)
     newest = store.manifest(store.numbers()[-1])
     version = str(newest.version)
     # Whoever clones this wants to see an answer, and nothing else can be served yet: a first version on a
@@ -124,6 +86,17 @@ def _first_version(settings: Settings, store: Store) -> None:
         "`cnn-image retrain` trains another, which takes its place if it is no worse."
     )
     _child(settings, "promote", version, "--override-gate", f"{_FIRST}, which {word}")
+
+
+def _missing_twin(settings: Settings, store: Store) -> None:
+    """Make the newest version's int8 twin where a training was interrupted while it was made."""
+    newest = store.numbers()[-1]
+    left = left_unfinished(settings.runs, store, newest)
+    if left is None:
+        return
+    code = _child(settings, "publish", "--run", left.name, codes=(Exit.OK, Exit.MISTAKE))
+    if code == Exit.MISTAKE:  # its data is not here any more, perhaps
+        say(f"Going on without an int8 twin; `cnn-image quantize {newest}` makes it.")
 
 
 def _child(
@@ -202,11 +175,11 @@ def _example(store: Store, version: int, settings: Settings) -> Path:
 async def _show(service: Service, store: Store, settings: Settings) -> None:
     """Send an example through the service, and print the call as a person would make it."""
     image = await asyncio.to_thread(_example, store, service.version or 0, settings)
-    async with local_client(settings.url, 30) as client:
+    async with local_client(service.url, 30) as client:
         response = await client.post("/predict", files={"file": (image.name, image.read_bytes())})
     if response.status_code != httpx.codes.OK:
         raise FaultError(f"The example image was answered with {response.status_code}: {response.text[:300]}")
-    url = settings.url.replace("//127.0.0.1:", "//localhost:")
+    url = service.url.replace("//127.0.0.1:", "//localhost:")
     answer(f"\nVersion {service.version} is served on {url}\n")
     if settings.in_container:  # its host name is its id, unless somebody chose another one
         answer(f"$ docker cp {platform.node()}:{image} .")

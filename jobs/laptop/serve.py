@@ -18,8 +18,8 @@ from export.errors import StoreError
 from export.store.versions import Store
 from jobs.console import say
 from jobs.errors import FaultError, JobError, MistakeError, RefusedError
-from jobs.laptop import triton
-from jobs.laptop.processes import Child, free_ports, require_free_port
+from jobs.laptop import ports, triton
+from jobs.laptop.processes import Child, free_ports
 from jobs.laptop.serving_folder import Failed, ServingFolder, Status
 from jobs.settings import Settings
 from model.data.remote.http_client import local_client
@@ -51,6 +51,8 @@ class Service:
             host=settings.host.strip("[]"),
             triton_url=self._ports.url,
             variant=variant,
+            grpc_port=settings.transformer_grpc_port,
+            store=store.url,
         )
         self._loading = asyncio.Lock()
         self._triton = self._child(
@@ -63,18 +65,23 @@ class Service:
         """The version that is served."""
         return self._status.version
 
+    @property
+    def url(self) -> str:
+        """Where it is asked from this machine."""
+        return self._status.url
+
+    def announce(self) -> None:
+        """Tell others that it starts, and on which ports."""
+        self._folder.write_status(self._status)
+
     async def start(self) -> None:
         """Bring the ledger's version up.
 
         Raises:
-            MistakeError: Nothing was promoted yet, or a port is taken.
+            MistakeError: Nothing was promoted yet.
             FaultError: A process did not come up, or neither store nor an earlier fetch has the version.
             RefusedError: Triton cannot load the version.
         """
-        require_free_port(self._settings.host, self._settings.port, "HTTP", "PORT")
-        require_free_port(
-            self._settings.host, self._settings.transformer_grpc_port, "gRPC", "CNN_IMAGE_GRPC_PORT"
-        )
         entry, version = await asyncio.to_thread(self._wanted_at_start)
         self._status.entry, self._status.version = entry, version
         self._folder.write_status(self._status)
@@ -208,7 +215,9 @@ class Service:
 async def running(settings: Settings, store: Store) -> AsyncIterator[Service]:
     """A started service, ended however the block is left."""
     with ServingFolder(settings.serving, settings.model).claim():
-        service = Service(settings, store)
+        with ports.taken(settings) as chosen:
+            service = Service(chosen, store)
+            service.announce()
         try:
             await service.start()
             yield service
@@ -220,7 +229,7 @@ async def serve(settings: Settings, store: Store, on_ready: Callable[[Service], 
     """Serve until SIGINT or SIGTERM.
 
     Args:
-        settings: Ports, folders, variant.
+        settings: Ports, where they are given; folders, variant.
         store: Where versions and ledger are.
         on_ready: Awaited once when the service answers.
     """

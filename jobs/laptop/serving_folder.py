@@ -3,6 +3,7 @@
     versions/000007/cnn-image/…    fetched from the store, digests checked
     models/cnn-image               a link to one of them; Triton's model repository
     status.json                    written by the running service, read by `promote` and `deploy`
+    port                           that it chose last by itself
     lock                           held by the running service
 
 One service uses the folder at a time.
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+import httpx
 from pydantic import BaseModel, ValidationError
 
 from export.store.versions import Store
@@ -46,6 +48,15 @@ class Status(BaseModel):
     """The ledger's entry that was followed last."""
     failed: Failed | None = None
     variant: str
+    grpc_port: int | None = None
+    """As `host`, so are the next."""
+    store: str = ""
+
+    @property
+    def ports(self) -> set[int]:
+        """That the transformer listens on."""
+        found = {httpx.URL(self.url).port, self.grpc_port}
+        return {port for port in found if port is not None}
 
 
 class ServingFolder:
@@ -107,6 +118,18 @@ class ServingFolder:
             return Status.model_validate_json((self._root / "status.json").read_text())
         except (FileNotFoundError, ValidationError):
             return None
+
+    def last_port(self) -> int | None:
+        """The port that the service chose by itself when it ran last."""
+        try:
+            return int((self._root / "port").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def remember_port(self, port: int) -> None:
+        """Let the next service choose this one first."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        (self._root / "port").write_text(f"{port}\n")
 
     def write_status(self, status: Status) -> None:
         """Tell others; a reader sees the old text or the new one."""

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from export.errors import IntegrityError
-from export.store.manifest import DataLineage, Lineage, Manifest
+from export.store.lineage import DataLineage, Lineage
+from export.store.manifest import Manifest
 from export.store.versions import KNOWN, SPLITS, Store
 from jobs.console import say
 from jobs.errors import MistakeError
-from jobs.gate.verdict import last_verdict
+from jobs.gate.attached import last_verdict
 from jobs.known import make_known
-from jobs.pipeline import mlflow_registry
 from jobs.pipeline.data import give_ids
+from jobs.pipeline.mlflow import registry
 from jobs.pipeline.progress import ProgressBar
 from jobs.pipeline.quantization import twin_or_itself
 from jobs.pipeline.reporting import attach_reports, report_on
-from jobs.pipeline.training_runs import Request, Run
 from jobs.settings import Settings
+from jobs.training_runs import Request, Run
 
 if TYPE_CHECKING:
     from model.data.dataset import Dataset
@@ -207,7 +208,7 @@ def publish_candidate(run: Run, settings: Settings, store: Store, data: Callable
     if settings.prefers_int8:
         manifest = twin_or_itself(store, manifest.version, data(), by=settings.who)
         made.add(manifest.version)
-    mlflow_registry.register(settings, store, *sorted(made))
+    registry.register(settings, store, *sorted(made))
     return manifest
 
 

@@ -11,8 +11,8 @@ from jobs.console import say
 from jobs.errors import LostError, MistakeError
 from jobs.gate.judge import Tests, fixed
 from jobs.pipeline.decoding import decoding_shown
-from jobs.pipeline.training_runs import Request
 from jobs.settings import Settings
+from jobs.training_runs import Request
 from model.contract import CLASSES, Contract
 
 if TYPE_CHECKING:
@@ -71,13 +71,14 @@ def read_data(
     """
     from model.data.sources import load_dataset
 
-    before = version or (_newest_of_own_images(store) if store else None)
-    if request.data is None and before is not None and before.data.kind == "images":
+    newest = _newest_of_own_images(store) if store else None
+    like = version or newest
+    if request.data is None and like is not None and like.data.kind == "images":
         raise MistakeError(  # else CIFAR-10 would be downloaded, to be refused
-            f"Version {before.version} was made of {before.data.source}: name the data with --data."
+            f"Version {like.version} was made of {like.data.source}: name the data with --data."
         )
-    with_classes = wishes(request, settings, store, version)
-    _require_named(request, settings, store, version, with_classes.classes)
+    with_classes = _wishes(request, settings, store, newest, version)
+    _require_named(request, settings, store, like, with_classes.classes)
     with decoding_shown() as progress:
         dataset = load_dataset(
             request.data, allow_sample=sample_allowed, wishes=with_classes, progress=progress
@@ -100,7 +101,7 @@ def _require_named(
     request: Request,
     settings: Settings,
     store: Store | None,
-    version: Manifest | None,
+    like: Manifest | None,
     known: tuple[str, ...],
 ) -> None:
     """Let nobody who has forgotten to name own pictures wait for a download of CIFAR-10.
@@ -110,7 +111,6 @@ def _require_named(
     """
     if request.data or store is None or not known or known[: len(CLASSES)] == CLASSES:
         return
-    like = version or _newest_of_own_images(store)
     learned = f"learned from {like.data.source}" if like else f"know {', '.join(known[:5])} …"
     raise MistakeError(
         f"No data is named, and the versions of {settings.model} {learned}: name their pictures with --data, "
@@ -145,20 +145,27 @@ def tests_of(
     return tests
 
 
-def wishes(
-    request: Request, settings: Settings, store: Store | None, version: Manifest | None = None
-) -> "Wishes":
+def wishes(request: Request, settings: Settings, store: Store | None) -> "Wishes":
     """What a request asks of its data, beside what the model knows and has decided already.
 
     Args:
         request: Size and fit, where it says them.
         settings: Where decoded pictures are kept.
         store: Its classes; size and fit of what is served, the splits of the newest. None knows nothing.
-        version: That the pictures are for.
     """
+    return _wishes(request, settings, store, _newest_of_own_images(store) if store else None)
+
+
+def _wishes(
+    request: Request,
+    settings: Settings,
+    store: Store | None,
+    before: Manifest | None,
+    version: Manifest | None = None,
+) -> "Wishes":
+    """As `wishes`; `before` is the store's newest version of own images, `version` the one they are for."""
     from model.data.own.wishes import Wishes
 
-    before = _newest_of_own_images(store) if store else None
     # What is served says size and fit: a version that tried others and was refused changes nothing.
     like = version or (_served_of_own_images(store) if store else None) or before
     size, fit = (None, None) if version else (request.size, request.fit)
@@ -166,7 +173,7 @@ def wishes(
     renamed: dict[str, str] = {}
     if store is not None and (version or not request.new_classes):
         class_list = version.class_list if version else None
-        known, renamed = store.classes.names(class_list), store.classes.former_names(class_list)
+        known, renamed = store.classes.names_now_and_before(class_list)
         _check_renames(request.renamed, known, renamed)
     # A name that the source still has may be older than the one that is changed now.
     known = tuple(request.renamed.get(name, name) for name in known)

@@ -15,7 +15,8 @@ from export.artifact import assemble
 from export.graph.export import Graphs
 from export.graph.parity import onnx_outputs
 from export.graph.quantize import quantize_graphs
-from export.store.manifest import Lineage, Manifest
+from export.store.lineage import Lineage
+from export.store.manifest import Manifest
 from export.store.versions import Store
 from jobs.console import say
 from jobs.errors import MistakeError

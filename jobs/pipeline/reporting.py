@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 from export.store.versions import Store
 from jobs.console import say
 from jobs.pipeline.progress import ProgressBar
-from jobs.pipeline.training_runs import Run
 from jobs.settings import Settings
+from jobs.training_runs import Run
 
 if TYPE_CHECKING:
     import keras

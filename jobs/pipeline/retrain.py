@@ -14,9 +14,9 @@ from export.store.manifest import Manifest
 from export.store.versions import Store
 from jobs.console import err, say
 from jobs.errors import RefusedError, ReturnedError
+from jobs.gate.attached import last_verdict
 from jobs.gate.judge import judge
-from jobs.gate.verdict import last_verdict, require_passed
-from jobs.pipeline import mlflow_registry
+from jobs.gate.verdict import require_passed
 from jobs.pipeline.candidate import (
     export_run,
     made_before,
@@ -26,12 +26,13 @@ from jobs.pipeline.candidate import (
     train_run,
 )
 from jobs.pipeline.data import load_data, tests_of
+from jobs.pipeline.mlflow import registry
 from jobs.pipeline.reporting import finish_report
-from jobs.pipeline.training_runs import Request, Run, new_run, unfinished_run
 from jobs.pipeline.upkeep import prune
 from jobs.promotion.deployer import Deployer
 from jobs.promotion.promote import promote
 from jobs.settings import Settings
+from jobs.training_runs import Request, Run, new_run, unfinished_run
 from model.training.recipe import StaleCheckpointError
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def retrain(
         if verdict is None or served not in {verdict.judged_against, version}:
             verdict = judge(store, version, tests_of(data, request, settings, store, manifest), settings)
             verdict.show(err)
-            mlflow_registry.record_verdict(settings, store, verdict)
+            registry.record_verdict(settings, store, verdict)
         require_passed(verdict, weak_accepted=weak_accepted)
         lease.check()
         promote(
@@ -118,7 +119,7 @@ def retrain(
             reason=f"retrain: {verdict.sentence}",
             new_classes=request.new_classes,
         )
-        mlflow_registry.follow(settings, store)
+        registry.follow(settings, store)
     return manifest
 
 

@@ -7,10 +7,11 @@ from export.store.lease import lease_state
 from export.store.ledger import champions
 from export.store.versions import Store
 from jobs.console import say
+from jobs.gate.attached import last_verdict
 from jobs.gate.judge import judging
-from jobs.gate.verdict import Figures, last_verdict
-from jobs.pipeline.training_runs import remove_old_runs
+from jobs.gate.verdict import Figures
 from jobs.promotion.deployer import Deployer
+from jobs.training_runs import remove_old_runs
 
 
 def prune(store: Store, runs: Path, keep: int) -> list[int]:

@@ -12,7 +12,7 @@ from cluster.kube import Namespace, say, wait_for
 
 from export.artifact import assemble
 from export.graph.export import Graphs
-from export.store.manifest import DataLineage, Lineage
+from export.store.lineage import DataLineage, Lineage
 from export.store.versions import KNOWN, Store, open_store
 from jobs.known import make_known
 from model.contract import CLASSES, FILTERS_MODEL_NAME, MODEL_NAME, Contract

@@ -21,7 +21,7 @@ from machine import beside
 from PIL import Image
 
 from export.store.versions import SPLITS
-from jobs.gate.verdict import last_verdict
+from jobs.gate.attached import last_verdict
 from model.data.sources import load_sample
 from model.data.splits.memory import Splits
 

@@ -10,7 +10,8 @@ import pytest
 from export.artifact import assemble
 from export.graph.export import Graphs
 from export.store.blobs import Blobs
-from export.store.manifest import DataLineage, Lineage, Manifest, Parity
+from export.store.lineage import DataLineage, Lineage, Parity
+from export.store.manifest import Manifest
 from export.store.versions import Store, open_store
 
 BuildOf = Callable[[bytes], Callable[[int, Path], Manifest]]

@@ -9,7 +9,8 @@ import pytest
 from laptop import Laptop
 
 from export.store.blobs import FolderBlobs
-from export.store.manifest import DataLineage, Lineage, Manifest, Parity, file_digest
+from export.store.lineage import DataLineage, Lineage, Parity
+from export.store.manifest import Manifest, file_digest
 from export.store.versions import Store
 from jobs.errors import FaultError, LostError, MistakeError, RefusedError
 from jobs.gate.verdict import Check, Cost, Figures, Verdict

@@ -22,11 +22,11 @@ from export.errors import (
 )
 from export.store.blobs import FolderBlobs
 from export.store.lease import lease_state
-from export.store.manifest import DataLineage
+from export.store.lineage import DataLineage
 from export.store.versions import Store
 from jobs.cli import exit_code
 from jobs.errors import Exit, FaultError, LostError, MistakeError, RefusedError, ReturnedError
-from jobs.gate.verdict import attach_verdict
+from jobs.gate.attached import attach_verdict
 from model.contract import CLASSES
 from model.data.errors import DataError
 
@@ -172,7 +172,7 @@ def test_an_older_version_goes_against_the_gate_once_it_was_judged_with_the_new_
     publish()
     deployer.live_decoder = "2"
     monkeypatch.setattr("jobs.places.open_deployer", lambda *_, **__: deployer)
-    monkeypatch.setattr("jobs.pipeline.mlflow_registry.follow", lambda *_: None)
+    monkeypatch.setattr("jobs.pipeline.mlflow.registry.follow", lambda *_: None)
     command = ("promote", "1", "--override-gate", "why", "--store", store.url)
     refused = run(*command)
     assert refused.exit_code == Exit.MISTAKE

@@ -81,6 +81,7 @@ def test_nothing_is_blamed_where_nothing_is_wrong(settings: Settings, service: S
         "data",
         "store, reading",
         "store, writing",
+        "store, way back",
         "promoted version",
         "MLflow",
         "MLflow's alias",

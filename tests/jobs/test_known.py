@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.artifact import assemble
 from export.graph.export import Graphs
-from export.store.manifest import DataLineage, Lineage
+from export.store.lineage import DataLineage, Lineage
 from export.store.versions import KNOWN, Store
 from jobs import known
 from jobs.errors import FaultError, RefusedError

@@ -10,6 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from jobs.cli import app
+from jobs.laptop.serving_folder import ServingFolder, Status
+from jobs.settings import Settings
 from model.contract import CLASSES
 
 SENT: list[bytes] = []
@@ -17,6 +19,10 @@ SENT: list[bytes] = []
 
 class Service(BaseHTTPRequestHandler):
     """Answers `dog`, refuses `broken`, is too busy for `busy`."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/v2/models/cnn-image" else 404)
+        self.end_headers()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -106,3 +112,46 @@ def test_no_service_is_a_fault_and_no_address_a_mistake(tmp_path: Path) -> None:
 def test_an_empty_folder_and_a_missing_file_are_mistakes(url: str, tmp_path: Path) -> None:
     assert predict(str(tmp_path), "--url", url).exit_code == 2
     assert predict(str(tmp_path / "x.jpg"), "--url", url).exit_code == 2
+
+
+@pytest.fixture
+def photos(home: Path, url: str) -> Iterator[str]:
+    """The model photos, which a service of this folder serves."""
+    folder = ServingFolder(home / "var/models/photos/serving", "photos")
+    with folder.claim():
+        folder.write_status(
+            Status(pid=1, url=url, triton_url="http://127.0.0.1:1", state="serving", variant="cpu-2")
+        )
+        yield url
+
+
+def test_a_model_is_asked_where_it_is_served(
+    photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"picture")
+    monkeypatch.setenv("CNN_IMAGE_MODEL", "photos")
+    result = predict("a.jpg", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)[0]["class_name"] == "dog"
+    # What is given wins: nothing listens there.
+    for given in (("--url", "http://127.0.0.1:9"), ()):
+        monkeypatch.setenv("PORT", "9")
+        assert "Nothing answers at http://127.0.0.1:9" in predict("a.jpg", *given).stderr
+
+
+def test_another_model_at_the_usual_place_is_not_asked(
+    home: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would answer with classes that are not those of the model that is meant."""
+    (home / "a.jpg").write_bytes(b"picture")
+    monkeypatch.setattr(Settings, "url", url)
+    monkeypatch.setenv("CNN_IMAGE_MODEL", "birds")
+    result = predict("a.jpg")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"{url} does not serve the model birds, and no service of it runs here; start one with "
+        "`cnn-image --model birds serve`, or give --url.\n"
+    )
+    assert SENT == []
+    monkeypatch.setenv("CNN_IMAGE_MODEL", "cnn-image")
+    assert predict("a.jpg").exit_code == 0

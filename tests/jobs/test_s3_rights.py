@@ -14,8 +14,8 @@ from minio_server import Minio
 from export.errors import AbsentError, AccessError
 from export.store.lease import Lease
 from export.store.versions import Store, open_store
+from jobs.gate.attached import attach_verdict, last_verdict
 from jobs.gate.judge import judging
-from jobs.gate.verdict import attach_verdict, last_verdict
 from jobs.pipeline.upkeep import prune
 from jobs.promotion.promote import promote
 from jobs.store_doctor import store_links

@@ -97,14 +97,18 @@ def test_a_second_run_serves_without_training(served: Any, start_run: Callable[.
 def test_ctrl_c_at_every_stage_then_again(start_run: Callable[..., Any]) -> None:
     """One folder, interrupted while it trains, exports, tries the version: each start goes on from there."""
     run = start_run()
-    for stage, published in (("epoch 1", None), ("Exporting", None), ("Pre-flight", "000001")):
+    told = ""
+    stages = (("epoch 1", None), ("Exporting", None), ("Quantizing", "000001"), ("Pre-flight", "000001"))
+    for stage, published in stages:
         run.wait_for(stage)
         assert run.interrupt() == 130, run.output
         assert run.members() == []
         assert "Traceback" not in run.output
         assert next(iter(versions(run.home)), None) == published
+        told += run.output
         run.start()
     run.wait_serving()
+    assert len(versions(run.home)) == 2 or "without an int8 twin, which would be worse" in told + run.output
     assert versions(run.home) in (["000001"], ["000001", "000002"])
     assert predict(run.url, example_images()["dog"])[1] == run.version == str(len(versions(run.home)))
     assert len(list(run.home.glob("var/runs/*/run.json"))) == 1

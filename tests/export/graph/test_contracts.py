@@ -16,7 +16,7 @@ from export.graph.parity import onnx_outputs, prove
 from export.graph.quantize import quantize_graphs
 from export.graph.triton_probe import compare_triton, infer, require_loaded
 from export.store.blobs import FolderBlobs
-from export.store.manifest import Lineage
+from export.store.lineage import Lineage
 from export.store.versions import Store
 from model.contract import Contract
 

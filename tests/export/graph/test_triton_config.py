@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from export.graph.triton_config import VARIANTS, ModelConfig, classifier_config, filters_config
-from export.store.manifest import Lineage, lineage_parameters
+from export.store.lineage import Lineage, lineage_parameters
 from model.contract import CLASSES, Contract
 
 _READ_BACK = """

@@ -15,7 +15,7 @@ from export.errors import NoAnswerError, ParityError
 from export.graph.export import export_graphs
 from export.graph.parity import onnx_outputs
 from export.graph.triton_probe import compare_triton, infer, require_loaded
-from export.store.manifest import Lineage
+from export.store.lineage import Lineage
 from export.store.versions import Store
 
 IMAGES = np.random.default_rng(5).integers(0, 256, (70, 32, 32, 3), dtype=np.uint8)

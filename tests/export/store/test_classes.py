@@ -12,7 +12,8 @@ from export.errors import IntegrityError, StoreError
 from export.store.blobs import Blobs
 from export.store.class_events import ClassEvent
 from export.store.classes import ClassList
-from export.store.manifest import Lineage, Manifest
+from export.store.lineage import Lineage
+from export.store.manifest import Manifest
 from export.store.versions import Store
 from model.contract import CLASSES, Contract, ContractError
 
@@ -66,10 +67,10 @@ def test_a_renamed_class_keeps_its_id_and_is_known_by_its_old_name(classes: Clas
     classes.learn(["cat", "dog"], by="me")
     assert classes.rename("cat", "kitten", by="me") == ("kitten", "dog")
     assert classes.rename("cat", "kitten", by="me") == ("kitten", "dog")
-    assert classes.former_names() == {"cat": "kitten"}
+    assert classes.names_now_and_before()[1] == {"cat": "kitten"}
     assert classes.learn(["cat", "bird"], by="me") == ("kitten", "dog", "bird")
     assert classes.rename("kitten", "cat", by="me") == ("cat", "dog", "bird")
-    assert classes.former_names() == {"kitten": "cat"}
+    assert classes.names_now_and_before()[1] == {"kitten": "cat"}
     assert len(classes.events()) == 4
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from export.errors import IntegrityError
-from export.store.manifest import Lineage, Manifest, digest_of, lineage_parameters, read_manifest
+from export.store.lineage import Lineage, lineage_parameters
+from export.store.manifest import Manifest, digest_of, read_manifest
 from model.contract import CLASSES, DEFAULT_CONTRACT, Contract
 
 FLOWERS = Contract(

@@ -15,7 +15,8 @@ from minio_server import Minio
 from export.errors import StoreError, UnreachableError
 from export.store.lease import Lease
 from export.store.ledger import Entry
-from export.store.manifest import Lineage, Manifest
+from export.store.lineage import Lineage
+from export.store.manifest import Manifest
 from export.store.versions import Store, open_store
 from model.data.remote import s3_client
 
@@ -28,7 +29,7 @@ import sys
 from pathlib import Path
 from export.artifact import assemble
 from export.graph.export import Graphs
-from export.store.manifest import Lineage
+from export.store.lineage import Lineage
 from export.store.versions import open_store
 
 url, folder, lineage = sys.argv[1], Path(sys.argv[2]), Lineage.model_validate_json(sys.argv[3])

@@ -86,6 +86,37 @@ def test_a_candidate_that_lost_classes_is_refused_with_their_names() -> None:
         assert by_name(checks)["classes lost"].meaning.startswith(told)
 
 
+def test_a_class_called_by_a_number_stands_in_quotes() -> None:
+    labels = np.repeat(np.arange(4), 500)
+    everything = answers(1, labels, labels < 0, 4)
+    digits = ("0", "1", "2", "3 left")
+    checks = rules.successor_checks(
+        answers(2, labels, labels == 1, 4, 2), everything, everything, labels, classes=digits
+    )
+    assert {"'0'", "'1'", "3 left"} <= set(by_name(checks))
+    assert by_name(checks)["classes lost"].meaning.startswith("version 1 knows '2';")
+    floors = Floors.of(labels, everything.learned, len(digits))
+    first = rules.first_checks(answers(2, labels, labels == 1, 4), labels, floors, classes=digits)
+    assert "weakest class ('1')" in failed(first)
+
+
+def test_a_class_of_one_group_is_not_judged_and_says_so() -> None:
+    labels = np.repeat(np.arange(4), 100)
+    groups = np.where(labels == 3, 0, np.arange(400))
+    champion = answers(1, labels, labels < 0, 4)
+    checks = by_name(
+        rules.successor_checks(
+            answers(2, labels, labels == 3, 4), champion, champion, labels, classes=NAMES, groups=groups
+        )
+    )
+    assert (checks["d"].value, checks["d"].passed) == (-1, True)
+    assert checks["d"].meaning == (
+        "against version 1 on the images of this class; not judged, since its 100 images, of one group, can "
+        "show nothing"
+    )
+    assert "not judged" not in checks["a"].meaning
+
+
 def test_what_neither_has_learned_stays_out_of_all() -> None:
     labels = np.repeat(np.arange(4), 500)
     both = [answers(number, labels, labels < 0, 4, 2) for number in (1, 2)]

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from export.store.versions import Store
+from jobs.gate.attached import attach_verdict
 from jobs.gate.history import expected_flips
 from jobs.gate.power import ASSUMED
-from jobs.gate.verdict import Flips, attach_verdict
+from jobs.gate.verdict import Flips
 
 
 @pytest.fixture

@@ -13,13 +13,21 @@ from PIL import Image
 from export.store.manifest import Manifest, file_digest
 from export.store.versions import Store
 from jobs.errors import MistakeError, RefusedError
+from jobs.gate.attached import attach_verdict, last_verdict
 from jobs.gate.judge import fixed, judge
-from jobs.gate.verdict import Verdict, attach_verdict, last_verdict, require_passed
+from jobs.gate.verdict import Verdict, require_passed
 from jobs.settings import load_settings
 from model.contract import Contract
 from model.data.dataset import Split
 
-COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (1, 1, 0), "white": (1, 1, 1)}
+COLOURS = {
+    "red": (1, 0, 0),
+    "green": (0, 1, 0),
+    "blue": (0, 0, 1),
+    "7": (1, 1, 0),
+    "yellow": (1, 1, 0),
+    "white": (1, 1, 1),
+}
 CONTRACT = Contract(classes=("red", "green", "blue"), model="colours")
 SETTINGS = load_settings(user="a test")
 
@@ -172,6 +180,19 @@ def test_a_class_more_is_judged_by_its_floor_and_a_class_less_is_refused(
         require_passed(fewer, weak_accepted=True)
     unlearned = judge(store, published(replace(wider, unlearned=(0,))), tests, SETTINGS)
     assert failed(unlearned) == {"classes lost"}
+
+
+def test_a_class_that_the_candidate_does_not_even_name_is_told_by_its_own_name(
+    store: Store, published: Publish
+) -> None:
+    wider = replace(CONTRACT, classes=("red", "green", "blue", "7"))
+    promote(store, published(wider))
+    (lost,) = (
+        check
+        for check in judge(store, published(CONTRACT), Pictures(CONTRACT.classes), SETTINGS).checks
+        if check.name == "classes lost"
+    )
+    assert lost.meaning.startswith("version 1 knows '7'; promote against the gate")
 
 
 def test_another_list_of_classes_is_compared_by_the_names_and_may_drop_some(

@@ -13,11 +13,12 @@ from laptop import Laptop
 from export.artifact import assemble
 from export.errors import ParityError
 from export.store.blobs import FolderBlobs
-from export.store.manifest import DataLineage, Lineage, Parity
+from export.store.lineage import DataLineage, Lineage, Parity
 from export.store.versions import Store
 from jobs.errors import RefusedError
+from jobs.gate.attached import last_verdict
 from jobs.gate.judge import fixed, judge
-from jobs.gate.verdict import Verdict, last_verdict, require_passed
+from jobs.gate.verdict import Verdict, require_passed
 from jobs.settings import Settings, load_settings
 from model.contract import CLASSES
 from model.data.dataset import Dataset, Split

@@ -1,13 +1,16 @@
 """A verdict's words and table: what was judged, against what, why it is refused, what flips."""
 
 import io
+import json
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from export.store.versions import Store
 from jobs.errors import RefusedError
-from jobs.gate.verdict import Flips, Resolved, Verdict, require_passed
+from jobs.gate.attached import attach_verdict, last_verdict
+from jobs.gate.verdict import Check, Flips, Resolved, Verdict, require_passed
 
 
 @pytest.fixture
@@ -74,6 +77,36 @@ def test_a_verdict_of_an_earlier_release_is_read_and_shown_and_one_of_a_later_to
     assert "can show" not in page.getvalue()
     later = old.model_dump(mode="json") | {"something": "new"}
     assert Verdict.model_validate(later) == old
+
+
+def keys(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: keys(value) for name, value in content.items()}
+    return [keys(value) for value in content] if isinstance(content, list) else None
+
+
+def test_an_earlier_release_that_refuses_what_it_does_not_know_can_read_it(
+    store: Store, publish: Any, verdict: Any
+) -> None:
+    """Else it could not even prune: it reads the verdict of each version for that."""
+    publish()
+    before = json.loads(BEFORE)
+    judged = Verdict.model_validate(before).model_copy(
+        update={
+            "version": 1,
+            "checks": (Check(name="a", value=0, limit=0, passed=True, meaning="b", bound=0.25),),
+            "flips": Flips(mended=3, broken=40, p_value=1e-6, images=80, design_effect=1.5),
+            "resolved": Resolved(margin=0.05, smallest=0.1, flips=0.1, verdicts=0, images=412, groups=None),
+        }
+    )
+    attach_verdict(store, judged, {})
+    assert keys(json.loads(store.attachment(1, "verdict-001.json"))) == keys(before)
+    assert last_verdict(store, 1) == judged
+    first = verdict(1).model_copy(update={"flips": None})
+    assert attach_verdict(store, first, {}) == "verdict-002.json"
+    assert last_verdict(store, 1) == first
+    store.attach(1, "verdict-003.json", BEFORE.encode())  # as the earlier release writes it
+    assert last_verdict(store, 1) == Verdict.model_validate(before)
 
 
 def test_the_verdict_says_which_difference_the_test_images_can_show(refused: Verdict) -> None:

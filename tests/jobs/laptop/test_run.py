@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from machine import wait_until
 
+from export.store.versions import Store
 from jobs.errors import Exit
 from jobs.laptop import run
 from jobs.settings import Settings
+from jobs.training_runs import new_run, request_of
 
 STEP = """#!/bin/sh
 trap '' INT
@@ -80,6 +82,7 @@ def test_a_published_version_is_judged_and_served_in_any_case(
     data: tuple[str, ...],
     judged: Exit,
     promoted: tuple[str, ...],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     steps: list[tuple[str, ...]] = []
@@ -91,26 +94,42 @@ def test_a_published_version_is_judged_and_served_in_any_case(
     newest = SimpleNamespace(version=4, data=SimpleNamespace(kind=kind))
     store = SimpleNamespace(numbers=lambda: [3, 4], manifest=lambda _: newest)
     monkeypatch.setattr(run, "_child", step)
-    run._first_version(Settings(CIFAR10_DIR=named), store)  # type: ignore[arg-type]
+    run._first_version(Settings(CIFAR10_DIR=named, state=tmp_path), store)  # type: ignore[arg-type]
     assert steps == [("judge", "4", *data), ("promote", "4", *promoted)]
 
 
-@pytest.mark.parametrize(
-    ("source", "name"),
-    [
-        ("~/My Photos", "my-photos"),
-        ("/data/Müller & Söhne/", "muller-sohne"),
-        ("photos.v2", "photos-v2"),
-        ("../birds.tar.gz", "birds"),
-        ("birds/labels.csv", "birds"),
-        ("birds/Labels.CSV", "birds"),
-        ("s3://bucket/some/birds.zip", "birds"),
-        ("s3://bucket/", "bucket"),
-        ("/data/2026", "images-2026"),
-        ("/data/犬", "images"),
-        ("/data/cnn-image", "images"),  # CIFAR-10's five classes are called so
-        ("/data/" + 60 * "x", 40 * "x"),
-    ],
-)
-def test_a_model_of_ones_own_is_called_after_its_images(source: str, name: str) -> None:
-    assert run.named_after(source) == name
+@pytest.mark.parametrize("published", [Exit.OK, Exit.MISTAKE])
+def test_a_twin_that_ctrl_c_kept_from_being_made_is_made_before_anything_is_judged(
+    published: Exit,
+    store: Store,
+    publish: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    steps: list[tuple[str, ...]] = []
+
+    def step(_: Settings, *arguments: str, **__: Any) -> Exit:
+        steps.append(arguments)
+        if arguments[0] == "publish" and published == Exit.OK:
+            publish(precision="int8", quantized_from=1)
+        return published if arguments[0] == "publish" else Exit.OK
+
+    monkeypatch.setattr(run, "_child", step)
+    settings = Settings(CIFAR10_DIR="sample", state=tmp_path, int8=True)
+    begun = new_run(settings.runs, request_of(settings, 0), "interrupted")
+    begun.begin()
+    begun.published_as(store, publish())
+    run._first_version(settings, store)
+    newest = "2" if published == Exit.OK else "1"
+    assert [each[:3] for each in steps[:2]] == [
+        ("publish", "--run", "interrupted"),
+        ("judge", newest, "--data"),
+    ]
+    assert ("without an int8 twin" in capsys.readouterr().err) == (published == Exit.MISTAKE)
+
+    steps.clear()
+    begun.finish()
+    run._first_version(settings, store)
+    run._first_version(settings.model_copy(update={"int8": False}), store)
+    assert [each[0] for each in steps] == 2 * ["judge", "promote"]

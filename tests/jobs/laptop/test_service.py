@@ -13,11 +13,10 @@ from typing import Any
 
 import httpx
 import numpy as np
-import onnx
 import psutil
 import pytest
 from machine import free_port, wait_until
-from onnx import TensorProto, helper
+from serving import write_filters
 
 from export.artifact import assemble
 from export.graph.export import Graphs
@@ -36,21 +35,6 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 IMAGES = [file.read_bytes() for file in example_images().values()]
 PIXELS = np.stack([decode_image(data) for data in IMAGES])
-
-
-def write_filters(path: Path) -> None:
-    """A graph with the filter model's signature: the image, four times."""
-    shape = ["batch", *contract.IMAGE_SHAPE]
-    graph = helper.make_graph(
-        [
-            helper.make_node("Cast", [contract.INPUT_NAME], ["real"], to=TensorProto.FLOAT),
-            helper.make_node("Concat", ["real"] * 4, [contract.FILTERED_NAME], axis=3),
-        ],
-        "filters",
-        [helper.make_tensor_value_info(contract.INPUT_NAME, TensorProto.UINT8, shape)],
-        [helper.make_tensor_value_info(contract.FILTERED_NAME, TensorProto.FLOAT, [*shape[:3], 12])],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
 
 
 @dataclass

@@ -17,12 +17,13 @@ from export.store.ledger import Ledger
 from export.store.manifest import Manifest
 from export.store.versions import Store
 from jobs.errors import MistakeError, RefusedError, ReturnedError
-from jobs.gate.verdict import Verdict, attach_verdict
+from jobs.gate.attached import attach_verdict
+from jobs.gate.verdict import Verdict
 from jobs.pipeline import quantization
 from jobs.pipeline import retrain as pipeline
-from jobs.pipeline.training_runs import Request, Run, new_run
 from jobs.promotion.promote import promote, roll_back
 from jobs.settings import load_settings
+from jobs.training_runs import Request, Run, new_run
 from model.training.recipe import StaleCheckpointError
 
 
@@ -200,7 +201,7 @@ def steps(lineage: Any, verdict: Any, build: Any, monkeypatch: pytest.MonkeyPatc
     for name in ("train_run", "export_run", "judge"):
         monkeypatch.setattr(pipeline, name, getattr(steps, name))
     monkeypatch.setattr(pipeline, "finish_report", lambda *_: None)  # these runs have nothing to report on
-    for registry in ("jobs.pipeline.retrain.mlflow_registry", "jobs.pipeline.candidate.mlflow_registry"):
+    for registry in ("jobs.pipeline.retrain.registry", "jobs.pipeline.candidate.registry"):
         monkeypatch.setattr(registry, Silent())
     data = SimpleNamespace(test=SimpleNamespace(images=None, labels=None, classes=None, groups=None))
     data.called = lambda _: data

@@ -8,8 +8,8 @@ from own_pictures import write_classes
 from export.store.versions import SPLITS, Store
 from jobs.errors import MistakeError
 from jobs.pipeline.data import give_ids, read_data
-from jobs.pipeline.training_runs import Request, read_renames, request_of
 from jobs.settings import Settings, load_settings
+from jobs.training_runs import Request, read_renames, request_of
 from model.contract import CLASSES, Contract
 from model.data.dataset import Dataset
 from model.data.own.look import look
@@ -85,7 +85,7 @@ def test_a_versions_data_is_the_same_after_the_list_has_changed(
 def test_a_new_class_is_renamed_as_it_is_learned(photos: Path, store: Store, trained) -> None:
     assert trained(photos, "dog=canis").classes == ("canis", "cat")
     assert trained(photos).classes == ("canis", "cat")
-    assert store.classes.former_names() == {"dog": "canis"}
+    assert store.classes.names_now_and_before()[1] == {"dog": "canis"}
 
 
 def test_nobody_is_told_that_pictures_of_a_renamed_class_changed_theirs(
@@ -182,3 +182,17 @@ def test_what_the_served_version_learned_is_known_also_where_it_is_no_predecesso
     assert {bytes(row) for row in Splits.from_bytes(second.splits or b"").digests} <= {
         bytes(row) for row in known.digests
     }
+
+
+def test_the_versions_are_listed_once(
+    photos: Path, settings: Settings, store: Store, trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an S3 each listing is a call, or several."""
+    trained(photos)
+    store.ledger.record("promote", 1, by="me", reason="-", after=0)
+    listed: list[str] = []
+    listing = store.blobs.list
+    monkeypatch.setattr(store.blobs, "list", lambda prefix: listed.append(prefix) or listing(prefix))
+    request = request_of(settings.model_copy(update={"data": str(photos)}), 0)
+    read_data(request, settings, store, sample_allowed=False)
+    assert (listed.count("versions/"), listed.count("classes/")) == (1, 1)

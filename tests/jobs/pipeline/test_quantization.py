@@ -14,10 +14,11 @@ from onnx import numpy_helper
 from export.artifact import assemble
 from export.graph.export import Graphs
 from export.graph.parity import onnx_outputs
-from export.store.manifest import Lineage
+from export.store.lineage import Lineage
 from export.store.versions import Store
-from jobs.gate.verdict import Verdict, last_verdict
-from jobs.pipeline.mlflow_registry import registered
+from jobs.gate.attached import last_verdict
+from jobs.gate.verdict import Verdict
+from jobs.pipeline.mlflow.registry import registered
 from jobs.pipeline.quantization import twin_or_itself
 from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
 from model.data.sources import load_sample

@@ -11,8 +11,8 @@ from laptop import Laptop
 
 from export.store.lease import Lease
 from jobs.errors import FaultError
-from jobs.pipeline import mlflow_links
-from jobs.pipeline.mlflow_registry import ALIAS
+from jobs.pipeline.mlflow import links
+from jobs.pipeline.mlflow.registry import ALIAS
 from jobs.settings import load_settings
 from model.contract import MODEL_NAME
 
@@ -66,7 +66,7 @@ def test_what_was_trained_before_a_kill_is_exported_judged_and_promoted(
     settings = load_settings(state=laptop.home / "var", store=laptop.store.url)
     wrong = f"names version {version} and the ledger version {before}: run `cnn-image deploy`"
     with pytest.raises(FaultError, match=wrong):
-        mlflow_links.alias(settings, laptop.store)
+        links.alias(settings, laptop.store)
     laptop.run("deploy")
     assert client.get_model_version_by_alias(MODEL_NAME, ALIAS).tags["version"] == str(before)
     assert f"A rollback to version {version} would work" in laptop.run("drill")

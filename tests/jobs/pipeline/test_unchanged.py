@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from export.store.manifest import DataLineage
+from export.store.lineage import DataLineage
 from export.store.versions import Store
-from jobs.gate.verdict import attach_verdict
+from jobs.gate.attached import attach_verdict
 from jobs.pipeline import retrain as pipeline
 from jobs.pipeline.candidate import made_before
-from jobs.pipeline.training_runs import Request, new_run
 from jobs.settings import load_settings
+from jobs.training_runs import Request, new_run
 from model.training.train import QUICK
 
 COMMIT = "c" * 40

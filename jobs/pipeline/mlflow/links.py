@@ -6,7 +6,7 @@ from typing import Any
 
 from export.store.versions import Store
 from jobs.errors import FaultError, JobError, MistakeError
-from jobs.pipeline.mlflow_registry import ALIAS, STORE_TAG, VERSION_TAG, champion, registered
+from jobs.pipeline.mlflow.registry import ALIAS, STORE_TAG, VERSION_TAG, champion, registered
 from jobs.settings import Settings
 from model.training.tracking.server import connect
 from model.training.tracking.trouble import explain, shown

@@ -239,6 +239,14 @@ def unfinished_run(runs: Path, request: Request, store: Store) -> Run | None:
     return None
 
 
+def left_unfinished(runs: Path, store: Store, version: int) -> Run | None:
+    """The run that was published as a version and has more to be done with it: its int8 twin, for example."""
+    for run in _newest_first(runs):
+        if run.unfinished and not run.busy and run.version(store) == version:
+            return run
+    return None
+
+
 def interrupted_run(runs: Path, request: Request) -> Run | None:
     """The newest run of this request whose training was interrupted."""
     for run in _newest_first(runs):

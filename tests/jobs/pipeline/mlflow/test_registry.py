@@ -25,8 +25,8 @@ from export.store.manifest import Manifest, file_digest
 from export.store.versions import Store
 from jobs import doctor
 from jobs.errors import FaultError, MistakeError
-from jobs.pipeline import mlflow_links, mlflow_registry
-from jobs.pipeline.mlflow_registry import ALIAS, STORE_TAG, VERSION_TAG
+from jobs.pipeline.mlflow import links, registry
+from jobs.pipeline.mlflow.registry import ALIAS, STORE_TAG, VERSION_TAG
 from jobs.settings import Settings, load_settings
 from model.contract import IMAGE_SHAPE, INPUT_NAME, MODEL_NAME, OUTPUT_NAME
 from model.training.tracking.server import EXPERIMENT, connect
@@ -62,7 +62,7 @@ def settings(
     if server.process is None:
         server.start()
     yield load_settings(store=store.url, state=tmp_path / "var")
-    if server.process is not None and (named := mlflow_registry.champion(connect(server.uri), MODEL_NAME)):
+    if server.process is not None and (named := registry.champion(connect(server.uri), MODEL_NAME)):
         connect(server.uri).delete_registered_model_alias(named.name, ALIAS)
 
 
@@ -102,7 +102,7 @@ def serve(store: Store, version: int | None) -> None:
 
 
 def named(client: Any) -> str | None:
-    found = mlflow_registry.champion(client, MODEL_NAME)
+    found = registry.champion(client, MODEL_NAME)
     return found and found.tags[VERSION_TAG]
 
 
@@ -117,10 +117,10 @@ def test_a_version_can_be_loaded_and_its_run_stays_as_it_ended(
     run = trained(client, "KILLED")
     ended = client.get_run(run).info
     version = publish(mlflow_run=run)
-    mlflow_registry.register(settings, store, version)
-    mlflow_registry.register(settings, store, version)  # again: it is there
+    registry.register(settings, store, version)
+    registry.register(settings, store, version)  # again: it is there
     serve(store, version)
-    mlflow_registry.follow(settings, store)
+    registry.follow(settings, store)
     assert capfd.readouterr() == ("", "")
 
     (one,) = (
@@ -151,8 +151,8 @@ def test_the_pinned_server_lists_the_model_beside_its_run(
 ) -> None:
     run = trained(client)
     version = publish(mlflow_run=run)
-    mlflow_registry.register(settings, store, version)
-    there = mlflow_registry.registered(client, MODEL_NAME, store, version)
+    registry.register(settings, store, version)
+    there = registry.registered(client, MODEL_NAME, store, version)
     listed = {file.path for file in client.list_artifacts(run)}
     if server.version == PINNED:
         (output,) = client.get_run(run).outputs.model_outputs
@@ -172,29 +172,29 @@ def test_the_alias_follows_the_ledger_and_what_is_missing_is_registered_first(
     """Published while MLflow was away, promoted, rolled back, and taken back altogether."""
     first, second = publish(mlflow_run=trained(client)), publish(mlflow_run=None)
     serve(store, first)
-    mlflow_registry.follow(settings, store)
+    registry.follow(settings, store)
     assert named(client) == "1"
     serve(store, second)
     with pytest.raises(FaultError, match=r"names version 1 and the ledger version 2: run `cnn-image deploy`"):
-        mlflow_links.alias(settings, store)
-    mlflow_registry.follow(settings, store)
+        links.alias(settings, store)
+    registry.follow(settings, store)
     assert named(client) == "2"
-    assert mlflow_links.alias(settings, store) == "names version 2, as the ledger does; it may be written"
+    assert links.alias(settings, store) == "names version 2, as the ledger does; it may be written"
 
-    run = client.get_run(mlflow_registry.registered(client, MODEL_NAME, store, second).run_id)
+    run = client.get_run(registry.registered(client, MODEL_NAME, store, second).run_id)
     assert run.info.status == "FINISHED"
     assert (run.data.params["seed"], run.data.params["data_digest"]) == ("0", "d" * 64)
     assert run.data.metrics["final_val_accuracy"] == 0.79
 
     serve(store, first)
-    mlflow_registry.follow(settings, store)
+    registry.follow(settings, store)
     assert named(client) == "1"
     serve(store, None)
     with pytest.raises(FaultError, match=r"names version 1 and the ledger none"):
-        mlflow_links.alias(settings, store)
-    mlflow_registry.follow(settings, store)
+        links.alias(settings, store)
+    registry.follow(settings, store)
     assert named(client) is None
-    assert mlflow_links.alias(settings, store) is None
+    assert links.alias(settings, store) is None
 
 
 def test_a_version_of_another_store_is_not_taken_for_this_ones(
@@ -202,13 +202,13 @@ def test_a_version_of_another_store_is_not_taken_for_this_ones(
 ) -> None:
     version = publish()
     serve(store, version)
-    mlflow_registry.follow(settings, store)
-    number = mlflow_registry.registered(client, MODEL_NAME, store, version).version
+    registry.follow(settings, store)
+    number = registry.registered(client, MODEL_NAME, store, version).version
     client.set_model_version_tag(MODEL_NAME, number, STORE_TAG, "s3://another/store")
     with pytest.raises(FaultError, match="names version 1 of s3://another/store and the ledger version 1"):
-        mlflow_links.alias(settings, store)
-    mlflow_registry.follow(settings, store)
-    assert mlflow_registry.champion(client, MODEL_NAME).version != number
+        links.alias(settings, store)
+    registry.follow(settings, store)
+    assert registry.champion(client, MODEL_NAME).version != number
 
 
 @pytest.mark.parametrize("server", OLD_VERSIONS[:1], indirect=True)  # the one that starts fastest
@@ -223,21 +223,21 @@ def test_mlflow_that_is_away_and_comes_back(
     ended, unended = trained(client), trained(client, "RUNNING")
     server.stop()
     versions = publish(mlflow_run=ended), publish(mlflow_run=unended)
-    mlflow_registry.register(settings, store, *versions)
+    registry.register(settings, store, *versions)
     away = f"MLflow at {server.uri} does not answer (Connection refused): start it, or correct"
     otherwise = "Versions 1 and 2 are not registered there yet; promoting does that, too."
     assert capsys.readouterr().err == f"{away} MLFLOW_TRACKING_URI. {otherwise}\n"
     serve(store, 2)
-    mlflow_registry.follow(settings, store)
+    registry.follow(settings, store)
     assert capsys.readouterr().err.endswith(
         "Its alias 'champion' stays where it is until `cnn-image deploy`.\n"
     )
-    for look in (mlflow_links.server, lambda settings: mlflow_links.alias(settings, store)):
+    for look in (links.server, lambda settings: links.alias(settings, store)):
         with pytest.raises(FaultError, match="does not answer"):
             look(settings)
 
     server.start()
-    mlflow_registry.follow(settings, store)
+    registry.follow(settings, store)
     assert capsys.readouterr().err == ""
     assert named(client) == "2"
     assert client.get_run(unended).info.status == "FINISHED"  # what could not be told at its end
@@ -248,13 +248,13 @@ def test_a_failure_while_registering_leaves_the_run_as_it_ended(
 ) -> None:
     """Its files have no place that can be written from here."""
     run = trained(client, artifact_location="file:///proc/nowhere")
-    mlflow_registry.register(settings, store, publish(mlflow_run=run))
+    registry.register(settings, store, publish(mlflow_run=run))
     said = capsys.readouterr().err
     assert "stores files at file:///proc/nowhere/" in said
     assert "ask its owner to let the server pass files on (`mlflow server --serve-artifacts`" in said
     assert said.count("\n") == 1
     assert client.get_run(run).info.status == "FINISHED"
-    assert mlflow_registry.registered(client, MODEL_NAME, store, 1) is None
+    assert registry.registered(client, MODEL_NAME, store, 1) is None
 
 
 def test_a_run_that_this_server_never_had_or_has_removed(
@@ -263,9 +263,9 @@ def test_a_run_that_this_server_never_had_or_has_removed(
     removed = trained(client)
     client.delete_run(removed)
     versions = publish(mlflow_run="0" * 32), publish(mlflow_run=removed)
-    mlflow_registry.register(settings, store, *versions)
+    registry.register(settings, store, *versions)
     assert capsys.readouterr().err == ""
-    runs = [mlflow_registry.registered(client, MODEL_NAME, store, version).run_id for version in versions]
+    runs = [registry.registered(client, MODEL_NAME, store, version).run_id for version in versions]
     assert removed not in runs
     assert [client.get_run(run).info.run_name for run in runs] == ["cnn-image-1", "cnn-image-2"]
 
@@ -291,12 +291,12 @@ def test_rights_that_are_missing(
     server = start(ASKS_FOR_A_USER, auth=True)
     settings = load_settings(mlflow_tracking_uri=server.uri, store=store.url, state=tmp_path / "var")
     with pytest.raises(MistakeError, match=r"\(401\): ask its owner for a user or a token"):
-        mlflow_links.server(settings)
+        links.server(settings)
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", USER)
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
     run = trained(connect(server.uri))
     serve(store, publish(mlflow_run=run))
-    mlflow_registry.follow(settings, store)
+    registry.follow(settings, store)
     reader = {"username": "reader", "password": "reader-password"}
     made = httpx.post(
         f"{server.uri}/api/2.0/mlflow/users/create", json=reader, auth=(USER, PASSWORD), timeout=60
@@ -306,11 +306,11 @@ def test_rights_that_are_missing(
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "reader-password")
     refusal = "does not allow it (403): ask its owner for the right to make and edit the experiment and the"
     with pytest.raises(MistakeError) as caught:
-        mlflow_links.alias(settings, store)
+        links.alias(settings, store)
     assert refusal in str(caught.value)
     assert capsys.readouterr().err == ""
-    mlflow_registry.register(settings, store, publish(mlflow_run=run))
+    registry.register(settings, store, publish(mlflow_run=run))
     assert refusal in capsys.readouterr().err
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
     with pytest.raises(MistakeError, match=r"\(401\): check MLFLOW_TRACKING_USERNAME and"):
-        mlflow_links.server(settings)
+        links.server(settings)

@@ -16,7 +16,7 @@ from export.store.manifest import Manifest
 from export.store.versions import Store
 from jobs.console import say
 from jobs.gate.verdict import Verdict
-from jobs.pipeline.mlflow_model import log_model
+from jobs.pipeline.mlflow.model import log_model
 from jobs.settings import Settings
 from model.training.tracking.server import connect, experiment_id, log_artifacts
 from model.training.tracking.trouble import explain

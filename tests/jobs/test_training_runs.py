@@ -9,7 +9,7 @@ import pytest
 
 from export.store.versions import Store
 from jobs.errors import MistakeError
-from jobs.pipeline.training_runs import (
+from jobs.training_runs import (
     Request,
     find_run,
     interrupted_run,
