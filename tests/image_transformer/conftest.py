@@ -203,7 +203,8 @@ class Service:
         scope = {
             "type": "http",
             "method": method,
-            "path": path,
+            "path": path.partition("?")[0],
+            "query_string": path.partition("?")[2].encode(),
             "headers": [(name.encode(), text.encode("latin-1")) for name, text in named.items()],
         }
         await self.routes(scope, receive or from_client, to_client)

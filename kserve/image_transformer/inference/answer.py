@@ -105,10 +105,14 @@ class Inference:
         """
         self.check_version(version)
         known = self.triton.known
-        versions = sorted({served.version for served in known}, key=int) if version is None else [version]
         one = next((served for served in known if version in {None, served.version}), None)
-        contract = one.contract if one is not None else DEFAULT_CONTRACT
-        return metadata(self.settings.model_name, versions if known else [], contract)
+        versions = self.versions if version is None or one is None else [version]
+        return metadata(self.settings.model_name, versions, one.contract if one else DEFAULT_CONTRACT)
+
+    @property
+    def versions(self) -> list[str]:
+        """The versions that are served, in their order; while none is, those that were last."""
+        return sorted({served.version for served in self.triton.known}, key=int)
 
     def check_version(self, asked: str | None) -> None:
         """Raises ServiceError when another version is asked for than one that is served."""

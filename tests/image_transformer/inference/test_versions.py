@@ -313,7 +313,7 @@ async def test_what_is_told_of_a_version_of_another_contract(service: Any) -> No
 async def test_the_defaults_info_is_what_it_was(service: Any) -> None:
     info = (await service.call("GET", "/info")).json()
     assert list(info) == [
-        *("model", "version", "lineage", "classes", "filters", "architecture", "input_shape"),
+        *("model", "version", "versions", "lineage", "classes", "filters", "architecture", "input_shape"),
         *("fit", "unlearned", "decoder_version", "formats", "limits"),
     ]
     assert info["classes"] == list(CLASSES)
