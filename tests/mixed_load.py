@@ -1,4 +1,4 @@
-"""A steady load of single images and many, by every way in, whose every answer is held against ONNX Runtime's.
+"""A steady load of single images and many, by every way in; every answer is held against ONNX Runtime's.
 
 The versions that answer are `SmallModel`s; what a client may be told depends on which of them live.
 """
@@ -7,6 +7,7 @@ import asyncio
 import base64
 import io
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -161,9 +162,7 @@ async def v2(clients: Clients, asked: Asked) -> Told:
         data = PIXELS[asked.side][list(asked.numbers)].ravel().tolist()
     tensor = {"name": "image", "datatype": datatype, "shape": shape, "data": data}
     body = orjson.dumps({"inputs": [tensor]})
-    answer = await clients.http.post(
-        _path(asked), content=body, headers={"content-type": "application/json"}
-    )
+    answer = await clients.http.post(_path(asked), content=body, headers={"content-type": "application/json"})
     if answer.status_code != 200:
         return _refused(answer)
     return _v2(answer, answer.json(), answer.json()["outputs"][0]["data"])
@@ -187,9 +186,7 @@ async def v2_binary(clients: Clients, asked: Asked) -> Told:
     if answer.status_code != 200:
         return _refused(answer)
     length = int(answer.headers["inference-header-content-length"])
-    return _v2(
-        answer, orjson.loads(answer.content[:length]), np.frombuffer(answer.content[length:], "<f4")
-    )
+    return _v2(answer, orjson.loads(answer.content[:length]), np.frombuffer(answer.content[length:], "<f4"))
 
 
 async def v1(clients: Clients, asked: Asked) -> Told:
@@ -237,6 +234,7 @@ class Load:
     Attributes:
         living: To be set by the test before it changes what lives, and after.
         right: Requests by way, images a request and version, all checked.
+        right_now: Ways, and numbers of images, with the versions that answered so since the test cleared it.
         images: Answered to who named no version and sent no pixels, by version; since the test cleared it.
         refused: Requests by way and status, all as they had to be.
     """
@@ -245,6 +243,7 @@ class Load:
     clients: Clients
     living: Living
     right: Counter[tuple[str, int, str]] = field(default_factory=Counter)
+    right_now: set[tuple[str | int, str]] = field(default_factory=set)
     images: Counter[str] = field(default_factory=Counter)
     refused: Counter[tuple[str, int]] = field(default_factory=Counter)
 
@@ -284,14 +283,17 @@ class Load:
             assert told.names == [classes[best] for best in due.argmax(1)], kind
         self.right[way.__name__, count, told.version] += 1
         if asked.side is None and asked.version is None:
+            self.right_now |= {(way.__name__, told.version), (count, told.version)}
             self.images[told.version] += count
 
     async def _client(self, ways: Sequence[Way], count: int, first: int, **kind: Any) -> None:
         for number, way in enumerate(cycle(ways)):
             start = first + number
             numbers = [(start + offset) % _DIFFERENT for offset in range(count)]
-            if (await self.ask(way, Asked(numbers, **kind))).status != 200:
-                await asyncio.sleep(0.1)  # as a client does; one that is refused would ask all the time
+            began = time.perf_counter()
+            told = await self.ask(way, Asked(numbers, **kind))
+            # A steady load, and no overload: who is refused would otherwise ask all the time.
+            await asyncio.sleep(time.perf_counter() - began if told.status == 200 else 0.1)
 
 
 @asynccontextmanager
@@ -341,7 +343,7 @@ async def load(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
     if failed:
-        raise AssertionError("a client failed") from failed[0]
+        raise AssertionError(f"a client failed: {failed[0]}") from failed[0]
 
 
 async def until(happened: Callable[[], bool | Awaitable[bool]], seconds: float = 120) -> None:

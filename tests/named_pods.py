@@ -22,7 +22,7 @@ NAME = "pods"
 
 
 class Pods:
-    """Tritons at 127.0.0.2, 127.0.0.3 …, all at one port; which of them the name leads to is up to the test."""
+    """Tritons at 127.0.0.2, 127.0.0.3 …, all at one port; the test says which of them the name leads to."""
 
     def __init__(self, folder: Path, start: "StartTriton", port: int) -> None:
         self._folder = folder
@@ -75,15 +75,21 @@ class Pods:
         fresh.rename(self._file)
 
 
-def asks(transformer: "RunningTransformer", pod: "RunningTriton") -> bool:
-    """Whether the transformer has a connection to a pod."""
-    connections = psutil.Process(transformer.process.pid).net_connections("tcp")
-    return any(one.raddr and one.raddr.ip == pod.host for one in connections)
+def asked(pod: "RunningTriton") -> bool:
+    """Whether anybody is connected to a pod."""
+    return any(
+        one.raddr and (one.raddr.ip, one.raddr.port, one.status) == (pod.host, pod.http_port, "ESTABLISHED")
+        for one in psutil.net_connections("tcp")
+    )
 
 
 def told_to_end(pod: "RunningTriton") -> None:
     """SIGTERM, as a pod's containers get."""
     pod.process.send_signal(signal.SIGTERM)
+
+
+def _named() -> list[str]:
+    return Path(os.environ["POD_NAMES"]).read_text().split()
 
 
 class _Loop(uvloop.Loop):
@@ -93,7 +99,7 @@ class _Loop(uvloop.Loop):
         """See `asyncio.loop.getaddrinfo`."""
         if host != NAME:
             return await super().getaddrinfo(host, port, **kind)
-        named = Path(os.environ["POD_NAMES"]).read_text().split()
+        named = _named()
         if not named:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in named]

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import itertools
 import logging
 import os
 import time
@@ -12,16 +13,17 @@ from pathlib import Path
 import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from machine import free_port
-from mixed_load import COUNTS, Due, Living, Load, load, until
-from named_pods import Pods, asks, told_to_end
+from mixed_load import BY_BYTES, COUNTS, Due, Living, Load, load, until
+from named_pods import Pods, asked, told_to_end
 from other_contracts import CROPPED, SEVEN, STRETCHED
-from serving import RunningTransformer, RunningTriton, SmallModel, StartTransformer, StartTriton
+from serving import RunningTriton, SmallModel, StartTransformer, StartTriton
 
 pytestmark = pytest.mark.slow
 
 log = logging.getLogger(__name__)
 
 MIXTURE_SECONDS = float(os.environ.get("MIXTURE_SECONDS", "0"))
+EVERY_WAY = [way.__name__ for way in BY_BYTES]
 
 
 async def listed(asking: Load) -> list[str]:
@@ -33,7 +35,7 @@ async def listed(asking: Load) -> list[str]:
 
 
 async def lives(asking: Load, *models: SmallModel) -> None:
-    """Waits until it is these that are served, and by every way every number of images was answered by each."""
+    """Waits until these are served, and each has answered by every way, and every number of images."""
     versions = frozenset(str(model.version) for model in models)
 
     async def alone() -> bool:
@@ -42,22 +44,15 @@ async def lives(asking: Load, *models: SmallModel) -> None:
     await until(alone)
     asking.living = Living(versions, versions)
     asking.images.clear()
-    before = asking.right.copy()
+    asking.right_now.clear()
     ends = time.monotonic() + MIXTURE_SECONDS
-    await until(
-        lambda: all(
-            asking.right[way, count, version] > before[way, count, version]
-            for version in versions
-            for way in ("predict", "v2", "v2_binary", "v1", "over_grpc")
-            for count in COUNTS
-        ),
-    )
-    while time.monotonic() < ends:
-        await asyncio.sleep(1)
+    due = {(kind, version) for version in versions for kind in (*EVERY_WAY, *COUNTS)}
+    await until(lambda: asking.right_now >= due)
+    await asyncio.sleep(ends - time.monotonic())
 
 
 async def replaced(
-    asking: Load, pods: Pods, transformer: RunningTransformer, old: list[RunningTriton], *models: SmallModel
+    asking: Load, pods: Pods, old: list[RunningTriton], *models: SmallModel
 ) -> list[RunningTriton]:
     """Two pods of another version come, live beside those of the one, and the first two go; what came."""
     before, after = models
@@ -67,11 +62,11 @@ async def replaced(
     await lives(asking, before, after)
     log.info("side by side: %s", dict(asking.images))
     share = asking.images[come] / asking.images.total()
-    assert 0.35 < share < 0.65, f"two pods of each share {asking.images} images"
+    assert 0.25 < share < 0.75, f"two pods of each share {asking.images} images"
     asking.living = Living(frozenset({gone, come}), frozenset({come}))
     drained, crashed = old
     pods.leave(drained)
-    await until(lambda: not asks(transformer, drained))
+    await until(lambda: not asked(drained))
     told_to_end(drained)
     crashed.process.kill()
     await asyncio.to_thread(crashed.process.wait)
@@ -87,16 +82,22 @@ async def test_versions_of_other_contracts_side_by_side(
     due = Due(tmp_path / "graphs", (SEVEN, STRETCHED, CROPPED))
     pods = Pods(tmp_path, start_triton, free_port())
     now = pods.start(SEVEN, SEVEN)
-    transformer = pods.transformer(start_transformer)
+    # However slow the machine is that has all this to do: nothing may fail, for whatever reason.
+    transformer = pods.transformer(start_transformer, queue_seconds=60, triton_seconds=60)
     walk = (SEVEN, STRETCHED, CROPPED, SEVEN)
     seven = frozenset({"7"})
     async with load(transformer, due, Living(seven, seven), sorted(due.models)) as asking:
         await lives(asking, SEVEN)
-        for before, after in zip(walk, walk[1:], strict=False):
-            now = await replaced(asking, pods, transformer, now, before, after)
+        for before, after in itertools.pairwise(walk):
+            now = await replaced(asking, pods, now, before, after)
     log.info(
         "%d requests of %d images; by version %s; refused as they have to be %s",
         *(asking.right.total(), sum(count * right for (_, count, _), right in asking.right.items())),
-        *({version: sum(n for (_, _, v), n in asking.right.items() if v == version) for version in due.models},),
+        *(
+            {
+                version: sum(n for (_, _, v), n in asking.right.items() if v == version)
+                for version in due.models
+            },
+        ),
         dict(asking.refused),
     )

@@ -16,6 +16,10 @@ _RECEIVED_BYTES: Final = 65_536
 _NOTHING: Final = memoryview(b"")
 
 
+class NotConnectedError(ConnectionError):
+    """Nobody was reached, and nothing was sent."""
+
+
 class Answer(NamedTuple):
     """What Triton said.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from image_transformer.triton.connection import Answer, Connection, Done
+from image_transformer.triton.connection import Answer, Connection, Done, NotConnectedError
 from image_transformer.triton.served import Served
 
 _CONNECT_SECONDS: Final = 1.0
@@ -18,6 +18,7 @@ _CONNECT_SECONDS: Final = 1.0
 # that was told to end has drained (the chart's serving.drainSeconds).
 _CONNECTION_AGE_SECONDS: Final = 5.0
 _RESOLVE_SECONDS: Final = 2.0
+_ALIVE_SECONDS: Final = 2.0
 _REQUESTS_BETWEEN: Final = 16
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,11 @@ class Endpoint:
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
         self._closed = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether it answered a moment ago: if it does not now, it is busy, or this process is."""
+        return self._loop.time() - self.answered_at < _ALIVE_SECONDS
 
     def serves(self, served: tuple[Served, ...]) -> None:
         """Notes which versions it has ready now."""
@@ -78,9 +84,8 @@ class Endpoint:
     def close(self) -> None:
         """Closes idle connections now, others when they are done."""
         self._closed = True
-        for connection in self._idle:
-            connection.close()
-        self._idle.clear()
+        while self._idle:  # one that is closed takes itself out of the list
+            self._idle.pop().close()
 
     def receive(self) -> None:
         """Takes what has come over its connections, if anything has."""
@@ -118,9 +123,11 @@ class Endpoint:
             done(ConnectionError("the transformer is shutting down"))
         elif (error := task.exception()) is None:
             task.result().ask(request, seconds, done)
-        else:  # refused, or not accepted in time: nothing was sent
-            self.lost()
-            done(ConnectionError(f"{self.address[0]}:{self.address[1]}: {error or 'no connection in time'}"))
+        else:
+            if not (isinstance(error, TimeoutError) and self.alive):
+                self.lost()
+            reason = str(error) or "no connection in time"
+            done(NotConnectedError(f"{self.address[0]}:{self.address[1]}: {reason}"))
 
     def _is_idle(self, connection: Connection) -> None:
         if self._closed:
