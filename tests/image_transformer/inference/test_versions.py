@@ -1,7 +1,7 @@
 """Versions of other contracts, one after the other and side by side: each answers by its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -29,28 +29,6 @@ async def serve(service: Any, model: SmallModel) -> None:
 
 
 Start = Callable[[SmallModel], Awaitable[Any]]
-
-
-@pytest.fixture
-async def beside(service: Any) -> AsyncIterator[Start]:
-    """Starts another Triton behind the service's name, with another version."""
-    started = []
-
-    async def start(model: SmallModel, **parameters: str) -> Any:
-        other = type(service.fake)(model, version=str(model.version))
-        other.parameters = {"decoder_version": DECODER_VERSION, **parameters}
-        started.append(other)
-        await other.start()
-        endpoints = service.triton.endpoints
-        endpoints._resolved_at = float("inf")  # the name is an address, which leads to one of them alone
-        endpoints.add(("127.0.0.1", other.port))
-        await service.triton.probe()
-        return other
-
-    yield start
-    for other in started:
-        other.answers.set()
-        await other.stop()
 
 
 def probabilities(route: str, answer: Any) -> tuple[str, Any]:
