@@ -288,6 +288,20 @@ async def test_what_is_told_of_a_version_of_another_contract(service: Any) -> No
     assert service.inference.described()["outputs"][0]["shape"] == [-1, 10]
 
 
+async def test_info_says_all_that_are_served_and_describes_the_one_that_is_asked_for(
+    service: Any, beside: Start
+) -> None:
+    await beside(CROPPED)
+    for query, model in (("", CROPPED), ("?version=9", CROPPED), ("?version=7", SEVEN)):
+        info = (await service.call("GET", "/info" + query)).json()
+        assert (info["version"], info["versions"]) == (str(model.version), ["7", "9"])
+        assert info["lineage"]["version"] == str(model.version)
+        assert info["classes"] == list(model.contract.classes)
+        assert (info["input_shape"], info["fit"]) == ([model.contract.size] * 2 + [3], model.contract.fit)
+    refused = await service.call("GET", "/info?version=8")
+    assert (refused.status, refused.json()["code"]) == (404, "unknown_version")
+
+
 async def test_the_defaults_info_is_what_it_was(service: Any) -> None:
     info = (await service.call("GET", "/info")).json()
     assert list(info) == [

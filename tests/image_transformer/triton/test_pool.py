@@ -1,12 +1,14 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from machine import free_port
 
-from image_transformer.triton.connection import Answer
-from image_transformer.triton.pool import Endpoints
+from image_transformer.triton import pool
+from image_transformer.triton.connection import Answer, NotConnectedError
+from image_transformer.triton.pool import Endpoint, Endpoints
 from image_transformer.triton.served import Served
 from model.contract import DEFAULT_CONTRACT
 
@@ -120,3 +122,76 @@ async def test_an_answer_is_taken_in_the_middle_of_a_turn(peer: Peer) -> None:
     assert answers == [Answer(200, None, b"{}")]
     assert endpoint.busy == 0
     endpoints.close()
+
+
+@pytest.fixture
+async def listening() -> AsyncIterator[tuple[int, set[asyncio.StreamWriter]]]:
+    """A server that answers each request, and the connections that are open to it."""
+    open_now: set[asyncio.StreamWriter] = set()
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_now.add(writer)
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        except asyncio.IncompleteReadError:
+            open_now.remove(writer)
+            writer.close()
+
+    async with await asyncio.start_server(connection, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1], open_now
+
+
+GET = b"GET / HTTP/1.1\r\n\r\n"
+
+
+async def asked(endpoint: Endpoint, *requests: bytes) -> list[Answer | OSError]:
+    """Sends requests side by side, each over a connection of its own."""
+    answers: asyncio.Queue[Answer | OSError] = asyncio.Queue()
+    for request in requests:
+        endpoint.ask(request, 20, answers.put_nowait)
+    return [await asyncio.wait_for(answers.get(), 20) for _ in requests]
+
+
+async def test_an_address_that_leaves_keeps_no_connection(
+    listening: tuple[int, set[asyncio.StreamWriter]],
+) -> None:
+    port, open_now = listening
+    endpoint = Endpoint(("127.0.0.1", port))
+    await asked(endpoint, *[GET] * 5)
+    assert len(open_now) == 5
+    endpoint.close()
+    async with asyncio.timeout(20):
+        while open_now:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+async def test_a_connection_that_comes_too_late_says_nothing_about_who_has_just_answered(
+    listening: tuple[int, set[asyncio.StreamWriter]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be this process that had no time to take it."""
+    endpoint = Endpoint(("127.0.0.1", listening[0]))
+    await asked(endpoint, GET)
+    endpoint.serves((SEVEN,))
+    endpoint.close()  # no connection is left that could be used again
+    monkeypatch.setattr(pool, "_CONNECT_SECONDS", 0)
+    (late,) = await asked(endpoint, GET)
+    assert isinstance(late, NotConnectedError)
+    assert str(late).endswith("no connection in time")
+    assert endpoint.served == (SEVEN,)
+    endpoint.answered_at -= 2
+    await asked(endpoint, GET)
+    assert endpoint.served == ()
+
+
+async def test_who_refuses_a_connection_serves_nothing(
+    listening: tuple[int, set[asyncio.StreamWriter]],
+) -> None:
+    endpoint = Endpoint(("127.0.0.1", listening[0]))
+    await asked(endpoint, GET)
+    endpoint.serves((SEVEN,))
+    endpoint.close()
+    endpoint.address = ("127.0.0.1", free_port())
+    (refused,) = await asked(endpoint, GET)
+    assert isinstance(refused, NotConnectedError)
+    assert endpoint.served == ()
