@@ -155,11 +155,7 @@ class Triton:
         except OSError as error:
             if isinstance(error, TimeoutError | NotConnectedError) and endpoint.alive:
                 return
-            if endpoint.served:
-                log.warning(
-                    "Triton does not answer", extra={"address": endpoint.address, "reason": str(error)}
-                )
-            endpoint.lost()
+            endpoint.lost(str(error))
             if isinstance(error, TimeoutError):
                 endpoint.drop()  # it hangs: who waits for it is better off trying elsewhere, or hearing of it
 

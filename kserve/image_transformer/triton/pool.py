@@ -5,6 +5,7 @@ Pods are kept by the versions they serve: who asks for one is never sent to a po
 
 import asyncio
 import logging
+import select
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -57,11 +58,21 @@ class Endpoint:
     def serves(self, served: tuple[Served, ...]) -> None:
         """Notes which versions it has ready now."""
         if served != self.served:
+            log.info(
+                "what Triton has ready has changed",
+                extra={
+                    "address": self.address,
+                    "before": [one.version for one in self.served],
+                    "now": [one.version for one in served],
+                },
+            )
             self.served = served
             self._on_change()
 
-    def lost(self) -> None:
+    def lost(self, reason: str) -> None:
         """Notes that nobody answers: whoever does next may be another Triton."""
+        if self.served:
+            log.warning("Triton does not answer", extra={"address": self.address, "reason": reason})
         self.read = {}
         self.unusable = ""
         self.serves(())
@@ -109,8 +120,12 @@ class Endpoint:
         try:
             connecting.setblocking(False)
             connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                await self._loop.sock_connect(connecting, self.address)
+            try:
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    await self._loop.sock_connect(connecting, self.address)
+            except TimeoutError:
+                if not _is_connected(connecting):  # else in time: it is this process that had none
+                    raise
         except BaseException:
             connecting.close()
             raise
@@ -124,9 +139,9 @@ class Endpoint:
         elif (error := task.exception()) is None:
             task.result().ask(request, seconds, done)
         else:
-            if not (isinstance(error, TimeoutError) and self.alive):
-                self.lost()
             reason = str(error) or "no connection in time"
+            if not (isinstance(error, TimeoutError) and self.alive):
+                self.lost(reason)
             done(NotConnectedError(f"{self.address[0]}:{self.address[1]}: {reason}"))
 
     def _is_idle(self, connection: Connection) -> None:
@@ -139,6 +154,12 @@ class Endpoint:
         self._all.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+
+
+def _is_connected(connecting: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connecting, select.POLLOUT)
+    return bool(poll.poll(0)) and not connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
 class Endpoints:

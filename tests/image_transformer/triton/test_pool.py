@@ -1,4 +1,6 @@
 import asyncio
+import os
+import select
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -60,7 +62,7 @@ async def test_who_asks_for_a_version_is_sent_to_a_pod_that_has_it(three: Endpoi
     assert three.offered == (EIGHT, SEVEN), "the newest of each pod"
     assert {three.pick(SEVEN) for _ in range(4)} == {first, second}
     assert {three.pick(EIGHT) for _ in range(4)} == {second, third}
-    first.lost()
+    first.lost("it is gone")
     assert three.offered == (EIGHT,)
     assert three.live == (EIGHT, SEVEN), "one has it still, beside its newest"
     assert three.pick(SEVEN, besides=second) is second
@@ -166,22 +168,44 @@ async def test_an_address_that_leaves_keeps_no_connection(
             await asyncio.sleep(0.001)
 
 
-async def test_a_connection_that_comes_too_late_says_nothing_about_who_has_just_answered(
-    listening: tuple[int, set[asyncio.StreamWriter]], monkeypatch: pytest.MonkeyPatch
+async def test_a_connection_that_nobody_takes_says_nothing_about_who_has_just_answered(
+    listening: tuple[int, set[asyncio.StreamWriter]],
 ) -> None:
-    """It may be this process that had no time to take it."""
+    """A server that is busy lets its queue of connections fill up."""
     endpoint = Endpoint(("127.0.0.1", listening[0]))
     await asked(endpoint, GET)
     endpoint.serves((SEVEN,))
     endpoint.close()  # no connection is left that could be used again
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        endpoint.address = full.getsockname()
+        with socket.create_connection(endpoint.address):
+            (late,) = await asked(endpoint, GET)
+            assert isinstance(late, NotConnectedError)
+            assert str(late).endswith("no connection in time")
+            assert endpoint.served == (SEVEN,)
+            endpoint.answered_at -= 2
+            await asked(endpoint, GET)
+            assert endpoint.served == ()
+
+
+async def test_what_came_in_time_counts_though_this_process_had_none(
+    listening: tuple[int, set[asyncio.StreamWriter]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop finds the connection made, and later the answer there, and the time for each over."""
+    endpoint = Endpoint(("127.0.0.1", listening[0]))
     monkeypatch.setattr(pool, "_CONNECT_SECONDS", 0)
-    (late,) = await asked(endpoint, GET)
-    assert isinstance(late, NotConnectedError)
-    assert str(late).endswith("no connection in time")
-    assert endpoint.served == (SEVEN,)
-    endpoint.answered_at -= 2
-    await asked(endpoint, GET)
-    assert endpoint.served == ()
+    (answer,) = await asked(endpoint, GET)
+    assert answer == Answer(200, None, b"{}")
+    (connection,) = endpoint._all
+    answers: list[Answer | OSError] = []
+    endpoint.ask(GET, 1, answers.append)
+    with socket.socket(fileno=os.dup(connection._socket.fileno())) as same:
+        asyncio.get_running_loop().remove_reader(connection._socket)
+        async with asyncio.timeout(20):
+            await asyncio.get_running_loop().run_in_executor(None, select.select, [same], [], [])
+    connection._out_of_time(1)
+    assert answers == [answer]
+    endpoint.close()
 
 
 async def test_who_refuses_a_connection_serves_nothing(
