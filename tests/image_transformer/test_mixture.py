@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from machine import free_port
 from mixed_load import BY_BYTES, COUNTS, Due, Living, Load, load, until
 from named_pods import Pods, asked, told_to_end
 from other_contracts import CROPPED, SEVEN, STRETCHED
+from prometheus_client.parser import text_string_to_metric_families
 from serving import RunningTriton, SmallModel, StartTransformer, StartTriton
 
 pytestmark = pytest.mark.slow
@@ -49,6 +51,23 @@ async def lives(asking: Load, *models: SmallModel) -> None:
     due = {(kind, version) for version in versions for kind in (*EVERY_WAY, *COUNTS)}
     await until(lambda: asking.right_now >= due)
     await asyncio.sleep(ends - time.monotonic())
+
+
+async def counted(asking: Load) -> None:
+    """Prometheus is told the same: images by version, and no request failed but those that had to."""
+    right = Counter(dict.fromkeys(asking.due.models, 0))
+    for (_, count, version), requests in asking.right.items():
+        right[version] += count * requests
+    text = (await asking.clients.http.get("/metrics")).text
+    images: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == "cnn_image_images_total":
+                images[sample.labels["version"]] = sample.value
+            if sample.name == "cnn_image_errors_total":
+                assert sample.labels["code"] in {"unknown_version", "invalid_request"}, sample
+    assert images.keys() == right.keys()
+    assert all(images[version] >= right[version] for version in right), (images, right)
 
 
 async def replaced(
@@ -90,6 +109,7 @@ async def test_versions_of_other_contracts_side_by_side(
         await lives(asking, SEVEN)
         for before, after in itertools.pairwise(walk):
             now = await replaced(asking, pods, now, before, after)
+        await counted(asking)
     log.info(
         "%d requests of %d images; by version %s; refused as they have to be %s",
         *(asking.right.total(), sum(count * right for (_, count, _), right in asking.right.items())),
