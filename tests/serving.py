@@ -7,10 +7,11 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import grpc
 import httpx
@@ -165,10 +166,11 @@ class RunningTriton:
     metrics_port: int
     repository: Path
     log: Path
+    host: str = "127.0.0.1"
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.http_port}"
+        return f"{self.host}:{self.http_port}"
 
     def ready(self) -> bool:
         if self.process.poll() is not None:
@@ -181,7 +183,7 @@ class RunningTriton:
 
     def load(self, model: str = MODEL_NAME) -> None:
         """Loads what the repository holds now; over gRPC, as over HTTP it holds up inferences meanwhile."""
-        with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}") as channel:
+        with grpc.insecure_channel(f"{self.host}:{self.grpc_port}") as channel:
             call = channel.unary_unary("/inference.GRPCInferenceService/RepositoryModelLoad")
             # A RepositoryModelLoadRequest whose field 2, the model's name, is set: the classes that kserve
             # and tritonclient have for it exclude each other in one process.
@@ -207,7 +209,11 @@ def tritons(logs: Path) -> Iterator[StartTriton]:
     started: list[RunningTriton] = []
 
     def start(
-        repository: Path, *flags: str, http_port: int | None = None, wait: bool = True
+        repository: Path,
+        *flags: str,
+        host: str = "127.0.0.1",
+        http_port: int | None = None,
+        wait: bool = True,
     ) -> RunningTriton:
         ports = [http_port or free_port(), free_port(), free_port()]
         names = ("--http-port", "--grpc-port", "--metrics-port")
@@ -216,6 +222,7 @@ def tritons(logs: Path) -> Iterator[StartTriton]:
             process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "triton_server", "--model-repository", str(repository)),
+                    *("--address", host),
                     *(part for pair in zip(names, map(str, ports), strict=True) for part in pair),
                     *flags,
                 ],
@@ -224,7 +231,7 @@ def tritons(logs: Path) -> Iterator[StartTriton]:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
             )
-        running = RunningTriton(process, ports[0], ports[1], ports[2], repository, log)
+        running = RunningTriton(process, ports[0], ports[1], ports[2], repository, log, host)
         started.append(running)
         if wait:
             wait_until(running.ready, "Triton's start")
@@ -273,18 +280,25 @@ def transformers(logs: Path) -> Iterator[StartTransformer]:
     started: list[RunningTransformer] = []
 
     def start(
-        predictor_host: str, *, wait: bool = True, host: str = "127.0.0.1", **settings: object
+        predictor_host: str,
+        *,
+        wait: bool = True,
+        host: str = "127.0.0.1",
+        program: Sequence[str] = ("-m", "image_transformer"),
+        environment: Mapping[str, str] = MappingProxyType({}),
+        **settings: object,
     ) -> RunningTransformer:
         http, grpc = free_port(), free_port()
         log = logs / f"transformer-{len(started)}.log"
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "image_transformer", f"--predictor_host={predictor_host}"),
+                    *(sys.executable, *program, f"--predictor_host={predictor_host}"),
                     *(f"--http_port={http}", f"--grpc_port={grpc}", f"--host={host}"),
                 ],
                 env={
                     **os.environ,
+                    **environment,
                     **{f"CNN_IMAGE_{name.upper()}": str(text) for name, text in settings.items()},
                 },
                 stdout=sink,

@@ -20,6 +20,7 @@ from image_transformer.settings import Settings
 from image_transformer.training.routes import Trainer, TrainRoutes
 from image_transformer.triton.client import Triton
 from model.contract import MODEL_NAME
+from model.images.decode import DECODER_VERSION
 
 # kserve reads the command line when it is imported; pytest's has flags that it takes for its own.
 with pytest.MonkeyPatch.context() as patch:
@@ -38,6 +39,7 @@ class FakeTriton:
         answers: Cleared, inferences wait until it is set again.
         calls: Images of each inference, in order of arrival.
         break_next: So many inferences lose their connection instead of an answer.
+        refuse_next: So many inferences are refused, as of a version that is not there.
         status: What every request is answered with, besides 200 the reason alone.
         silent: Whether nothing at all is answered.
         refused: Connections up to this one, counted from 1, are answered 503: their pod is told to end.
@@ -53,6 +55,7 @@ class FakeTriton:
     waiting: int = 0
     most_waiting: int = 0
     break_next: int = 0
+    refuse_next: int = 0
     status: int = 200
     silent: bool = False
     connections: int = 0
@@ -89,7 +92,8 @@ class FakeTriton:
                     self._send(writer, status, orjson.dumps({"error": "as the test wants"}))
                 elif method == "GET":
                     self._describe(writer, path)
-                elif (model := self._asked(path)) is None:
+                elif (model := self._asked(path)) is None or self.refuse_next:
+                    self.refuse_next -= bool(self.refuse_next)
                     self._send(writer, 404, b'{"error":"Request for unknown model"}')
                 elif not await self._infer(writer, model, path.split("/")[5], headers, body):
                     return
@@ -203,7 +207,8 @@ class Service:
         scope = {
             "type": "http",
             "method": method,
-            "path": path,
+            "path": path.partition("?")[0],
+            "query_string": path.partition("?")[2].encode(),
             "headers": [(name.encode(), text.encode("latin-1")) for name, text in named.items()],
         }
         await self.routes(scope, receive or from_client, to_client)
@@ -261,6 +266,28 @@ async def start_service(fake_triton: FakeTriton) -> AsyncIterator[StartService]:
 @pytest.fixture
 async def service(start_service: StartService) -> Service:
     return await start_service()  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+async def beside(service: Service) -> AsyncIterator[Callable[..., Any]]:
+    """Starts another Triton behind the service's name, with another version."""
+    started = []
+
+    async def start(model: Any, **parameters: str) -> FakeTriton:
+        other = FakeTriton(model, version=str(model.version))
+        other.parameters = {"decoder_version": DECODER_VERSION, **parameters}
+        started.append(other)
+        await other.start()
+        endpoints = service.triton.endpoints
+        endpoints._resolved_at = float("inf")  # the name is an address, which leads to one of them alone
+        endpoints.add(("127.0.0.1", other.port))
+        await service.triton.probe()
+        return other
+
+    yield start
+    for other in started:
+        other.answers.set()
+        await other.stop()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """What /info says: the version that is served, by its contract, and what is taken of images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -25,12 +25,19 @@ _LIMITS: Final = (
 )
 
 
-def information(settings: Settings, served: Served) -> dict[str, Any]:
-    """Returns /info's body."""
+def information(settings: Settings, served: Served, versions: Sequence[str]) -> dict[str, Any]:
+    """Returns /info's body.
+
+    Args:
+        settings: The limits.
+        served: The version that is described.
+        versions: All that are served.
+    """
     contract = served.contract
     return {
         "model": settings.model_name,
         "version": served.version,
+        "versions": versions,
         "lineage": _lineage({**served.parameters, "version": served.version}),
         "classes": contract.classes,
         "filters": contract.filters,

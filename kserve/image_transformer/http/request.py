@@ -52,15 +52,20 @@ class Request:
     Attributes:
         method: GET, POST, …
         path: Without the query.
+        query: What follows the path's question mark.
         headers: Lower-case names; the last of a repeated one.
         id: For the answer and the log.
     """
 
-    __slots__ = ("_cycle", "_held", "_length", "_receive", "_settings", "headers", "id", "method", "path")
+    __slots__ = (
+        *("_cycle", "_held", "_length", "_receive", "_settings"),
+        *("headers", "id", "method", "path", "query"),
+    )
 
     def __init__(self, scope: Scope, receive: Receive, settings: Settings, held: Held) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.query: str = scope["query_string"].decode("latin-1")
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.id = request_id(self.headers.get(b"x-request-id"))
         self._receive = receive

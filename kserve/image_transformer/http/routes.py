@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, ParamSpec, TypeVar
+from urllib.parse import parse_qs
 
 import orjson
 
@@ -168,10 +169,13 @@ class Routes:
         return _json({"status": "healthy", "model": self._settings.model_name, "version": self._version})
 
     async def _info(self, request: Request) -> Response:
-        served = self._inference.triton.newest
-        if not self._inference.triton.ready or served is None:
-            raise self._inference.triton.unavailable()
-        return _json(information(self._settings, served))
+        triton = self._inference.triton
+        if not triton.ready:
+            raise triton.unavailable()
+        (asked,) = parse_qs(request.query).get("version", [triton.known[0].version])[-1:]
+        self._inference.check_version(asked)
+        served = next(one for one in triton.known if one.version == asked)
+        return _json(information(self._settings, served, self._inference.versions))
 
     async def _versioned(self, request: Request) -> Response:
         """v2's routes that name a version, which kserve does not offer."""

@@ -2,21 +2,27 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from image_transformer.codecs.tensors import Images, Pixels, Probabilities
 from image_transformer.codecs.v2 import metadata, wrong_shape
-from image_transformer.errors import ServiceError, VersionGoneError
+from image_transformer.errors import ClientGoneError, ServiceError, VersionGoneError
 from image_transformer.inference.batching import Alive, Batcher
 from image_transformer.inference.decoding import Decoder
 from image_transformer.inference.held import Held
+from image_transformer.inference.room import Room
 from image_transformer.observe.metrics import Metrics
 from image_transformer.settings import Settings
 from image_transformer.triton.client import Triton
 from image_transformer.triton.served import Served
 from model.contract import DEFAULT_CONTRACT
+
+# Images of requests that have many, decoded and not yet answered: three requests of 256 at 224 pixels.
+_SQUARES_BYTES: Final = 128_000_000
+# For so long a request follows the versions that go, each while it answers.
+_FOLLOW_SECONDS: Final = 60.0
 
 
 class Inference:
@@ -39,6 +45,7 @@ class Inference:
         )
         self._decoder = Decoder(settings, metrics)
         self._loop = asyncio.get_running_loop()
+        self._squares = Room(_SQUARES_BYTES)
         self._turn = 0
         self.closing = False
 
@@ -65,18 +72,27 @@ class Inference:
         pixels: list[Pixels] = [] if images.pixels is None else list(images.pixels)
         served = self._choose(images)
         ends = 0.0
-        while True:
-            try:
-                answer = await self._ask(served, images, pixels, alive)
-                break
-            except VersionGoneError:  # for want of that version, not of an answer: the next one has it
-                now = self._loop.time()
-                ends = ends or now + self.settings.triton_seconds
-                if now > ends:
-                    raise
-                before, served = served, self._choose(images)
-                if images.pixels is None and served.decoding != before.decoding:
-                    pixels = []
+        room = 0
+        try:
+            while True:
+                try:
+                    if not room and len(images) > 1 and images.pixels is None:
+                        room = await self._squares.enter(len(images) * served.contract.image_bytes)
+                    answer = await self._ask(served, images, pixels, alive)
+                    break
+                except VersionGoneError:  # for want of that version, not of an answer: the next one has it
+                    now = self._loop.time()
+                    ends = ends or now + _FOLLOW_SECONDS
+                    if now > ends:
+                        raise
+                    before, served = served, self._choose(images)
+                    if images.pixels is None and served.decoding != before.decoding:
+                        pixels = []
+                        self._squares.leave(room)
+                        room = 0
+        finally:
+            if room:
+                self._squares.leave(room)
         self.metrics.versions[answer.version] += len(images)
         return answer
 
@@ -105,10 +121,14 @@ class Inference:
         """
         self.check_version(version)
         known = self.triton.known
-        versions = sorted({served.version for served in known}, key=int) if version is None else [version]
         one = next((served for served in known if version in {None, served.version}), None)
-        contract = one.contract if one is not None else DEFAULT_CONTRACT
-        return metadata(self.settings.model_name, versions if known else [], contract)
+        versions = self.versions if version is None or one is None else [version]
+        return metadata(self.settings.model_name, versions, one.contract if one else DEFAULT_CONTRACT)
+
+    @property
+    def versions(self) -> list[str]:
+        """The versions that are served, in their order; while none is, those that were last."""
+        return sorted({served.version for served in self.triton.known}, key=int)
 
     def check_version(self, asked: str | None) -> None:
         """Raises ServiceError when another version is asked for than one that is served."""
@@ -158,6 +178,7 @@ class Inference:
 
         Raises:
             VersionGoneError: it is not ready any more, but another one is.
+            ClientGoneError: the client hung up while many were decoded.
         """
         encoded = images.encoded
         if len(images) == 1:
@@ -167,12 +188,18 @@ class Inference:
         size = self._batcher.images_per_piece
         sent: list[asyncio.Future[Probabilities]] = []
         try:
-            for start in range(0, len(images), size):
-                for index in range(len(pixels), min(start + size, len(images))):
-                    pixels.append(await self._decoder.decode(encoded[index], index, alive, served.contract))
-                sent.append(self._batcher.submit(served, pixels[start : start + size], alive))
-                if images.pixels is None:
-                    await asyncio.sleep(0)
+            with self._batcher.coming(served, len(images)) as submitted:
+                for start in range(0, len(images), size):
+                    self._go_on(served, sent, alive)
+                    for index in range(len(pixels), min(start + size, len(images))):
+                        pixels.append(
+                            await self._decoder.decode(encoded[index], index, alive, served.contract)
+                        )
+                    piece = pixels[start : start + size]
+                    sent.append(self._batcher.submit(served, piece, alive))
+                    submitted(len(piece))
+                    if images.pixels is None:
+                        await asyncio.sleep(0)
             probs = np.concatenate([answer.probs for answer in await asyncio.gather(*sent)])
             return Probabilities(probs, served.version, served.contract)
         finally:
@@ -181,6 +208,16 @@ class Inference:
                 # One that failed beside the one that was raised has nobody left to hear of it.
                 if not future.cancelled():
                     future.exception()
+
+    def _go_on(self, served: Served, sent: Sequence[asyncio.Future[Probabilities]], alive: Alive) -> None:
+        """Raises what makes the rest of a request's images needless: see `_ask`."""
+        if not alive():
+            raise ClientGoneError
+        for future in sent:
+            if future.done():
+                future.result()
+        if not self.triton.endpoints.count(served):
+            raise VersionGoneError if self.triton.ready else self.triton.unavailable()
 
 
 def _not_served(asked: str, known: Sequence[Served]) -> ServiceError:

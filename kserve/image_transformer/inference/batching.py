@@ -6,7 +6,8 @@ wait for one version, and a call has those of one alone.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
@@ -39,14 +40,26 @@ class Piece:
 
 
 class _Lane:
-    """What waits for one version, and what is under way to it."""
+    """What waits for one version, and what is under way to it.
 
-    __slots__ = ("pump_is_due", "queue", "queued", "served", "under_way")
+    Attributes:
+        served: The version.
+        queue: What waits.
+        coming: Images of requests under way that are still to be queued.
+        queued: Images that wait.
+        asked: Images under way.
+        under_way: Calls under way.
+        pump_is_due: Whether the queue is looked at in the next turn of the event loop.
+    """
+
+    __slots__ = ("asked", "coming", "pump_is_due", "queue", "queued", "served", "under_way")
 
     def __init__(self, served: Served) -> None:
         self.served = served
         self.queue: deque[Piece] = deque()
+        self.coming = 0
         self.queued = 0
+        self.asked = 0
         self.under_way = 0
         self.pump_is_due = False
 
@@ -106,10 +119,30 @@ class Batcher:
             raise self._triton.unavailable()
 
     def load(self, served: Served) -> float:
-        """How much a version has to do, for each address that has it."""
+        """How many images a version has to answer, for each address that has it."""
         lane = self._lanes.get(served)
-        busy = lane.queued + lane.under_way if lane is not None else 0
-        return busy / max(1, self._triton.endpoints.count(served))
+        images = lane.coming + lane.queued + lane.asked if lane is not None else 0
+        return images / max(1, self._triton.endpoints.count(served))
+
+    @contextmanager
+    def coming(self, served: Served, count: int) -> Iterator[Callable[[int], None]]:
+        """Counts images of a request, which are decoded one after the other, as a version's to answer.
+
+        Gives a function that says how many of them `submit` has got.
+        """
+        lane = self._lane(served)
+        lane.coming += count
+        left = count
+
+        def submitted(images: int) -> None:
+            nonlocal left
+            lane.coming -= images
+            left -= images
+
+        try:
+            yield submitted
+        finally:
+            lane.coming -= left
 
     def submit(self, served: Served, pixels: Sequence[Pixels], alive: Alive) -> asyncio.Future[Probabilities]:
         """Queues images.
@@ -122,9 +155,7 @@ class Batcher:
         Returns:
             Their probabilities, or a ServiceError; a VersionGoneError where other versions alone are ready.
         """
-        lane = self._lanes.get(served)
-        if lane is None:
-            lane = self._lanes[served] = _Lane(served)
+        lane = self._lane(served)
         piece = Piece(pixels, alive, self._loop.time(), self._loop.create_future())
         lane.queue.append(piece)
         lane.queued += piece.count
@@ -135,6 +166,12 @@ class Batcher:
             self._loop.call_soon(self._pump, lane)
         self._triton.endpoints.receive_between()
         return piece.future
+
+    def _lane(self, served: Served) -> _Lane:
+        lane = self._lanes.get(served)
+        if lane is None:
+            lane = self._lanes[served] = _Lane(served)
+        return lane
 
     def _changed(self) -> None:
         """Versions came or went: send what waits, or say at once that nobody will answer."""
@@ -148,7 +185,7 @@ class Batcher:
                     piece.future.set_exception(
                         VersionGoneError() if self._triton.ready else self._triton.unavailable()
                     )
-            if not lane.under_way and not lane.pump_is_due:
+            if not (lane.under_way or lane.coming or lane.pump_is_due):
                 del self._lanes[lane.served]
 
     def _pump(self, lane: _Lane) -> None:
@@ -162,6 +199,7 @@ class Batcher:
                 lane.under_way += 1
                 pixels = b"".join(image.data for piece in pieces for image in piece.pixels)
                 count = sum(piece.count for piece in pieces)
+                lane.asked += count
                 self._triton.infer(lane.served, pixels, count, partial(self._answered, lane, pieces))
 
     def _next(self, lane: _Lane, room: int) -> list[Piece]:
@@ -199,4 +237,5 @@ class Batcher:
                         Probabilities(result.probs[start:end], result.version, result.contract)
                     )
             start = end
+        lane.asked -= start
         self._pump(lane)

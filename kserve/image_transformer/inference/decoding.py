@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import time
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 from image_transformer.codecs.tensors import Pixels
 from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.inference.batching import Alive
+from image_transformer.inference.room import Room
 from image_transformer.observe.metrics import Metrics
 from image_transformer.settings import Settings
 from model.contract import DEFAULT_CONTRACT, Contract
@@ -33,8 +33,7 @@ class Decoder:
         self._threads = ThreadPoolExecutor(settings.decode_threads, "decode")
         self._most = settings.decode_threads * _WAITING_A_THREAD
         self._count = 0
-        self._budget = self._room = settings.max_decoding_bytes
-        self._turns: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._room = Room(settings.max_decoding_bytes)
 
     async def decode(
         self, data: bytes, index: int | None, alive: Alive, contract: Contract = DEFAULT_CONTRACT
@@ -72,12 +71,11 @@ class Decoder:
     async def _in_thread(self, data: bytes, header: Header, alive: Alive, contract: Contract) -> Pixels:
         if self._count >= self._most:
             raise ServiceError("overloaded", "Too many large images are waiting; try again in a second.")
-        memory = min(header.decoding_bytes, self._budget)
         self._count += 1
         try:
-            await self._enter(memory)
+            memory = await self._room.enter(header.decoding_bytes)
             if not alive():
-                self._leave(memory)
+                self._room.leave(memory)
                 raise ClientGoneError
             job = self._threads.submit(decode_image, data, header, size=contract.size, fit=contract.fit)
             # Not when the request ends: one that is cancelled leaves its thread at work.
@@ -86,28 +84,7 @@ class Decoder:
         finally:
             self._count -= 1
 
-    async def _enter(self, memory: int) -> None:
-        if not self._turns and memory <= self._room:
-            self._room -= memory
-            return
-        turn: asyncio.Future[None] = self._loop.create_future()
-        self._turns.append((memory, turn))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled():  # its turn came in the moment in which it was given up
-                self._leave(memory)
-            raise
-
-    def _leave(self, memory: int) -> None:
-        self._room += memory
-        while self._turns and self._turns[0][0] <= self._room:
-            wanted, turn = self._turns.popleft()
-            if not turn.done():
-                self._room -= wanted
-                turn.set_result(None)
-
     def _left(self, memory: int) -> None:
         """From a thread: an image is done."""
         with contextlib.suppress(RuntimeError):  # the service has ended meanwhile
-            self._loop.call_soon_threadsafe(self._leave, memory)
+            self._loop.call_soon_threadsafe(self._room.leave, memory)

@@ -1,22 +1,26 @@
-"""One inference of one version: sent, sent once more elsewhere, answered or given up."""
+"""One inference of one version: sent, sent again elsewhere, answered or given up."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import orjson
 
 from image_transformer.codecs.tensors import Probabilities
 from image_transformer.errors import ServiceError, VersionGoneError
-from image_transformer.triton.connection import Answer
+from image_transformer.triton.connection import Answer, NotConnectedError
 from image_transformer.triton.pool import Endpoint
 from image_transformer.triton.served import Served
 
 if TYPE_CHECKING:
     from image_transformer.triton.client import Triton
+
+# Triton's answers where it does not have the version, or not any more, or is about to end: nothing was run.
+_UNSEEN: Final = (404, 503)
+_PAUSE_SECONDS: Final = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +33,14 @@ def timed_out() -> ServiceError:
 
 
 class Call:
-    """One inference, sent once more elsewhere when the connection breaks or Triton refuses."""
+    """One inference of one version, sent once more elsewhere when the connection breaks or Triton refuses.
 
-    __slots__ = ("_count", "_done", "_request", "_served", "_started", "_tried", "_triton")
+    After that only where it makes sense: while time is left, at a Triton that has the version, if either one
+    of those that were asked has it no more, or the last one refused it unseen, as it does while its versions
+    change.
+    """
+
+    __slots__ = ("_count", "_done", "_request", "_served", "_started", "_tried", "_triton", "_unseen")
 
     def __init__(self, triton: "Triton", served: Served, pixels: bytes, count: int, done: Inferred) -> None:
         self._triton = triton
@@ -40,6 +49,7 @@ class Call:
         self._count = count
         self._done = done
         self._tried: tuple[Endpoint, ...] = ()
+        self._unseen = False
         self._started = time.perf_counter()
 
     def send(self) -> None:
@@ -56,11 +66,18 @@ class Call:
         metrics = self._triton.metrics
         if isinstance(answer, TimeoutError):
             self._done(timed_out())
-        elif len(self._tried) < 2 and (isinstance(answer, OSError) or answer.status != 200):
+            return
+        self._unseen = isinstance(answer, NotConnectedError) or (
+            isinstance(answer, Answer) and answer.status in _UNSEEN
+        )
+        if len(self._tried) < 2 and (isinstance(answer, OSError) or answer.status != 200):
             metrics.retries += 1
             self.send()
         elif isinstance(answer, OSError):
             self._look(str(answer))
+        elif answer.status != 200:
+            # A version that is being replaced or unloaded answers so; nothing a client sent can cause it.
+            self._look(f"status {answer.status}: {answer.body[:500]!r}")
         else:
             metrics.triton_seconds.add(time.perf_counter() - self._started)
             metrics.call_images.add(self._count)
@@ -69,15 +86,12 @@ class Call:
     def _read(self, answer: Answer) -> None:
         served = self._served
         try:
-            if answer.status != 200:
-                raise ValueError(f"status {answer.status}: {answer.body[:500]!r}")
             head = orjson.loads(answer.body[: answer.json_length])
             probs = np.frombuffer(answer.body, "<f4", offset=answer.json_length or 0)
             if head["model_version"] != served.version:
                 raise ValueError(f"version {head['model_version']} answered for version {served.version}")
             probs = probs.reshape(self._count, len(served.contract.classes))
         except (ValueError, KeyError, TypeError) as error:
-            # A version that is being replaced or unloaded answers so; nothing a client sent can cause it.
             self._look(str(error)[:500])
         else:
             self._done(Probabilities(probs, served.version, served.contract))
@@ -86,7 +100,23 @@ class Call:
         """Sees whether those that were asked serve the version at all, before it is given up there."""
         asked = {endpoint for endpoint in self._tried if self._served in endpoint.served}
         looking = asyncio.gather(*(self._triton.look(endpoint) for endpoint in asked), return_exceptions=True)
-        looking.add_done_callback(lambda _: self._give_up(reason))
+        looking.add_done_callback(lambda _: self._looked(reason))
+
+    def _looked(self, reason: str) -> None:
+        """Asks again where it makes sense."""
+        served = self._served
+        stays = all(served in endpoint.served for endpoint in self._tried)
+        late = time.perf_counter() - self._started > self._triton.seconds
+        if late or not self._triton.endpoints.count(served) or (stays and not self._unseen):
+            self._give_up(reason)
+            return
+        # Who still says that it is ready is about to say something else.
+        asyncio.get_running_loop().call_later(_PAUSE_SECONDS if stays else 0, self._again)
+
+    def _again(self) -> None:
+        self._triton.metrics.retries += 1
+        self._tried = self._tried[-1:]
+        self.send()
 
     def _give_up(self, reason: str) -> None:
         """Tells that it cannot be had, or that the version is gone there, so that another one is asked."""

@@ -12,7 +12,7 @@ from image_transformer.codecs.tensors import Shape
 from image_transformer.errors import ServiceError
 from image_transformer.observe.metrics import Metrics
 from image_transformer.triton.call import Call, Inferred
-from image_transformer.triton.connection import Answer
+from image_transformer.triton.connection import Answer, NotConnectedError
 from image_transformer.triton.pool import Endpoint, Endpoints
 from image_transformer.triton.served import Served, read_served
 from model.contract import Contract, ContractError
@@ -153,14 +153,9 @@ class Triton:
                     endpoint.serves(served)
                     return
         except OSError as error:
-            now = asyncio.get_running_loop().time()
-            if isinstance(error, TimeoutError) and now - endpoint.answered_at < _PROBE_SECONDS:
-                return  # busy, but alive
-            if endpoint.served:
-                log.warning(
-                    "Triton does not answer", extra={"address": endpoint.address, "reason": str(error)}
-                )
-            endpoint.lost()
+            if isinstance(error, TimeoutError | NotConnectedError) and endpoint.alive:
+                return
+            endpoint.lost(str(error))
             if isinstance(error, TimeoutError):
                 endpoint.drop()  # it hangs: who waits for it is better off trying elsewhere, or hearing of it
 

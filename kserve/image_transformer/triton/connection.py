@@ -6,6 +6,7 @@ one at a time, and parses the answers with llhttp (httptools).
 
 import asyncio
 import contextlib
+import select
 import socket
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -14,6 +15,10 @@ import httptools
 
 _RECEIVED_BYTES: Final = 65_536
 _NOTHING: Final = memoryview(b"")
+
+
+class NotConnectedError(ConnectionError):
+    """Nobody was reached, and nothing was sent."""
 
 
 class Answer(NamedTuple):
@@ -65,9 +70,7 @@ class Connection:
     def ask(self, request: bytes, seconds: float, done: Done) -> None:
         """Sends a whole request; `done` is called once, from the event loop."""
         self._done = done
-        self._timer = self._loop.call_later(
-            seconds, self._fail, TimeoutError(f"no answer within {seconds:g} s")
-        )
+        self._timer = self._loop.call_later(seconds, self._out_of_time, seconds)
         if self._closed:
             self._loop.call_soon(self._fail, ConnectionError("the connection was closed"))
             return
@@ -100,6 +103,18 @@ class Connection:
     def close(self) -> None:
         """Closes the connection; a request under way gets a ConnectionError."""
         self._fail(ConnectionError("the connection was closed"))
+
+    def _out_of_time(self, seconds: float) -> None:
+        done = self._done
+        while not self._closed and self._done is done and self._arrived():
+            self.receive()  # in time: it is this process that had none
+        if self._done is done:
+            self._fail(TimeoutError(f"no answer within {seconds:g} s"))
+
+    def _arrived(self) -> bool:
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _send(self) -> None:
         with contextlib.suppress(BlockingIOError):

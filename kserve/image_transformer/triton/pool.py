@@ -5,12 +5,13 @@ Pods are kept by the versions they serve: who asks for one is never sent to a po
 
 import asyncio
 import logging
+import select
 import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from image_transformer.triton.connection import Answer, Connection, Done
+from image_transformer.triton.connection import Answer, Connection, Done, NotConnectedError
 from image_transformer.triton.served import Served
 
 _CONNECT_SECONDS: Final = 1.0
@@ -18,6 +19,7 @@ _CONNECT_SECONDS: Final = 1.0
 # that was told to end has drained (the chart's serving.drainSeconds).
 _CONNECTION_AGE_SECONDS: Final = 5.0
 _RESOLVE_SECONDS: Final = 2.0
+_ALIVE_SECONDS: Final = 2.0
 _REQUESTS_BETWEEN: Final = 16
 
 log = logging.getLogger(__name__)
@@ -48,14 +50,29 @@ class Endpoint:
         self._all: set[Connection] = set()
         self._closed = False
 
+    @property
+    def alive(self) -> bool:
+        """Whether it answered a moment ago: if it does not now, it is busy, or this process is."""
+        return self._loop.time() - self.answered_at < _ALIVE_SECONDS
+
     def serves(self, served: tuple[Served, ...]) -> None:
         """Notes which versions it has ready now."""
         if served != self.served:
+            log.info(
+                "what Triton has ready has changed",
+                extra={
+                    "address": self.address,
+                    "before": [one.version for one in self.served],
+                    "now": [one.version for one in served],
+                },
+            )
             self.served = served
             self._on_change()
 
-    def lost(self) -> None:
+    def lost(self, reason: str) -> None:
         """Notes that nobody answers: whoever does next may be another Triton."""
+        if self.served:
+            log.warning("Triton does not answer", extra={"address": self.address, "reason": reason})
         self.read = {}
         self.unusable = ""
         self.serves(())
@@ -78,9 +95,8 @@ class Endpoint:
     def close(self) -> None:
         """Closes idle connections now, others when they are done."""
         self._closed = True
-        for connection in self._idle:
-            connection.close()
-        self._idle.clear()
+        while self._idle:  # one that is closed takes itself out of the list
+            self._idle.pop().close()
 
     def receive(self) -> None:
         """Takes what has come over its connections, if anything has."""
@@ -104,8 +120,12 @@ class Endpoint:
         try:
             connecting.setblocking(False)
             connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                await self._loop.sock_connect(connecting, self.address)
+            try:
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    await self._loop.sock_connect(connecting, self.address)
+            except TimeoutError:
+                if not _is_connected(connecting):  # else in time: it is this process that had none
+                    raise
         except BaseException:
             connecting.close()
             raise
@@ -118,9 +138,11 @@ class Endpoint:
             done(ConnectionError("the transformer is shutting down"))
         elif (error := task.exception()) is None:
             task.result().ask(request, seconds, done)
-        else:  # refused, or not accepted in time: nothing was sent
-            self.lost()
-            done(ConnectionError(f"{self.address[0]}:{self.address[1]}: {error or 'no connection in time'}"))
+        else:
+            reason = str(error) or "no connection in time"
+            if not (isinstance(error, TimeoutError) and self.alive):
+                self.lost(reason)
+            done(NotConnectedError(f"{self.address[0]}:{self.address[1]}: {reason}"))
 
     def _is_idle(self, connection: Connection) -> None:
         if self._closed:
@@ -132,6 +154,12 @@ class Endpoint:
         self._all.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+
+
+def _is_connected(connecting: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connecting, select.POLLOUT)
+    return bool(poll.poll(0)) and not connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
 class Endpoints:

@@ -82,7 +82,7 @@ async def test_no_more_pixels_at_once_than_there_is_room_for(decoder: Decoder, w
     for _ in range(3):
         watched.let_go.release()
     await asyncio.gather(*tasks)
-    assert decoder._room == ROOM
+    assert decoder._room.free == ROOM
 
 
 async def test_an_image_larger_than_the_room_goes_alone(decoder: Decoder, watched: Watched) -> None:
@@ -103,7 +103,7 @@ async def test_who_hung_up_has_nothing_decoded(decoder: Decoder, watched: Watche
     await asyncio.gather(first, last)
     with pytest.raises(ClientGoneError):
         await gone
-    assert decoder._room == ROOM
+    assert decoder._room.free == ROOM
 
 
 async def test_a_cancelled_request_gives_its_turn_up_and_keeps_its_room_while_it_runs(
@@ -119,4 +119,4 @@ async def test_a_cancelled_request_gives_its_turn_up_and_keeps_its_room_while_it
     await until(lambda: watched.running == [800])
     watched.let_go.release()
     await last
-    assert decoder._room == ROOM
+    assert decoder._room.free == ROOM

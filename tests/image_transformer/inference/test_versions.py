@@ -1,7 +1,7 @@
 """Versions of other contracts, one after the other and side by side: each answers by its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -29,28 +29,6 @@ async def serve(service: Any, model: SmallModel) -> None:
 
 
 Start = Callable[[SmallModel], Awaitable[Any]]
-
-
-@pytest.fixture
-async def beside(service: Any) -> AsyncIterator[Start]:
-    """Starts another Triton behind the service's name, with another version."""
-    started = []
-
-    async def start(model: SmallModel, **parameters: str) -> Any:
-        other = type(service.fake)(model, version=str(model.version))
-        other.parameters = {"decoder_version": DECODER_VERSION, **parameters}
-        started.append(other)
-        await other.start()
-        endpoints = service.triton.endpoints
-        endpoints._resolved_at = float("inf")  # the name is an address, which leads to one of them alone
-        endpoints.add(("127.0.0.1", other.port))
-        await service.triton.probe()
-        return other
-
-    yield start
-    for other in started:
-        other.answers.set()
-        await other.stop()
 
 
 def probabilities(route: str, answer: Any) -> tuple[str, Any]:
@@ -310,10 +288,24 @@ async def test_what_is_told_of_a_version_of_another_contract(service: Any) -> No
     assert service.inference.described()["outputs"][0]["shape"] == [-1, 10]
 
 
+async def test_info_says_all_that_are_served_and_describes_the_one_that_is_asked_for(
+    service: Any, beside: Start
+) -> None:
+    await beside(CROPPED)
+    for query, model in (("", CROPPED), ("?version=9", CROPPED), ("?version=7", SEVEN)):
+        info = (await service.call("GET", "/info" + query)).json()
+        assert (info["version"], info["versions"]) == (str(model.version), ["7", "9"])
+        assert info["lineage"]["version"] == str(model.version)
+        assert info["classes"] == list(model.contract.classes)
+        assert (info["input_shape"], info["fit"]) == ([model.contract.size] * 2 + [3], model.contract.fit)
+    refused = await service.call("GET", "/info?version=8")
+    assert (refused.status, refused.json()["code"]) == (404, "unknown_version")
+
+
 async def test_the_defaults_info_is_what_it_was(service: Any) -> None:
     info = (await service.call("GET", "/info")).json()
     assert list(info) == [
-        *("model", "version", "lineage", "classes", "filters", "architecture", "input_shape"),
+        *("model", "version", "versions", "lineage", "classes", "filters", "architecture", "input_shape"),
         *("fit", "unlearned", "decoder_version", "formats", "limits"),
     ]
     assert info["classes"] == list(CLASSES)

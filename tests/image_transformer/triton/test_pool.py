@@ -1,12 +1,16 @@
 import asyncio
+import os
+import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from machine import free_port
 
-from image_transformer.triton.connection import Answer
-from image_transformer.triton.pool import Endpoints
+from image_transformer.triton import pool
+from image_transformer.triton.connection import Answer, NotConnectedError
+from image_transformer.triton.pool import Endpoint, Endpoints
 from image_transformer.triton.served import Served
 from model.contract import DEFAULT_CONTRACT
 
@@ -58,7 +62,7 @@ async def test_who_asks_for_a_version_is_sent_to_a_pod_that_has_it(three: Endpoi
     assert three.offered == (EIGHT, SEVEN), "the newest of each pod"
     assert {three.pick(SEVEN) for _ in range(4)} == {first, second}
     assert {three.pick(EIGHT) for _ in range(4)} == {second, third}
-    first.lost()
+    first.lost("it is gone")
     assert three.offered == (EIGHT,)
     assert three.live == (EIGHT, SEVEN), "one has it still, beside its newest"
     assert three.pick(SEVEN, besides=second) is second
@@ -120,3 +124,98 @@ async def test_an_answer_is_taken_in_the_middle_of_a_turn(peer: Peer) -> None:
     assert answers == [Answer(200, None, b"{}")]
     assert endpoint.busy == 0
     endpoints.close()
+
+
+@pytest.fixture
+async def listening() -> AsyncIterator[tuple[int, set[asyncio.StreamWriter]]]:
+    """A server that answers each request, and the connections that are open to it."""
+    open_now: set[asyncio.StreamWriter] = set()
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_now.add(writer)
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        except asyncio.IncompleteReadError:
+            open_now.remove(writer)
+            writer.close()
+
+    async with await asyncio.start_server(connection, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1], open_now
+
+
+GET = b"GET / HTTP/1.1\r\n\r\n"
+
+
+async def asked(endpoint: Endpoint, *requests: bytes) -> list[Answer | OSError]:
+    """Sends requests side by side, each over a connection of its own."""
+    answers: asyncio.Queue[Answer | OSError] = asyncio.Queue()
+    for request in requests:
+        endpoint.ask(request, 20, answers.put_nowait)
+    return [await asyncio.wait_for(answers.get(), 20) for _ in requests]
+
+
+async def test_an_address_that_leaves_keeps_no_connection(
+    listening: tuple[int, set[asyncio.StreamWriter]],
+) -> None:
+    port, open_now = listening
+    endpoint = Endpoint(("127.0.0.1", port))
+    await asked(endpoint, *[GET] * 5)
+    assert len(open_now) == 5
+    endpoint.close()
+    async with asyncio.timeout(20):
+        while open_now:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+async def test_a_connection_that_nobody_takes_says_nothing_about_who_has_just_answered(
+    listening: tuple[int, set[asyncio.StreamWriter]],
+) -> None:
+    """A server that is busy lets its queue of connections fill up."""
+    endpoint = Endpoint(("127.0.0.1", listening[0]))
+    await asked(endpoint, GET)
+    endpoint.serves((SEVEN,))
+    endpoint.close()  # no connection is left that could be used again
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        endpoint.address = full.getsockname()
+        with socket.create_connection(endpoint.address):
+            (late,) = await asked(endpoint, GET)
+            assert isinstance(late, NotConnectedError)
+            assert str(late).endswith("no connection in time")
+            assert endpoint.served == (SEVEN,)
+            endpoint.answered_at -= 2
+            await asked(endpoint, GET)
+            assert endpoint.served == ()
+
+
+async def test_what_came_in_time_counts_though_this_process_had_none(
+    listening: tuple[int, set[asyncio.StreamWriter]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop finds the connection made, and later the answer there, and the time for each over."""
+    endpoint = Endpoint(("127.0.0.1", listening[0]))
+    monkeypatch.setattr(pool, "_CONNECT_SECONDS", 0)
+    (answer,) = await asked(endpoint, GET)
+    assert answer == Answer(200, None, b"{}")
+    (connection,) = endpoint._all
+    answers: list[Answer | OSError] = []
+    endpoint.ask(GET, 1, answers.append)
+    with socket.socket(fileno=os.dup(connection._socket.fileno())) as same:
+        asyncio.get_running_loop().remove_reader(connection._socket)
+        async with asyncio.timeout(20):
+            await asyncio.get_running_loop().run_in_executor(None, select.select, [same], [], [])
+    connection._out_of_time(1)
+    assert answers == [answer]
+    endpoint.close()
+
+
+async def test_who_refuses_a_connection_serves_nothing(
+    listening: tuple[int, set[asyncio.StreamWriter]],
+) -> None:
+    endpoint = Endpoint(("127.0.0.1", listening[0]))
+    await asked(endpoint, GET)
+    endpoint.serves((SEVEN,))
+    endpoint.close()
+    endpoint.address = ("127.0.0.1", free_port())
+    (refused,) = await asked(endpoint, GET)
+    assert isinstance(refused, NotConnectedError)
+    assert endpoint.served == ()
