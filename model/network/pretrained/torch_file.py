@@ -27,7 +27,7 @@ from model.network.pretrained.errors import WeightsError
 MAX_BYTES: Final = 1 << 30
 """A file that is larger holds no network of ours."""
 
-_MAGIC: Final = 0x1950A86A20F9469CFC6C
+_MAGIC: Final = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 _PROTOCOL: Final = 1001
 _ZIP: Final = b"PK\x03\x04"
 _MAX_DIMENSIONS: Final = 8
@@ -197,7 +197,7 @@ class _Unpickler(pickle.Unpickler):
 
 def _read_stream(file: BinaryIO) -> dict[str, NDArray[Any]]:
     file.seek(0)
-    if (_Unpickler(file).load(), _Unpickler(file).load()) != (_MAGIC, _PROTOCOL):
+    if file.read(len(_MAGIC)) != _MAGIC or _Unpickler(file).load() != _PROTOCOL:
         raise ValueError("its first bytes are others")
     machine = _Unpickler(file).load()
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
@@ -209,7 +209,7 @@ def _read_stream(file: BinaryIO) -> dict[str, NDArray[Any]]:
         raise ValueError("its list of storages is another")
     for key in keys:
         storage = storages[key]
-        if int.from_bytes(file.read(8), "little", signed=True) != storage.length:
+        if file.read(8) != storage.length.to_bytes(8, "little"):
             raise EOFError("a tensor's values are cut short")
         storage.fill(file.read(storage.length * np.dtype(storage.dtype).itemsize))
     return {name: tensor.array() for name, tensor in named.items()}
