@@ -57,12 +57,12 @@ def test_a_network_takes_its_sizes_and_no_other(network: Any) -> None:
         if size in network_sizes(network):
             assert Contract(("a", "b"), size=size, network=network, filters=filters).size == size
         else:
-            with pytest.raises(ContractError, match=f"takes no pictures of {size} pixels; choose a size of 96"):
+            with pytest.raises(ContractError, match=f"takes no pictures of {size} pixels; choose a size of"):
                 Contract(("a", "b"), size=size, network=network, filters=filters)
 
 
 def test_a_network_without_filters_claims_none() -> None:
-    with pytest.raises(ContractError, match="The filters .* are not known here"):
+    with pytest.raises(ContractError, match=r"The filters .* are not known here"):
         dataclasses.replace(LITE, filters=FILTER_NAMES)
 
 
