@@ -35,8 +35,8 @@ from model.contract import DEFAULT_CONTRACT, INPUT_NAME, OUTPUT_NAME, Contract
 _BATCH: Final = 64
 _QUANTIZED: Final = ["Conv", "Relu", "MaxPool", "MatMul", "Gemm"]
 _QUANTIZED_LITE: Final = ["Conv", "Clip"]
-"""Of EfficientNet-Lite. Its ReLU6 is a Clip, which goes: the convolution before it has codes for 0 to 6 alone.
-Its sums lie between convolutions, and become int8 with them."""
+"""Of EfficientNet-Lite. Its ReLU6 is a Clip, which goes: the convolution before it has codes for 0 to 6
+alone. Its sums lie between convolutions, and become int8 with them."""
 
 
 def quantize_graphs(
