@@ -103,8 +103,8 @@ def main() -> None:
         measure(network, size, arguments.rounds) for network in arguments.networks for size in arguments.sizes
     ]
     about = (
-        f"CPU milliseconds an image, one at a time, one thread of ONNX Runtime {ort.__version__}; the mean of "
-        f"the least tenth of {arguments.rounds} runs in turns. The class that int8 gives is compared on "
+        f"CPU milliseconds an image, one at a time, one thread of ONNX Runtime {ort.__version__}, the mean "
+        f"of the least tenth of {arguments.rounds} runs in turns. The class that int8 gives is compared on "
         f"{COMPARED} pictures of 32 pixels, enlarged. {machine.describe()['processor']}."
     )
     text = "\n".join(["# EfficientNet-Lite", "", about, "", _HEAD, *rows, ""])
