@@ -36,7 +36,7 @@ RUN uv pip install --quiet --compile-bytecode --require-hashes -c constraints.tx
  && echo /opt/app > /opt/cnn-image/lib/python3.11/site-packages/cnn-image.pth
 
 FROM tools AS project
-COPY pyproject.toml README.md cnn_image_entry.py ./
+COPY pyproject.toml README.md NOTICE cnn_image_entry.py ./
 COPY model model
 COPY export export
 COPY jobs jobs

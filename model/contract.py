@@ -54,7 +54,7 @@ Network = Literal["cnn", "efficientnet-lite0", "efficientnet-lite1", "efficientn
 NETWORKS: Final[tuple[Network, ...]] = get_args(Network)
 LITE_SIZES: Final = (96, 128, 160, 192, 224)
 """Of `SIZES`, those of EfficientNet-Lite. It halves the side five times: multiples of 32 alone are padded as in
-its ImageNet training, and at 32 and 64 the last map would have one place and four."""
+ImageNet's training, and at 32 and 64 the last map would have one place and four."""
 
 MAX_CLASSES: Final = 1000
 MAX_CLASS_NAME: Final = 100

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import keras
 
 PENALTIES: Final = (1e-1, 1e-2, 1e-3, 1e-4)
-"""Of the squared weights in the loss, the strictest first: all are tried, and the validation images choose."""
+"""Of the squared weights in the loss: all are tried, and the validation images choose."""
 
 _ITERATIONS: Final = 200
 
