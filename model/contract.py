@@ -53,8 +53,8 @@ Network = Literal["cnn", "efficientnet-lite0", "efficientnet-lite1", "efficientn
 
 NETWORKS: Final[tuple[Network, ...]] = get_args(Network)
 LITE_SIZES: Final = (96, 128, 160, 192, 224)
-"""Of `SIZES`, those of EfficientNet-Lite. It halves the side five times: multiples of 32 alone are padded as in
-ImageNet's training, and at 32 and 64 the last map would have one place and four."""
+"""Of `SIZES`, those of EfficientNet-Lite, which halves the side five times: only multiples of 32 are padded
+as in ImageNet's training, and of 32 and 64 pixels its last map would have one place and four."""
 
 MAX_CLASSES: Final = 1000
 MAX_CLASS_NAME: Final = 100
