@@ -150,7 +150,8 @@ class _MakeTensor(_Only):
         ):
             raise _RefusedError("it describes a tensor as torch does not")
         last = offset + sum((side - 1) * step for side, step in zip(shape, strides, strict=True))
-        if prod(shape) > storage.length or (prod(shape) and last >= storage.length):
+        count: int = prod(shape)
+        if count > storage.length or (count and last >= storage.length):
             raise _RefusedError("a tensor in it is larger than its values")
         return _Tensor(storage, offset, shape, strides)
 
