@@ -189,4 +189,7 @@ def tuning_logits(network: "keras.Model", images: Any) -> Any:
     Returns:
         float32 tensor `[N, C]`.
     """
-    return network(images, training=False)
+    import tensorflow as tf
+
+    # What varies images gives parts of a level; the network takes whole ones, as from a picture.
+    return network(tf.cast(tf.round(tf.cast(images, tf.float32)), tf.uint8), training=False)

@@ -66,7 +66,9 @@ def test_features_and_probabilities_are_the_originals(number: int, size: int) ->
 
 
 @pytest.mark.slow
-def test_the_pretrained_network_has_the_packages_weights_and_the_contracts_classes() -> None:
+def test_the_pretrained_network_has_the_packages_weights_and_the_contracts_classes(tmp_path: Path) -> None:
+    import keras
+
     network, source = pretrained_network(5, contract(0, 96))
     assert (network.name, network.input.shape, network.input.dtype, network.output.shape) == (
         "efficientnet-lite0",
@@ -80,3 +82,7 @@ def test_the_pretrained_network_has_the_packages_weights_and_the_contracts_class
     widen = network.get_layer("block2_widen").get_weights()[0]
     assert np.array_equal(widen[0, 0], tensors["_blocks.1._expand_conv.weight"][:, :, 0, 0].T)
     assert 0 < np.abs(network.get_layer("logits").get_weights()[0]).mean() < 0.05, "drawn anew"
+    network.save(tmp_path / "network.keras")
+    again = keras.saving.load_model(tmp_path / "network.keras", compile=False)
+    assert again.name == network.name
+    assert np.array_equal(again(images(96)), network(images(96)))
