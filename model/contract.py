@@ -48,6 +48,14 @@ FITS: Final[tuple[Fit, ...]] = get_args(Fit)
 SIZES: Final = (32, 48, 64, 96, 128, 160, 192, 224)
 """Sides of the network's input in pixels."""
 
+Network = Literal["cnn", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
+"""`cnn` learns from nothing, at any size; the others know photographs already, and have no filters."""
+
+NETWORKS: Final[tuple[Network, ...]] = get_args(Network)
+LITE_SIZES: Final = (96, 128, 160, 192, 224)
+"""Of `SIZES`, those of EfficientNet-Lite, which halves the side five times: only multiples of 32 are padded
+as in ImageNet's training, and of 32 and 64 pixels its last map would have one place and four."""
+
 MAX_CLASSES: Final = 1000
 MAX_CLASS_NAME: Final = 100
 """Characters in a class's name."""
@@ -68,8 +76,9 @@ class Contract:
             model up to the version's highest, learned or not.
         size: Side of the square input in pixels, one of `SIZES`.
         fit: How a picture becomes that square.
-        network: What kind of network it is.
-        filters: The filters inside the graph, in the order of their channels after the untouched image.
+        network: What kind of network it is, one of `NETWORKS`.
+        filters: The filters inside the graph, in the order of their channels after the untouched image; those
+            of `network_filters`, or none.
         unlearned: Class ids, ascending, that it knows by name alone; their probability is 0.
         model: The model's name in Triton, in KServe and in the v2 routes.
     """
@@ -77,7 +86,7 @@ class Contract:
     classes: tuple[str, ...] = CLASSES
     size: int = IMAGE_SIZE
     fit: Fit = "stretch"
-    network: Literal["cnn"] = "cnn"
+    network: Network = "cnn"
     filters: tuple[str, ...] = FILTER_NAMES
     unlearned: tuple[int, ...] = ()
     model: str = MODEL_NAME
@@ -85,13 +94,18 @@ class Contract:
     def __post_init__(self) -> None:
         check_classes(self.classes)
         check_model_name(self.model)
+        if self.network not in NETWORKS:
+            raise ContractError(f"The network {self.network!r} is not known here; update cnn-image.")
         if self.size not in SIZES:
             raise ContractError(f"The size {self.size} is not offered; choose one of {_listed(SIZES)}.")
+        if self.size not in network_sizes(self.network):
+            raise ContractError(
+                f"The network {self.network} takes no pictures of {self.size} pixels; choose a size of "
+                f"{_listed(network_sizes(self.network))}, or the network cnn."
+            )
         if self.fit not in FITS:
             raise ContractError(f"The fit {self.fit!r} is not known; choose one of {_listed(FITS)}.")
-        if self.network != "cnn":
-            raise ContractError(f"The network {self.network!r} is not known here; update cnn-image.")
-        if self.filters not in {FILTER_NAMES, ()}:
+        if self.filters not in {network_filters(self.network), ()}:
             raise ContractError(f"The filters {list(self.filters)} are not known here; update cnn-image.")
         ids = range(len(self.classes))
         if sorted(set(self.unlearned)) != list(self.unlearned) or not set(self.unlearned) <= set(ids):
@@ -147,6 +161,16 @@ class Contract:
 def filters_model(name: str) -> str:
     """The name of the small model beside a classifier, by the classifier's name."""
     return f"{name}-filters"
+
+
+def network_sizes(network: Network) -> tuple[int, ...]:
+    """The sizes of picture that a network takes, in pixels a side."""
+    return SIZES if network == "cnn" else LITE_SIZES
+
+
+def network_filters(network: Network) -> tuple[str, ...]:
+    """The filters that a network has inside; EfficientNet-Lite was trained without any."""
+    return FILTER_NAMES if network == "cnn" else ()
 
 
 def check_classes(names: Sequence[str]) -> None:

@@ -34,6 +34,9 @@ from model.contract import DEFAULT_CONTRACT, INPUT_NAME, OUTPUT_NAME, Contract
 
 _BATCH: Final = 64
 _QUANTIZED: Final = ["Conv", "Relu", "MaxPool", "MatMul", "Gemm"]
+_QUANTIZED_LITE: Final = ["Conv", "Clip"]
+"""Of EfficientNet-Lite. Its ReLU6 is a Clip, which goes: the convolution before it has codes for 0 to 6
+alone. Its sums lie between convolutions, and become int8 with them."""
 
 
 def quantize_graphs(
@@ -60,17 +63,20 @@ def quantize_graphs(
     with tempfile.TemporaryDirectory(prefix="cnn-image-") as scratch:
         prepared = Path(scratch) / "prepared.onnx"
         quant_pre_process(graphs.classifier, prepared, skip_symbolic_shape=True)
+        cnn = contract.network == "cnn"
         nodes = onnx.load(prepared).graph.node
         quantize_static(
             prepared,
             quantized.classifier,
             _Images(images),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=_QUANTIZED,
+            op_types_to_quantize=_QUANTIZED if cnn else _QUANTIZED_LITE,
             # The filters reach from -8 to 8 where pixels are 0 to 1: in 8 bits they would lose what is faint,
             # and their convolution, three groups of one channel, is slower in int8 than in float. The last
             # layer's 256 values would leave two classes equally likely in up to one image of 25.
-            nodes_to_exclude=[*_grouped_convolutions(nodes), _last_layer(nodes)],
+            nodes_to_exclude=[*_grouped_convolutions(nodes), _last_layer(nodes)]
+            if contract.network == "cnn"
+            else [],
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

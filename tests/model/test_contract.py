@@ -5,9 +5,21 @@ from typing import Any
 
 import pytest
 
-from model.contract import CLASSES, DEFAULT_CONTRACT, FILTER_NAMES, Contract, ContractError
+from model.contract import (
+    CLASSES,
+    DEFAULT_CONTRACT,
+    FILTER_NAMES,
+    LITE_SIZES,
+    NETWORKS,
+    SIZES,
+    Contract,
+    ContractError,
+    network_filters,
+    network_sizes,
+)
 
 TEN = Contract(("null", "eins", "犬, の", "four"), size=64, fit="pad", unlearned=(1,), model="photos")
+LITE = Contract(("cat", "dog"), size=128, network="efficientnet-lite0", filters=())
 
 
 def test_the_default_is_the_five_classes_at_32_pixels() -> None:
@@ -20,10 +32,38 @@ def test_the_default_is_the_five_classes_at_32_pixels() -> None:
     assert (DEFAULT_CONTRACT.model, DEFAULT_CONTRACT.filters_model) == ("cnn-image", "cnn-image-filters")
 
 
-@pytest.mark.parametrize("contract", [DEFAULT_CONTRACT, TEN])
+@pytest.mark.parametrize("contract", [DEFAULT_CONTRACT, TEN, LITE])
 def test_what_is_written_is_read(contract: Contract) -> None:
     assert Contract.from_json(contract.to_json()) == contract
     assert "\n" not in contract.to_json()
+
+
+def test_a_contract_of_before_other_networks_is_read_unchanged() -> None:
+    text = (
+        '{"classes": ["cat", "dog"], "filters": ["smoothing", "edge_detection", "sharpness"], "fit": "crop", '
+        '"model": "photos", "network": "cnn", "size": 48, "unlearned": []}'
+    )
+    contract = Contract.from_json(text)
+    assert (contract.network, contract.size, contract.filters) == ("cnn", 48, FILTER_NAMES)
+    assert contract.to_json() == text
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_network_takes_its_sizes_and_no_other(network: Any) -> None:
+    filters = network_filters(network)
+    assert network_sizes(network) == (SIZES if network == "cnn" else LITE_SIZES)
+    assert (filters == ()) == (network != "cnn")
+    for size in SIZES:
+        if size in network_sizes(network):
+            assert Contract(("a", "b"), size=size, network=network, filters=filters).size == size
+        else:
+            with pytest.raises(ContractError, match=f"takes no pictures of {size} pixels; choose a size of"):
+                Contract(("a", "b"), size=size, network=network, filters=filters)
+
+
+def test_a_network_without_filters_claims_none() -> None:
+    with pytest.raises(ContractError, match=r"The filters .* are not known here"):
+        dataclasses.replace(LITE, filters=FILTER_NAMES)
 
 
 def test_an_unlearned_class_keeps_its_place() -> None:

@@ -1,0 +1,109 @@
+"""The classes of a network that knows photographs: fitted to its features, and moved from there."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model.contract import Contract
+from model.data.dataset import Dataset, Split
+from model.network.cnn import classifier
+from model.report.evaluate import evaluate, softmax
+from model.training.finetune import PENALTIES, begin, fit_head, pooled_features, tuning_logits
+
+CONTRACT = Contract(("a", "b", "c", "d"), size=96, network="efficientnet-lite0", filters=(), unlearned=(1,))
+
+
+def clouds(seed: int, a_class: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Three classes that overlap in two of six features; the features differ a thousandfold in scale."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat([0, 2, 3], a_class)
+    middles = {0: (0, 2), 2: (-1.5, -1.5), 3: (1.5, -1.5)}
+    features = rng.normal(size=(len(labels), 6))
+    features[:, :2] += [middles[label] for label in labels]
+    return (features * np.geomspace(0.03, 30, 6) + 5).astype(np.float32), labels
+
+
+def test_the_head_tells_what_its_features_tell() -> None:
+    features, labels = clouds(0, 100)
+    val_features, val_labels = clouds(1, 200)
+    head = fit_head(features, labels, np.ones(len(labels)), val_features, val_labels, CONTRACT)
+    assert (head.weights.shape, head.bias.shape) == ((6, 4), (4,))
+    assert head.penalty in PENALTIES
+    logits = val_features @ head.weights + head.bias
+    logits[:, 1] = -1e9
+    judged = evaluate(softmax(logits), val_labels, CONTRACT.classes)
+    assert judged.accuracy == pytest.approx(head.val_accuracy)
+    assert judged.nll == pytest.approx(head.val_loss, rel=1e-3)
+    assert 0.9 < judged.accuracy < 0.99, "what separates such clouds best is right in 95 of 100"
+    assert not head.weights[:, 1].any()
+
+
+def test_few_images_get_a_strict_penalty() -> None:
+    val_features, val_labels = clouds(1, 200)
+    found = []
+    for a_class in (3, 400):
+        features, labels = clouds(5, a_class)
+        head = fit_head(features, labels, np.ones(len(labels)), val_features, val_labels, CONTRACT)
+        found.append(head.penalty)
+    assert found[0] > found[1]
+
+
+def test_an_image_counts_by_its_weight() -> None:
+    features, labels = clouds(0, 100)
+    weights = np.where(labels == 0, 2.9, 0.05)
+    plain, heavy = (
+        fit_head(features, labels, each, features, labels, CONTRACT)
+        for each in (np.ones(len(labels)), weights)
+    )
+    given = [(features @ head.weights + head.bias)[:, [0, 2, 3]].argmax(axis=1) for head in (plain, heavy)]
+    assert (given[1] == 0).sum() > 1.04 * (given[0] == 0).sum()
+
+
+@pytest.mark.slow
+def test_a_pretrained_network_gets_its_classes_and_moves_from_there() -> None:
+    import keras
+    import tensorflow as tf
+
+    from model.data.sources import load_sample
+    from model.network.pretrained.weights import pretrained_network
+
+    sample = load_sample()
+
+    def split(part: Split, rows: slice) -> Split:
+        """Of three classes, in another size: each pixel becomes a square."""
+        few = np.flatnonzero(np.isin(part.labels, (0, 3)))[rows]
+        images = part.images[few].repeat(3, axis=1).repeat(3, axis=2)
+        return Split(images, part.labels[few], CONTRACT.classes)
+
+    dataset = Dataset(
+        split(sample.train, slice(0, 60)),
+        split(sample.test, slice(0, 30)),
+        split(sample.test, slice(30, 60)),
+        "the sample",
+        "images",
+    )
+    contract = dataclasses.replace(CONTRACT, unlearned=(1, 2))
+    network, _ = pretrained_network(0, contract)
+    images = dataset.train.images[:4]
+    mirrored = pooled_features(network, images, mirrored=True)
+    assert np.allclose(mirrored, pooled_features(network, images[:, :, ::-1].copy()), atol=1e-5)
+    assert not np.allclose(mirrored, pooled_features(network, images), atol=1e-2)
+
+    head = begin(network, dataset, contract, flip=True, balance=0.0)
+    probs = classifier(network, 1.0, contract)(dataset.validation.images)
+    judged = evaluate(probs, dataset.validation.labels, contract.classes)
+    assert judged.accuracy == pytest.approx(head.val_accuracy)
+    assert judged.accuracy > 0.8, "airplanes and cats"
+
+    # all weights move, but for the statistics
+    with tf.GradientTape() as tape:
+        logits = tuning_logits(network, tf.constant(images))
+        loss = keras.losses.sparse_categorical_crossentropy(
+            dataset.train.labels[:4], logits, from_logits=True
+        )
+    before = [np.asarray(one) for one in network.non_trainable_variables]
+    gradients = tape.gradient(loss, network.trainable_variables)
+    assert all(one is not None for one in gradients)
+    assert all(np.array_equal(a, b) for a, b in zip(before, network.non_trainable_variables, strict=True))
