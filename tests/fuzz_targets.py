@@ -16,7 +16,8 @@ import atheris
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "kserve")]
 
 with atheris.instrument_imports(include=["model", "image_transformer"]):
-    from image_transformer.codecs.predict import uploaded, v1_images
+    from image_transformer.codecs.predict import uploaded
+    from image_transformer.codecs.v1 import v1_request
     from image_transformer.codecs.v2 import parse_json, parse_request
     from image_transformer.errors import ServiceError
     from model.images.decode import decode_image
@@ -53,7 +54,7 @@ def routes(data: bytes) -> None:
         if kind < b"\x40":
             uploaded("multipart/form-data; boundary=b", body, 8)
         elif kind < b"\x80":
-            v1_images(parse_json(body), 8)
+            v1_request(parse_json(body), 8)
         elif kind < b"\xc0":
             parse_request(body, None, None, 8)
         else:

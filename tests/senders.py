@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import io
 import struct
 from typing import Any
@@ -71,11 +72,19 @@ class Sender:
 
     async def another_content_type(self) -> Any:
         body, headers = self.body([GOOD])
-        return await self.post(body, {**headers, "content-type": "text/plain"})
+        return await self.post(body, {**headers, "content-type": "video/mp4"})
 
-    async def compressed_body(self) -> Any:
+    async def another_content_encoding(self) -> Any:
+        body, headers = self.body([GOOD])
+        return await self.post(body, {**headers, "content-encoding": "br"})
+
+    async def body_that_is_no_gzip(self) -> Any:
         body, headers = self.body([GOOD])
         return await self.post(body, {**headers, "content-encoding": "gzip"})
+
+    async def gzip_bomb(self) -> Any:
+        _, headers = self.body([GOOD])
+        return await self.post(gzip.compress(bytes(90_001)), {**headers, "content-encoding": "gzip"})
 
     async def body_too_long(self) -> Any:
         _, headers = self.body([GOOD])

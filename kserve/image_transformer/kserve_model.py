@@ -9,9 +9,10 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest
 from kserve.protocol.infer_type import InferOutput, InferRequest, InferResponse
 from kserve.utils.utils import generate_uuid
 
-from image_transformer.codecs.predict import v1_images
+from image_transformer.codecs.outputs import check_output
 from image_transformer.codecs.tensors import Images
-from image_transformer.codecs.v2 import check_input, check_output, check_shape, invalid, json_images
+from image_transformer.codecs.v1 import v1_request
+from image_transformer.codecs.v2 import check_input, check_shape, invalid, json_images
 from image_transformer.inference.answer import Inference
 from model.contract import INPUT_NAME, OUTPUT_NAME
 
@@ -33,12 +34,17 @@ class ImageModel(Model):
         """Answers a request that came by kserve's own routing."""
         if isinstance(payload, ModelInferRequest):  # gRPC has a service of its own
             raise TypeError("kserve's REST routes never pass a gRPC message")
-        images = self._v1(payload) if isinstance(payload, dict) else self._v2(payload)
+        key = ""
+        if isinstance(payload, dict):
+            encoded, key = v1_request(payload, self._inference.settings.max_images)
+            images = Images(encoded)
+        else:
+            images = self._v2(payload)
         result = await self._inference.classify(images)
         if response_headers is not None:
             response_headers["x-model-version"] = result.version
         if isinstance(payload, dict):
-            return {"predictions": result.probs.tolist()}
+            return {key: result.probs.tolist()}
         output = InferOutput(OUTPUT_NAME, list(result.probs.shape), "FP32")
         output.set_data_from_numpy(result.probs, binary_data=bool(payload.use_binary_outputs))
         return InferResponse(
@@ -50,15 +56,13 @@ class ImageModel(Model):
             requested_outputs=payload.request_outputs,
         )
 
-    def _v1(self, payload: dict[str, Any]) -> Images:
-        return Images(v1_images(payload, self._inference.settings.max_images))
-
     def _v2(self, payload: InferRequest) -> Images:
         if len(payload.inputs) != 1:
             raise invalid(f"The field `inputs` has to be a list of one tensor named {INPUT_NAME!r}.")
         check_input(payload.inputs[0].name)
         for output in payload.request_outputs or ():
-            check_output(output.name)
+            if check_output(output.name) != OUTPUT_NAME:
+                raise invalid(f"By this route there is the output {OUTPUT_NAME!r} alone; ask for that.")
         tensor = payload.inputs[0]
         check_shape(
             tensor.datatype, tensor.shape, self._inference.settings.max_images, self._inference.triton.shapes

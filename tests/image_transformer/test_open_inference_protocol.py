@@ -18,6 +18,7 @@ import tritonclient.http
 from serving import RunningTransformer, SmallModel
 
 from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
+from model.contract import CLASSES
 from model.images.decode import decode_image
 
 pytestmark = pytest.mark.slow
@@ -192,13 +193,34 @@ def test_errors(client: httpx.Client, method: str, path: str, content: bytes | N
     checked(client.request(method, path, content=content), ERROR, status)
 
 
-@pytest.mark.parametrize("extension", [{"classification": 3}, {"shared_memory_region": "mine"}])
-def test_an_extension_that_is_not_offered_is_refused(
-    client: httpx.Client, jpegs: list[bytes], extension: dict[str, Any]
-) -> None:
-    """They are not in the server's list, and an answer without them would not be what was asked for."""
-    asked = body(jpegs[0], outputs=[{"name": "probs", "parameters": extension}])
+def test_an_extension_that_is_not_offered_is_refused(client: httpx.Client, jpegs: list[bytes]) -> None:
+    """It is not in the server's list, and an answer without it would not be what was asked for."""
+    asked = body(jpegs[0], outputs=[{"name": "probs", "parameters": {"shared_memory_region": "mine"}}])
     checked(client.post(MODEL + "/infer", json=asked), ERROR, 422)
+
+
+def test_classification(client: httpx.Client, jpegs: list[bytes], small_model: SmallModel) -> None:
+    """As Triton answers it; and further outputs for those who would rather not take texts apart."""
+    (probs,) = small_model.probs(np.stack([decode_image(jpegs[0])]))
+    best = int(probs.argmax())
+    asked = [
+        {"name": "probs", "parameters": {"classification": 9}},
+        {"name": "class_id"},
+        {"name": "class_name"},
+        {"name": "confidence"},
+    ]
+    answer = checked(client.post(MODEL + "/infer", json=body(jpegs[0], outputs=asked)), ANSWER)
+    classes, number, name, confidence = answer["outputs"]
+    assert (classes["datatype"], classes["shape"]) == ("BYTES", [1, 5])
+    values, indices, labels = zip(*(text.split(":") for text in classes["data"]), strict=True)
+    np.testing.assert_allclose(np.float32(values), np.sort(probs)[::-1], atol=1e-5)
+    assert int(indices[0]) == best
+    assert list(labels) == [CLASSES[int(index)] for index in indices]
+    assert all(len(value.partition(".")[2]) == 6 for value in values)
+    assert (number["datatype"], number["shape"], number["data"]) == ("INT64", [1], [best])
+    assert (name["datatype"], name["shape"], name["data"]) == ("BYTES", [1], [CLASSES[best]])
+    assert (confidence["datatype"], confidence["shape"]) == ("FP32", [1])
+    np.testing.assert_allclose(confidence["data"], probs[best], atol=1e-5)
 
 
 def kserve_request(jpegs: list[bytes], kind: str) -> tuple[InferRequest, Any]:
@@ -249,12 +271,16 @@ assert list(described.versions) == ["7"] and described.inputs[0].datatype == "BY
 image = grpc.InferInput("image", [1, 32, 32, 3], "UINT8")
 import numpy as np
 image.set_data_from_numpy(np.zeros((1, 32, 32, 3), np.uint8))
-try:
-    client.infer("cnn-image", [image], outputs=[grpc.InferRequestedOutput("probs", class_count=2)])
-except grpc.InferenceServerException as error:
-    assert "classification" in error.message() and error.status() == "StatusCode.INVALID_ARGUMENT", error
-else:
-    raise AssertionError("classification is not refused")
+answer = client.infer(
+    "cnn-image", [image],
+    outputs=[grpc.InferRequestedOutput("probs", class_count=2), grpc.InferRequestedOutput("class_name"),
+             grpc.InferRequestedOutput("class_id"), grpc.InferRequestedOutput("confidence")],
+)
+first, second = (text.decode().split(":") for text in answer.as_numpy("probs")[0])
+assert float(first[0]) >= float(second[0])
+assert answer.as_numpy("class_name").tolist() == [first[2].encode()]
+assert answer.as_numpy("class_id").tolist() == [int(first[1])]
+assert abs(answer.as_numpy("confidence")[0] - float(first[0])) < 1e-6
 answer = client.infer("cnn-image", [image], model_version="7", request_id="mine",
                       outputs=[grpc.InferRequestedOutput("probs")])
 assert answer.get_response().id == "mine" and answer.as_numpy("probs").shape == (1, 5)

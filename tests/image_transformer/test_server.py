@@ -284,7 +284,7 @@ def test_bodies_that_are_not_what_they_announce(
     with pytest.raises(ConnectionError):
         endless.sendall((b"2710\r\n" + bytes(10_000) + b"\r\n") * 10_000)
     assert everything(send(port, HEAD + b"Content-Length: 100001\r\n\r\n")).startswith(b"HTTP/1.1 413")
-    bomb = HEAD + b"Content-Encoding: gzip\r\nContent-Length: 10\r\n\r\n"
+    bomb = HEAD + b"Content-Encoding: br\r\nContent-Length: 10\r\n\r\n"
     assert everything(send(port, bomb + bytes(10))).startswith(b"HTTP/1.1 415")
     expecting = HEAD + b"Expect: 100-continue\r\nContent-Length: 100001\r\n\r\n"
     assert everything(send(port, expecting)).startswith(b"HTTP/1.1 413"), "nothing is asked to be sent"

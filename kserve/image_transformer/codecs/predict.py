@@ -1,15 +1,15 @@
-"""POST /predict and v1: uploads to encoded images, probabilities to the original service's bodies."""
+"""POST /predict: uploads to encoded images, probabilities to the original service's bodies."""
 
 import itertools
 import re
 from email.message import Message
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import orjson
 
 from image_transformer.codecs.tensors import Probabilities
-from image_transformer.codecs.v2 import from_base64, invalid
+from image_transformer.codecs.v2 import invalid
 from image_transformer.errors import ServiceError
 
 _FIELD: Final = "file"
@@ -130,35 +130,3 @@ def prediction(result: Probabilities, *, many: bool) -> bytes:
             }
         )
     return orjson.dumps(bodies if many else bodies[0], option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def v1_images(content: dict[str, Any], max_images: int) -> list[bytes]:
-    """Takes the images out of a v1 request, `{"instances": [{"image": {"b64": …}}]}`.
-
-    Raises:
-        ServiceError: it is not of that form.
-    """
-    instances = content.get("instances")
-    if not isinstance(instances, list) or not instances:
-        raise invalid('The field `instances` has to be a list of {"image": {"b64": "…"}}.')
-    if len(instances) > max_images:
-        raise ServiceError(
-            "too_many_images", f"The request has {len(instances)} images; send at most {max_images}."
-        )
-    return [from_base64(_v1_text(instance, index), index) for index, instance in enumerate(instances)]
-
-
-def _v1_text(instance: Any, index: int) -> object:
-    image = instance.get("image") if isinstance(instance, dict) else None
-    if not isinstance(image, dict) or "b64" not in image:
-        raise ServiceError(
-            "invalid_request", 'The instance is not {"image": {"b64": "…"}}; send it so.', index
-        )
-    return image["b64"]
-
-
-def v1_predictions(result: Probabilities) -> bytes:
-    """Writes v1's answer."""
-    return orjson.dumps(
-        {"predictions": np.ascontiguousarray(result.probs)}, option=orjson.OPT_SERIALIZE_NUMPY
-    )

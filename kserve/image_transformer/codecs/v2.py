@@ -4,7 +4,7 @@ import binascii
 import math
 import re
 import struct
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from image_transformer.codecs.outputs import Asked, check_output, check_top, once, tensor
 from image_transformer.codecs.tensors import Images, Probabilities, Shape
 from image_transformer.errors import ServiceError
 from model.contract import DEFAULT_CONTRACT, INPUT_NAME, OUTPUT_NAME, Contract
@@ -32,12 +33,12 @@ class InferRequest:
     Attributes:
         images: What is to be classified.
         id: The client's, to be given back.
-        binary: Whether it wants the probabilities as raw FP32 behind the JSON.
+        outputs: What it wants, in its order.
     """
 
     images: Images
     id: str | None
-    binary: bool
+    outputs: tuple[Asked, ...] = (Asked(),)
 
 
 def invalid(sentence: str) -> ServiceError:
@@ -106,7 +107,7 @@ def parse_request(
         images = from_raw(datatype, raw, shape, version)
     else:
         images = json_images(datatype, tensor.get("data"), shape, version)
-    return InferRequest(images, request_id, _wants_binary(content))
+    return InferRequest(images, request_id or None, _outputs(content))
 
 
 def the_input(inputs: object) -> dict[str, Any]:
@@ -174,18 +175,6 @@ def check_input(name: object) -> None:
     """Refuses an input the model does not have."""
     if name != INPUT_NAME:
         raise invalid(f"The input is named {str(name)[:80]!r}; name it {INPUT_NAME!r}.")
-
-
-def check_output(name: object, parameters: Container[str] = ()) -> None:
-    """Refuses an output the model does not have, or in a form that is not offered."""
-    if name != OUTPUT_NAME:
-        raise invalid(
-            f"There is no output {str(name)[:80]!r}; ask for {OUTPUT_NAME!r}, or for none in particular."
-        )
-    if "classification" in parameters:
-        raise invalid("The parameter `classification` is not offered; POST /predict names the class.")
-    if "shared_memory_region" in parameters:
-        raise invalid("Shared memory is not offered; leave `shared_memory_region` out.")
 
 
 def from_raw(datatype: str, raw: bytes, shape: Sequence[int], version: str | None) -> Images:
@@ -278,49 +267,55 @@ def from_base64(text: object, index: int) -> bytes:
         ) from None
 
 
-def _wants_binary(content: dict[str, Any]) -> bool:
+def _outputs(content: dict[str, Any]) -> tuple[Asked, ...]:
     parameters = content.get("parameters")
     if not isinstance(parameters, dict | None):
         raise invalid("The request's `parameters` have to be an object.")
     binary = bool((parameters or {}).get("binary_data_output", False))
     outputs = content.get("outputs")
-    if outputs is None:
-        return binary
-    if (
-        not isinstance(outputs, list)
-        or len(outputs) > 1
-        or not all(isinstance(item, dict) for item in outputs)
-    ):
-        raise invalid(f"The field `outputs` has to be a list of the one output {OUTPUT_NAME!r}, or left out.")
-    for output in outputs:
-        asked = output.get("parameters")
-        if not isinstance(asked, dict | None):
-            raise invalid("The output's `parameters` have to be an object.")
-        check_output(output.get("name"), asked or ())
-        binary = bool((asked or {}).get("binary_data", binary))
-    return binary
+    if not outputs and isinstance(outputs, list | None):
+        return (Asked(binary=binary),)
+    if not isinstance(outputs, list) or not all(isinstance(item, dict) for item in outputs):
+        raise invalid("The field `outputs` has to be a list of objects with a `name`, or left out.")
+    return once(_asked(output, binary) for output in outputs)
+
+
+def _asked(output: dict[str, Any], binary: bool) -> Asked:
+    parameters = output.get("parameters")
+    if not isinstance(parameters, dict | None):
+        raise invalid("The output's `parameters` have to be an object.")
+    parameters = parameters or {}
+    name = check_output(output.get("name"), tuple(parameters))
+    return Asked(
+        name,
+        bool(parameters.get("binary_data", binary)),
+        check_top(name, parameters["classification"]) if "classification" in parameters else 0,
+    )
 
 
 def answer(model: str, request: InferRequest, result: Probabilities) -> tuple[bytes, int | None]:
     """Writes the answer to a request.
 
     Returns:
-        The body, and the length of its JSON where raw FP32 follows.
+        The body, and the length of its JSON where raw tensors follow.
     """
-    output: dict[str, Any] = {
-        "name": OUTPUT_NAME,
-        "datatype": "FP32",
-        "shape": list(result.probs.shape),
-    }
-    if request.binary:
-        output["parameters"] = {"binary_data_size": result.probs.nbytes}
-    else:
-        output["data"] = np.ascontiguousarray(result.probs).ravel()
-    content: dict[str, Any] = {"model_name": model, "model_version": result.version, "outputs": [output]}
+    outputs, tail = [], []
+    for asked in request.outputs:
+        made = tensor(asked, result)
+        output: dict[str, Any] = {"name": made.name, "datatype": made.datatype, "shape": list(made.shape)}
+        if asked.binary:
+            tail.append(made.raw())
+            output["parameters"] = {"binary_data_size": len(tail[-1])}
+        elif isinstance(made.values, list):
+            output["data"] = made.values
+        else:
+            output["data"] = np.ascontiguousarray(made.values).ravel()
+        outputs.append(output)
+    content: dict[str, Any] = {"model_name": model, "model_version": result.version, "outputs": outputs}
     if request.id is not None:
         content["id"] = request.id
     head = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
-    return (head + result.probs.tobytes(), len(head)) if request.binary else (head, None)
+    return (b"".join([head, *tail]), len(head)) if tail else (head, None)
 
 
 def metadata(model: str, versions: Sequence[str], contract: Contract) -> dict[str, Any]:

@@ -12,14 +12,15 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.servicer import InferenceServicer
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 
+from image_transformer.codecs.outputs import Asked, check_output, check_top, once, tensor
 from image_transformer.codecs.tensors import Images, Probabilities, Shape
-from image_transformer.codecs.v2 import check_output, check_shape, from_raw, invalid
+from image_transformer.codecs.v2 import check_shape, from_raw, invalid
 from image_transformer.errors import ServiceError
 from image_transformer.grpc.message_size import MOST, is_modest
 from image_transformer.http.request import request_id
 from image_transformer.inference.answer import Inference
 from image_transformer.observe.requests import Observer
-from model.contract import INPUT_NAME, OUTPUT_NAME
+from model.contract import INPUT_NAME
 
 
 def parse_request(request: pb.ModelInferRequest, max_images: int, taken: Sequence[Shape]) -> Images:
@@ -35,38 +36,67 @@ def parse_request(request: pb.ModelInferRequest, max_images: int, taken: Sequenc
     """
     if len(request.inputs) != 1 or request.inputs[0].name != INPUT_NAME:
         raise invalid(f"The request has to have one input, named {INPUT_NAME!r}.")
-    for output in request.outputs:
-        check_output(output.name, output.parameters)
-    tensor = request.inputs[0]
-    datatype, shape = check_shape(tensor.datatype, list(tensor.shape), max_images, taken)
+    sent = request.inputs[0]
+    datatype, shape = check_shape(sent.datatype, list(sent.shape), max_images, taken)
     version = request.model_version or None
     if request.raw_input_contents:
-        if len(request.raw_input_contents) != 1 or tensor.HasField("contents"):
+        if len(request.raw_input_contents) != 1 or sent.HasField("contents"):
             raise invalid("The input has to come once: in raw_input_contents, or in its contents.")
         return from_raw(datatype, request.raw_input_contents[0], shape, version)
     if datatype == "BYTES":
         count = shape[0]
-        if len(tensor.contents.bytes_contents) != count:
+        if len(sent.contents.bytes_contents) != count:
             raise invalid(
-                f"The input has {len(tensor.contents.bytes_contents)} elements; its shape says {count}."
+                f"The input has {len(sent.contents.bytes_contents)} elements; its shape says {count}."
             )
-        return Images(list(tensor.contents.bytes_contents), version=version)
-    values = np.fromiter(tensor.contents.uint_contents, np.uint32)
+        return Images(list(sent.contents.bytes_contents), version=version)
+    values = np.fromiter(sent.contents.uint_contents, np.uint32)
     if values.max(initial=0) > 255:
         raise invalid("The input has values outside 0 to 255; send 8-bit pixels.")
     return from_raw("UINT8", values.astype(np.uint8).tobytes(), shape, version)
 
 
-def answer(request: pb.ModelInferRequest, result: Probabilities) -> pb.ModelInferResponse:
+def parse_outputs(request: pb.ModelInferRequest) -> tuple[Asked, ...]:
+    """Returns the outputs that a request asks for, in its order.
+
+    Raises:
+        ServiceError: the model has no such, or not in that form.
+    """
+    if not request.outputs:
+        return (Asked(),)
+    return once(_asked(output) for output in request.outputs)
+
+
+def _asked(output: pb.ModelInferRequest.InferRequestedOutputTensor) -> Asked:
+    name = check_output(output.name, tuple(output.parameters))
+    if "classification" not in output.parameters:
+        return Asked(name)
+    return Asked(name, top=check_top(name, _number(output.parameters["classification"])))
+
+
+def _number(parameter: pb.InferParameter) -> object:
+    kind = parameter.WhichOneof("parameter_choice")
+    return getattr(parameter, kind) if kind == "int64_param" else None
+
+
+def answer(
+    request: pb.ModelInferRequest, outputs: Sequence[Asked], result: Probabilities
+) -> pb.ModelInferResponse:
     """Writes the answer: raw where the request was raw, as Triton does."""
     response = pb.ModelInferResponse(
         model_name=request.model_name, model_version=result.version, id=request.id
     )
-    output = response.outputs.add(name=OUTPUT_NAME, datatype="FP32", shape=result.probs.shape)
-    if request.raw_input_contents:
-        response.raw_output_contents.append(result.probs.tobytes())
-    else:
-        output.contents.fp32_contents.extend(result.probs.ravel().tolist())
+    for asked in outputs:
+        made = tensor(asked, result)
+        output = response.outputs.add(name=made.name, datatype=made.datatype, shape=made.shape)
+        if request.raw_input_contents:
+            response.raw_output_contents.append(made.raw())
+        elif isinstance(made.values, list):
+            output.contents.bytes_contents.extend(text.encode() for text in made.values)
+        elif made.datatype == "INT64":
+            output.contents.int64_contents.extend(made.values.ravel().tolist())
+        else:
+            output.contents.fp32_contents.extend(made.values.ravel().tolist())
     return response
 
 
@@ -92,12 +122,13 @@ class ImageServicer(InferenceServicer):
             try:
                 self._inference.check_model(request.model_name)
                 with self._inference.held.during(request.ByteSize()):
+                    outputs = parse_outputs(request)
                     images = parse_request(
                         request, self._inference.settings.max_images, self._inference.triton.shapes
                     )
                     result = await self._inference.classify(images, lambda: not context.cancelled())
                 observation.status = 200
-                return answer(request, result)
+                return answer(request, outputs, result)
             except ServiceError as error:
                 observation.failed(error)
                 _refuse(context, error, identity)

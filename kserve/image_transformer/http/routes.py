@@ -12,10 +12,12 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from image_transformer.codecs.predict import prediction, uploaded, v1_images, v1_predictions
+from image_transformer.codecs.predict import prediction, uploaded
 from image_transformer.codecs.tensors import Images, Probabilities
+from image_transformer.codecs.v1 import v1_answer, v1_request
 from image_transformer.codecs.v2 import answer, parse_json, parse_request
 from image_transformer.errors import ClientGoneError, ServiceError
+from image_transformer.http.encodings import WORTH, accepted, folded
 from image_transformer.http.info import information
 from image_transformer.http.request import Receive, Request, Response, Scope, Send
 from image_transformer.inference.answer import Inference
@@ -157,9 +159,9 @@ class Routes:
     async def _v1(self, request: Request) -> Response:
         request.check_json()
         body = await request.body()
-        encoded = await _apart(body, lambda: v1_images(parse_json(body), self._settings.max_images))
-        result = await self._inference.classify(Images(encoded), request.alive)
-        return _answered(result, v1_predictions(result))
+        parsed = await _apart(body, lambda: v1_request(parse_json(body), self._settings.max_images))
+        result = await self._inference.classify(Images(parsed.images), request.alive)
+        return _answered(result, v1_answer(parsed.key, result))
 
     async def _health(self, request: Request) -> Response:
         if self._inference.closing:
@@ -256,22 +258,30 @@ def _told(error: ServiceError, request: Request, method: str) -> Response:
         headers.append((b"retry-after", str(error.failure.retry_after).encode()))
     if error.code == "unauthorized":
         headers.append((b"www-authenticate", b"Bearer"))
+    if error.code == "unsupported_encoding":
+        headers.append((b"accept-encoding", b"gzip, deflate"))
     if error.code == "method_not_allowed":
         headers.append((b"allow", b"GET, HEAD" if method == "GET" else method.encode()))
     return Response(error.failure.http, error.body(request.id), tuple(headers))
 
 
 async def _send(response: Response, request: Request, send: Send) -> None:
+    body, headers = response.body, response.headers
+    if len(body) >= WORTH:
+        headers = (*headers, (b"vary", b"accept-encoding"))
+        if (encoding := accepted(request.header(b"accept-encoding"))) is not None:
+            body = await folded(body, encoding)
+            headers = (*headers, (b"content-encoding", encoding.encode()))
     await send(
         {
             "type": "http.response.start",
             "status": response.status,
             "headers": [
                 (b"content-type", response.content_type),
-                (b"content-length", str(len(response.body)).encode()),
+                (b"content-length", str(len(body)).encode()),
                 (b"x-request-id", request.id.encode()),
-                *response.headers,
+                *headers,
             ],
         }
     )
-    await send({"type": "http.response.body", "body": response.body})
+    await send({"type": "http.response.body", "body": body})

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.filepost import encode_multipart_formdata
 
-from image_transformer.codecs.predict import prediction, uploaded, v1_images, v1_predictions
+from image_transformer.codecs.predict import prediction, uploaded
 from image_transformer.codecs.tensors import Probabilities
 
 KIND = "multipart/form-data; boundary=frontier"
@@ -131,35 +131,3 @@ def test_the_original_services_body_key_for_key() -> None:
 def test_many_answers_are_a_list_in_order() -> None:
     content = orjson.loads(prediction(Probabilities(ROWS, "7"), many=True))
     assert [body["class_name"] for body in content] == ["bird", "airplane"]
-
-
-def test_v1() -> None:
-    body = {"instances": [{"image": {"b64": "/9g="}}, {"image": {"b64": ""}}]}
-    assert v1_images(body, 8) == [b"\xff\xd8", b""]
-    content = orjson.loads(v1_predictions(Probabilities(ROWS, "7")))
-    assert np.array_equal(np.float32(content["predictions"]), ROWS)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"instances": []},
-        {"instances": {"image": {"b64": ""}}},
-        {"instances": ["/9g="]},
-        {"instances": [{"b64": "/9g="}]},
-        {"instances": [{"image": "/9g="}]},
-        {"instances": [{"image": {}}]},
-        {"instances": [{"image": {"b64": None}}]},
-        {"instances": [{"image": {"b64": "data:image/png;base64,/9g="}}]},
-        {"instances": [{"image": {"b64": "no"}}]},
-    ],
-)
-def test_v1_of_the_wrong_form(body: dict[str, Any], failure: Callable[[str], Any]) -> None:
-    with failure("invalid_request"):
-        v1_images(body, 8)
-
-
-def test_v1_with_too_many_images(failure: Callable[[str], Any]) -> None:
-    with failure("too_many_images"):
-        v1_images({"instances": [{"image": {"b64": ""}}] * 9}, 8)

@@ -7,6 +7,7 @@ import numpy as np
 import orjson
 import pytest
 
+from image_transformer.codecs.outputs import Asked
 from image_transformer.codecs.tensors import Images, Probabilities
 from image_transformer.codecs.v2 import InferRequest, answer, from_raw, parse_json, parse_request
 
@@ -39,7 +40,7 @@ def as_bytes(*elements: bytes) -> bytes:
 @pytest.mark.parametrize(("shape", "data"), [([1], ["/9g="]), ([1, 1], [["/9g="]]), ([1, 1], ["/9g="])])
 def test_encoded_images_in_json(shape: list[int], data: list[Any]) -> None:
     request = parse([tensor(shape=shape, data=data)], id="mine")
-    assert request == InferRequest(Images([b"\xff\xd8"], version="7"), "mine", binary=False)
+    assert request == InferRequest(Images([b"\xff\xd8"], version="7"), "mine")
 
 
 @pytest.mark.parametrize("shape", [[2], [2, 1]])
@@ -88,7 +89,7 @@ def test_pixels_behind_the_json() -> None:
     ],
 )
 def test_who_asks_for_binary_outputs_gets_them(content: dict[str, Any], binary: bool) -> None:
-    assert parse([tensor()], **content).binary is binary
+    assert parse([tensor()], **content).outputs == (Asked(binary=binary),)
 
 
 ROWS = PIXELS[:1].tolist()
@@ -155,7 +156,21 @@ def test_inputs_of_the_wrong_form(inputs: Any, failure: Callable[[str], Any]) ->
         pytest.param({"outputs": [{"name": "probs"}, {"name": "probs"}]}, id="output twice"),
         pytest.param({"outputs": [{"name": "probs", "parameters": 5}]}, id="output's parameters"),
         pytest.param(
-            {"outputs": [{"name": "probs", "parameters": {"classification": 3}}]}, id="classification"
+            {"outputs": [{"name": "probs", "parameters": {"shared_memory_region": "r"}}]}, id="shared memory"
+        ),
+        pytest.param(
+            {"outputs": [{"name": "probs", "parameters": {"classification": -1}}]},
+            id="too few classes",
+        ),
+        pytest.param(
+            {"outputs": [{"name": "probs", "parameters": {"classification": "3"}}]}, id="classes in a text"
+        ),
+        pytest.param(
+            {"outputs": [{"name": "probs", "parameters": {"classification": True}}]}, id="classes as true"
+        ),
+        pytest.param(
+            {"outputs": [{"name": "confidence", "parameters": {"classification": 3}}]},
+            id="of a number",
         ),
     ],
 )
@@ -225,7 +240,7 @@ PROBS = np.array([[0.1, 0.2, 0.3, 0.15, 0.25]], np.float32)
 
 
 def test_an_answer_in_json_holds_each_float_exactly() -> None:
-    request = InferRequest(Images([JPEG]), "mine", binary=False)
+    request = InferRequest(Images([JPEG]), "mine")
     body, length = answer("cnn-image", request, Probabilities(PROBS, "7"))
     assert length is None
     content = orjson.loads(body)
@@ -236,13 +251,49 @@ def test_an_answer_in_json_holds_each_float_exactly() -> None:
 
 
 def test_an_answer_in_binary_follows_its_json() -> None:
-    request = InferRequest(Images([JPEG]), None, binary=True)
+    request = InferRequest(Images([JPEG]), None, (Asked(binary=True),))
     body, length = answer("cnn-image", request, Probabilities(PROBS, "7"))
     assert length is not None
     assert body[length:] == PROBS.tobytes()
     content = orjson.loads(body[:length])
     assert "id" not in content
     assert content["outputs"][0]["parameters"] == {"binary_data_size": 20}
+
+
+OUTPUTS = [
+    {"name": "class_name"},
+    {"name": "probs", "parameters": {"classification": 2, "binary_data": True}},
+    {"name": "class_id", "parameters": {"binary_data": True}},
+    {"name": "confidence"},
+]
+
+
+def test_outputs_come_in_the_order_that_is_asked_for() -> None:
+    request = parse([tensor()], outputs=OUTPUTS)
+    body, length = answer("cnn-image", request, Probabilities(PROBS, "7"))
+    assert length is not None
+    names, probs, ids, confidence = orjson.loads(body[:length])["outputs"]
+    assert names == {"name": "class_name", "datatype": "BYTES", "shape": [1], "data": ["bird"]}
+    classes = as_bytes(b"0.300000:2:bird", b"0.250000:4:dog")
+    assert probs == {
+        "name": "probs",
+        "datatype": "BYTES",
+        "shape": [1, 2],
+        "parameters": {"binary_data_size": len(classes)},
+    }
+    assert ids == {
+        "name": "class_id",
+        "datatype": "INT64",
+        "shape": [1],
+        "parameters": {"binary_data_size": 8},
+    }
+    assert np.float32(confidence.pop("data")) == PROBS[0, 2]
+    assert confidence == {"name": "confidence", "datatype": "FP32", "shape": [1]}
+    assert body[length:] == classes + struct.pack("<q", 2)
+
+
+def test_an_empty_id_is_none() -> None:
+    assert parse([tensor()], id="").id is None
 
 
 JSON_BOMBS = {

@@ -1,0 +1,144 @@
+"""v2's output tensors: what a client may ask for, and what each holds. No I/O, and no protocol's form."""
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from image_transformer.codecs.tensors import Probabilities
+from image_transformer.errors import ServiceError
+from model.contract import OUTPUT_NAME
+
+Datatype = Literal["FP32", "INT64", "BYTES"]
+
+OUTPUTS: Final[dict[str, Datatype]] = {
+    OUTPUT_NAME: "FP32",
+    "class_id": "INT64",
+    "class_name": "BYTES",
+    "confidence": "FP32",
+}
+"""What may be asked for by name; the first is what comes where nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An output that a client wants.
+
+    Attributes:
+        name: One of `OUTPUTS`.
+        binary: Whether its bytes are to follow the JSON.
+        top: Of the probabilities, how many classes as `value:index:label` in place of all numbers; 0 for the
+            numbers.
+    """
+
+    name: str = OUTPUT_NAME
+    binary: bool = False
+    top: int = 0
+
+
+class Tensor(NamedTuple):
+    """An output's values.
+
+    Attributes:
+        name: Of the output.
+        datatype: As v2 calls it.
+        shape: `[N]`, or `[N, K]`.
+        values: An array of it; of BYTES the texts, row after row.
+    """
+
+    name: str
+    datatype: Datatype
+    shape: tuple[int, ...]
+    values: NDArray[Any] | list[str]
+
+    def raw(self) -> bytes:
+        """Its bytes as the binary extension and gRPC have them; each text after its length."""
+        if isinstance(self.values, list):
+            texts = [text.encode() for text in self.values]
+            return b"".join(struct.pack("<I", len(text)) + text for text in texts)
+        return self.values.tobytes()
+
+
+def check_output(name: object, parameters: Sequence[str] = ()) -> str:
+    """Returns an output's name where the model has it.
+
+    Raises:
+        ServiceError: it has not, or shared memory is to take it.
+    """
+    if not isinstance(name, str) or name not in OUTPUTS:
+        raise ServiceError(
+            "invalid_request",
+            f"There is no output {str(name)[:80]!r}; ask for {', '.join(map(repr, OUTPUTS))}, or for none in "
+            f"particular, which brings {OUTPUT_NAME!r}.",
+        )
+    if "shared_memory_region" in parameters:
+        raise ServiceError(
+            "invalid_request", "Shared memory is not offered; leave `shared_memory_region` out."
+        )
+    return name
+
+
+def check_top(name: str, classes: object) -> int:
+    """Returns how many classes are asked for by the parameter `classification`.
+
+    Raises:
+        ServiceError: it is no such number, or the output has no classes.
+    """
+    if type(classes) is not int or classes < 0:
+        raise ServiceError(
+            "invalid_request", "The parameter `classification` has to be a number of classes, from 1 on."
+        )
+    if name != OUTPUT_NAME:
+        raise ServiceError(
+            "invalid_request", f"The parameter `classification` goes with the output {OUTPUT_NAME!r} alone."
+        )
+    return classes
+
+
+def once(asked: Iterable[Asked]) -> tuple[Asked, ...]:
+    """Returns outputs, of which none is asked for twice.
+
+    Raises:
+        ServiceError: one is.
+    """
+    wanted: dict[str, Asked] = {}
+    for output in asked:
+        if output.name in wanted:
+            raise ServiceError(
+                "invalid_request", f"The output {output.name!r} is asked for twice; ask for it once."
+            )
+        wanted[output.name] = output
+    return tuple(wanted.values())
+
+
+def tensor(asked: Asked, result: Probabilities) -> Tensor:
+    """Makes an output out of the probabilities."""
+    probs = result.probs
+    if asked.name == OUTPUT_NAME:
+        return _classes(result, asked.top) if asked.top else Tensor(asked.name, "FP32", probs.shape, probs)
+    best = probs.argmax(axis=1)
+    if asked.name == "class_name":
+        names = [result.contract.classes[number] for number in best.tolist()]
+        return Tensor(asked.name, "BYTES", (len(names),), names)
+    if asked.name == "class_id":
+        return Tensor(asked.name, "INT64", best.shape, best.astype(np.int64))
+    return Tensor(asked.name, "FP32", best.shape, probs[np.arange(len(best)), best])
+
+
+def _classes(result: Probabilities, top: int) -> Tensor:
+    """Triton's classification extension: the highest first, `value:index:label` each.
+
+    As Triton's own server writes it, with printf's `%f` for the value, and no more classes than there are
+    (https://github.com/triton-inference-server/server, docs/protocol/extension_classification.md).
+    """
+    classes = result.contract.classes
+    order = np.argsort(-result.probs, axis=1, kind="stable")[:, :top]
+    texts = [
+        f"{row[number]:.6f}:{number}:{classes[number]}"
+        for row, numbers in zip(result.probs.tolist(), order.tolist(), strict=True)
+        for number in numbers
+    ]
+    return Tensor(OUTPUT_NAME, "BYTES", order.shape, texts)
