@@ -53,7 +53,7 @@ class Direct:
             asked: `Bucket` and `Key`, perhaps `IfMatch` and `Range`.
 
         Returns:
-            `Body`, `ContentLength`, `ETag` and, of a part, `ContentRange`.
+            `Body`, `ContentLength` (None where the answer has none), `ETag` and, of a part, `ContentRange`.
         """
         way = self._ways.get(asked["Bucket"])
         if way and (answer := self._ask(way, asked)):
@@ -72,7 +72,8 @@ class Direct:
         if answer.status_code not in _WHOLE_OR_PART:
             _ = answer.content  # else its connection is lost
             return None
-        length = int(answer.headers.get("Content-Length", 0))
+        said = answer.headers.get("Content-Length")
+        length = int(said) if said else None
         return {
             "Body": StreamingBody(answer.raw, length),
             "ContentLength": length,

@@ -65,9 +65,9 @@ def go_on(
         if begun and not str(answer.get("ContentRange", "")).startswith(f"bytes {begun}-"):
             sink.seek(begun := 0)  # it knows no ranges
             sink.truncate()
-        now = listed_in(answer)
-        # Not every S3 knows If-Match.
-        if (listed.etag and now.etag and now.etag != listed.etag) or begun + now.size != listed.size:
+        etag, length = _etag_in(answer), answer.get("ContentLength")
+        # Not every S3 knows If-Match; a proxy in between may leave the length out.
+        if (listed.etag and etag and etag != listed.etag) or length not in {None, listed.size - begun}:
             raise ChangedError
         with whole_answer():
             for block in body.iter_chunks(_BLOCK_BYTES):
@@ -79,11 +79,6 @@ def go_on(
         raise CutShortError
 
 
-def listed_in(answer: dict[str, Any]) -> Listed:
-    """What an answer to GET or HEAD says of the object, or of the part of it that it brings."""
-    return Listed(int(answer.get("ContentLength", 0)), str(answer.get("ETag", "")).strip('"'))
-
-
 def look_again(s3: Any, bucket: str, key: str) -> Listed:
     """The state that an object is in by now.
 
@@ -93,8 +88,13 @@ def look_again(s3: Any, bucket: str, key: str) -> Listed:
     """
     try:
         with whole_answer():
-            return listed_in(s3.head_object(Bucket=bucket, Key=key))
+            answer = s3.head_object(Bucket=bucket, Key=key)
+            return Listed(answer["ContentLength"], _etag_in(answer))
     except ClientError as error:
         if code_of(error) in _GONE:
             raise RemovedError from error
         raise
+
+
+def _etag_in(answer: dict[str, Any]) -> str:
+    return str(answer.get("ETag", "")).strip('"')

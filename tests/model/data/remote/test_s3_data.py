@@ -19,7 +19,7 @@ from jobs.errors import Exit, exit_code
 from model.data import sources as data
 from model.data.cifar10 import BATCH_FILES
 from model.data.errors import DataError
-from model.data.remote import patience, s3_client, s3_data
+from model.data.remote import patience, s3_client, s3_data, told
 
 INSIDE = [f"cifar/cifar-10-batches-py/{name}" for name in BATCH_FILES]
 
@@ -210,6 +210,24 @@ def test_a_connection_cut_once_is_not_noticed(
         proxy.arm(cut)
         assert data.load_dataset(source, allow_sample=False).digest == whole, cut
         assert proxy.cuts == 1, cut
+
+
+@pytest.mark.slow
+def test_a_long_fetch_says_how_far_it_is(
+    bucket: str,
+    minio: Minio,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(told, "_LINE_EVERY", 0)
+    caplog.set_level("INFO", "model")
+    data = bytes(2_500_000)
+    minio.client().put_object(Bucket=bucket.removeprefix("s3://"), Key="a/large.tar", Body=data)
+    path, _ = s3_data.look(f"{bucket}/a/large.tar").download("a/large.tar", tmp_path)
+    assert path.read_bytes() == data
+    lines = [record.message.removeprefix(f"{bucket}/a/large.tar: ") for record in caplog.records]
+    assert lines == [f"{there} of 2.5 MB are fetched." for there in ("1.0", "2.1", "2.5")]
 
 
 @pytest.mark.slow
