@@ -27,7 +27,7 @@ PENALTIES: Final = (1e-1, 1e-2, 1e-3, 1e-4)
 
 _ITERATIONS: Final = 200
 
-# Fitted by nothing yet but sign digits (docs/training.md).
+# Where a search may begin: no training to its end has been judged by it yet.
 FINE_TUNE: Final = PictureRecipe(
     name="fine-tune",
     epochs=20,

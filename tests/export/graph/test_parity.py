@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from export.errors import ParityError
-from export.graph.parity import TOLERANCE, compare, measure
+from export.graph.parity import TOLERANCE, TOLERANCE_LITE, compare, measure
 
 
 def probs(*rows: list[float]) -> np.ndarray:
@@ -25,6 +25,16 @@ def test_the_largest_difference_counts_not_the_mean() -> None:
         ParityError, match="differs from the trained model by 3e-05 on 1000 images, more than 1e-05"
     ):
         compare(reference, candidate)
+
+
+def test_a_deep_networks_sums_may_differ_by_more() -> None:
+    reference = np.full((10, 4), 0.25, dtype=np.float32)
+    candidate = reference.copy()
+    candidate[3, 1] += 3 * TOLERANCE
+    assert compare(reference, candidate, TOLERANCE_LITE).max_difference == pytest.approx(3e-5, rel=1e-2)
+    candidate[3, 1] += TOLERANCE_LITE
+    with pytest.raises(ParityError, match=r"differs from the trained model by 0\.00013 .* more than 0\.0001"):
+        compare(reference, candidate, TOLERANCE_LITE)
 
 
 def test_a_small_difference_that_turns_the_class_is_refused() -> None:
