@@ -17,7 +17,6 @@ from kubernetes import client, config
 from jobs.cluster.names import Names
 from jobs.cluster.refusals import explain
 from jobs.errors import FaultError, JobError, MistakeError
-from model.contract import MODEL_NAME
 
 FIELD_MANAGER = "cnn-image"
 """Who owns what we apply, in the objects' managedFields."""
@@ -52,7 +51,7 @@ class ApiError(Exception):
         role: The chart's Role that allows what was refused.
     """
 
-    def __init__(self, code: int, status: Json, reason: str, role: str = Names().role) -> None:
+    def __init__(self, code: int, status: Json, reason: str, role: str = "MODEL-jobs") -> None:
         super().__init__(str(status.get("message") or reason))
         self.code = code
         self.status = status
@@ -76,9 +75,7 @@ class Kubernetes:
         model: Whose objects are meant.
     """
 
-    def __init__(
-        self, namespace: str, api: client.ApiClient | None = None, *, model: str = MODEL_NAME
-    ) -> None:
+    def __init__(self, namespace: str, api: client.ApiClient | None = None, *, model: str) -> None:
         self.namespace = namespace
         self.names = Names(model)
         self._api = api or connect()

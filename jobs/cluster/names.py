@@ -5,8 +5,6 @@ Imports nothing heavy: the transformer comes here through `jobs.cluster.launch`.
 
 from dataclasses import dataclass
 
-from model.contract import MODEL_NAME
-
 
 @dataclass(frozen=True)
 class Names:
@@ -16,7 +14,7 @@ class Names:
         model: The model's.
     """
 
-    model: str = MODEL_NAME
+    model: str
 
     @property
     def template(self) -> str:

@@ -143,7 +143,7 @@ def test_another_image_makes_other_jobs_and_the_same_rendering_changes_nothing(r
 def test_a_command_says_that_its_image_is_not_the_templates(rendering: Rendering) -> None:
     """What Kustomize's `images:` leaves: the Jobs have one image, the text in the ConfigMap another."""
     namespace = rendering.namespace
-    cronjob = namespace.get("cronjob", Names().training)
+    cronjob = namespace.get("cronjob", Names("cnn-image").training)
     container = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
     assert container["image"].startswith(NEW)
     patch = [
@@ -153,7 +153,7 @@ def test_a_command_says_that_its_image_is_not_the_templates(rendering: Rendering
             "value": container["image"].removeprefix(f"{NEW}/"),
         }
     ]
-    namespace.kubectl("patch", "cronjob", Names().training, "--type=json", "-p", json.dumps(patch))
+    namespace.kubectl("patch", "cronjob", Names("cnn-image").training, "--type=json", "-p", json.dumps(patch))
     said = namespace.job("looking", "doctor", ok=False)  # it has no data here
     assert "name images by the chart's values" in said, said
     assert "the cluster would take what is made of it" in said, said

@@ -144,7 +144,7 @@ def may(namespace: Namespace, account: str, *asked: tuple[str, str, str, str]) -
         }
         for right in asked
     ]
-    shown = ("-o", 'jsonpath={.status.allowed}{"\n"}')
+    shown = ("-o", r'jsonpath={.status.allowed}{"\n"}')
     said = run("kubectl", "create", "-f", "-", *shown, stdin=yaml.safe_dump_all(reviews)).split()
     assert len(said) == len(asked)
     return [word == "true" for word in said]

@@ -10,7 +10,7 @@ from jobs.errors import FaultError, MistakeError
 
 
 def cluster(address: str) -> Kubernetes:
-    return Kubernetes("default", through_proxy(client.Configuration(host=address)))
+    return Kubernetes("default", through_proxy(client.Configuration(host=address)), model="cnn-image")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

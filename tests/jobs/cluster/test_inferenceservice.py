@@ -50,7 +50,7 @@ class FakeKubernetes:
     namespace = "ns"
 
     def __init__(self) -> None:
-        self.names = Names()
+        self.names = Names("cnn-image")
         self.service: Any = None
         self.refusal: ApiError | None = None
         self.applied: list[tuple[Any, bool, bool]] = []

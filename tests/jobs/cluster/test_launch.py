@@ -45,7 +45,7 @@ class FakeKubernetes:
     """One namespace whose answers are set by the test."""
 
     namespace = "ns"
-    names = Names()
+    names = Names("cnn-image")
 
     def __init__(self) -> None:
         command = copy.deepcopy(CRONJOB)

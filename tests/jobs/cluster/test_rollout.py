@@ -59,7 +59,7 @@ class FakeKubernetes:
     """A service whose parts the test sets."""
 
     namespace = "ns"
-    names = Names()
+    names = Names("cnn-image")
 
     def __init__(self) -> None:
         self.service = service()

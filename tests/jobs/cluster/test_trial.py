@@ -108,7 +108,7 @@ class FakeKubernetes:
     """Holds the chart's ConfigMap, and answers what is made with a code."""
 
     namespace = "ns"
-    names = Names()
+    names = Names("cnn-image")
 
     def __init__(self, code: int = 201) -> None:
         self.code = code
