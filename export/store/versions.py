@@ -214,6 +214,10 @@ class Store:
         self.manifest(version)
         self.blobs.put_if_absent(f"{attachment_prefix(version)}/{name}", data)
 
+    def detach(self, version: int, name: str) -> None:
+        """Remove a file beside a version that a step left which was cut off; done again, it is no error."""
+        self.blobs.delete(f"{attachment_prefix(version)}/{name}")
+
     def attachment(self, version: int, name: str) -> bytes:
         """A file beside a version.
 

@@ -1,6 +1,7 @@
 """Verdicts beside the versions that they are about, in a store."""
 
 import json
+import re
 from typing import Any, Final
 
 from export.errors import IntegrityError
@@ -24,7 +25,11 @@ def attach_verdict(store: Store, verdict: Verdict, pictures: dict[str, bytes]) -
     Returns:
         The verdict's name there.
     """
-    number = sum(name.startswith(_PREFIX) for name in store.attachments(verdict.version)) + 1
+    attached = store.attachments(verdict.version)
+    number = sum(name.startswith(_PREFIX) for name in attached) + 1
+    for name in attached:  # the verdict is written last: these are of a judge that was cut off before it
+        if re.fullmatch(rf".+-{number:03}\.[a-z]+", name):
+            store.detach(verdict.version, name)
     for name, data in pictures.items():
         store.attach(verdict.version, f"{name.partition('.')[0]}-{number:03}.{name.partition('.')[2]}", data)
     more = verdict.model_dump_json(indent=1, include=_LATER)

@@ -18,6 +18,9 @@ from model.contract import DEFAULT_HTTP_PORT, MODEL_NAME
 _MODELS: Final = 500
 """So many pairs of ports are tried."""
 
+_HTTP: Final = ("HTTP", "PORT")
+_GRPC: Final = ("gRPC", "CNN_IMAGE_GRPC_PORT")
+
 
 def chooses(settings: Settings) -> bool:
     """Whether the service finds a port by itself: of a model that is not the default, and without `PORT`.
@@ -65,6 +68,9 @@ def _choose(settings: Settings) -> Settings:
     if not chooses(settings):
         _require_free(settings, others)
         return settings
+    require_free_port(settings.host, 0, "HTTP", "PORT")  # whether the address is one of this machine
+    if settings.grpc_port is not None:
+        _require_port(settings, others, settings.grpc_port, *_GRPC)
     folder = ServingFolder(settings.serving, settings.model)
     nearby = range(DEFAULT_HTTP_PORT, DEFAULT_HTTP_PORT + 2 * _MODELS, 2)
     last = folder.last_port()  # its clients know it
@@ -79,7 +85,6 @@ def _choose(settings: Settings) -> Settings:
             continue
         folder.remember_port(port)
         return chosen
-    _require_free(settings, others)  # no port of this address is free, or it is none of this machine
     raise MistakeError(
         f"No pair of ports from {nearby[0]} to {nearby[-1] + 1} is free: choose one with PORT=…"
     )
@@ -91,19 +96,25 @@ def _has_default(default: Settings) -> bool:
 
 
 def _require_free(settings: Settings, others: dict[str, Status]) -> None:
-    for port, what, variable in (
-        (settings.port, "HTTP", "PORT"),
-        (settings.transformer_grpc_port, "gRPC", "CNN_IMAGE_GRPC_PORT"),
-    ):
-        for model, status in others.items():  # it may not listen yet
-            if port in status.ports:
-                todo = (
-                    "use it, or stop it with Ctrl-C first."
-                    if model == settings.model
-                    else f"stop that one with Ctrl-C, or choose another with {variable}=…"
-                )
-                raise MistakeError(
-                    f"Port {port}, for {what}, is taken by the service of the model {model} (process "
-                    f"{status.pid}, {status.url}): {todo}"
-                )
-        require_free_port(settings.host, port, what, variable)
+    _require_port(settings, others, settings.port, *_HTTP)
+    _require_port(settings, others, settings.transformer_grpc_port, *_GRPC)
+
+
+def _require_port(settings: Settings, others: dict[str, Status], port: int, what: str, variable: str) -> None:
+    """Check that nothing listens on a port, nor is about to.
+
+    Raises:
+        MistakeError: Something does; where it is a service of this folder, the sentence says which.
+    """
+    for model, status in others.items():
+        if port in status.ports:
+            todo = (
+                "use it, or stop it with Ctrl-C first."
+                if model == settings.model
+                else f"stop that one with Ctrl-C, or choose another with {variable}=…"
+            )
+            raise MistakeError(
+                f"Port {port}, for {what}, is taken by the service of the model {model} (process "
+                f"{status.pid}, {status.url}): {todo}"
+            )
+    require_free_port(settings.host, port, what, variable)

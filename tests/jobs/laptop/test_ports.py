@@ -11,7 +11,7 @@ import pytest
 from machine import free_port
 
 from jobs.errors import MistakeError
-from jobs.laptop import ports
+from jobs.laptop import ports, processes
 from jobs.laptop.serving_folder import ServingFolder, Status
 from jobs.settings import Settings, load_settings
 
@@ -137,16 +137,28 @@ def test_in_a_container_the_port_is_the_one_that_leads_there(first: int) -> None
 def test_a_port_of_grpc_that_was_given_stays(first: int) -> None:
     with listening(first):
         assert pair(load_settings(model="photos", grpc_port=first + 7)) == (first + 2, first + 7)
+    with (
+        listening(first + 7),
+        pytest.raises(MistakeError, match=f"{first + 7}, for gRPC, is in use .*CNN_IMAGE_GRPC_PORT=…"),
+    ):
+        pair(load_settings(model="photos", grpc_port=first + 7))
 
 
 def test_where_no_pair_is_free_the_sentence_says_what_to_do(
     first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ports, "_MODELS", 1)
-    with listening(first), pytest.raises(MistakeError, match="PORT=…"):
+    told = f"No pair of ports from {first} to {first + 1} is free: choose one with PORT=…"
+    with listening(first), pytest.raises(MistakeError, match=told):
         pair(load_settings(model="photos"))
 
 
-def test_an_address_that_is_none_of_this_machine_is_said(first: int, tmp_path: Path) -> None:
+def test_an_address_that_is_none_of_this_machine_is_said_at_once(
+    first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up: list[str] = []
+    listen = processes.listen
+    monkeypatch.setattr(processes, "listen", lambda host, port: looked_up.append(host) or listen(host, port))
     with pytest.raises(MistakeError, match=r"CNN_IMAGE_HOST names 192\.0\.2\.1"):
         pair(load_settings(model="photos", host="192.0.2.1"))
+    assert len(looked_up) == 1  # a name may take seconds each time

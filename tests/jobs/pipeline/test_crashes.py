@@ -172,7 +172,7 @@ class Steps:
     def judge(self, store: Store, version: int, *_: Any) -> Verdict:
         against = {"champion": self._verdict(1).candidate, "best": 1}
         said: Verdict = self._verdict(version, passed=self.good).model_copy(update=against)
-        attach_verdict(store, said, {})
+        attach_verdict(store, said, {"flips.png": b"png"})
         return said
 
     def retrain(self, store: Store, deployer: Any, home: Path, **asked: Any) -> Manifest | None:
