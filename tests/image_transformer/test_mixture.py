@@ -36,7 +36,7 @@ async def listed(asking: Load) -> list[str]:
     return over_rest if over_rest == list(metadata.versions) == info else []
 
 
-async def lives(asking: Load, *models: SmallModel) -> None:
+async def lives(asking: Load, *models: SmallModel, seconds: float = 0) -> None:
     """Waits until these are served, and each has answered by every way, and every number of images."""
     versions = frozenset(str(model.version) for model in models)
 
@@ -47,7 +47,7 @@ async def lives(asking: Load, *models: SmallModel) -> None:
     asking.living = Living(versions, versions)
     asking.images.clear()
     asking.right_now.clear()
-    ends = time.monotonic() + MIXTURE_SECONDS
+    ends = time.monotonic() + seconds
     due = {(kind, version) for version in versions for kind in (*EVERY_WAY, *COUNTS)}
     await until(lambda: asking.right_now >= due)
     await asyncio.sleep(ends - time.monotonic())
@@ -77,7 +77,7 @@ async def replaced(
     gone, come = str(before.version), str(after.version)
     asking.living = Living(frozenset({gone, come}), frozenset({gone}))
     new = await asyncio.to_thread(pods.start, after, after)
-    await lives(asking, before, after)
+    await lives(asking, before, after, seconds=MIXTURE_SECONDS)
     log.info("side by side: %s", dict(asking.images))
     share = asking.images[come] / asking.images.total()
     assert 0.25 < share < 0.75, f"two pods of each share {asking.images} images"
