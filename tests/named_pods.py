@@ -1,30 +1,28 @@
-"""Real Tritons behind one name, as a headless Service in a cluster has pods, and a transformer that asks it.
+"""Real Tritons behind one name, as the pods of a headless Service are, and a transformer that asks it."""
 
-Run as a program this is the transformer, for which the name `pods` leads to the addresses in the file that
-POD_NAMES names; everything else about it is as ever. A test without root can give no name several addresses.
-"""
-
-import os
 import signal
-import socket
-import sys
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import psutil
-import uvloop
+from machine import wait_until
+from serving import (
+    RunningTransformer,
+    RunningTriton,
+    SmallModel,
+    StartTransformer,
+    StartTriton,
+    point_to,
+    versions,
+)
+from transformer_by_names import NAME
 
-if TYPE_CHECKING:
-    from serving import RunningTransformer, RunningTriton, SmallModel, StartTransformer, StartTriton
-
-NAME = "pods"
+from model.contract import MODEL_NAME
 
 
 class Pods:
     """Tritons at 127.0.0.2, 127.0.0.3 …, all at one port; the test says which of them the name leads to."""
 
-    def __init__(self, folder: Path, start: "StartTriton", port: int) -> None:
+    def __init__(self, folder: Path, start: StartTriton, port: int) -> None:
         self._folder = folder
         self._start = start
         self._port = port
@@ -33,38 +31,44 @@ class Pods:
         self._file = folder / "names"
         self._write()
 
-    def start(self, *models: "SmallModel") -> "list[RunningTriton]":
+    def start(self, *models: SmallModel) -> list[RunningTriton]:
         """Starts a pod for each model, all at once; the name leads to each once it is ready."""
-        from machine import wait_until
-
         started = []
         for model in models:
             self._last += 1
-            repository = self._folder / f"pod-{self._last}"
-            model.write(repository)
+            repository = versions(self._folder / f"pod-{self._last}", model)
+            flags = ("--model-control-mode=explicit", f"--load-model={MODEL_NAME}")
             host = f"127.0.0.{self._last}"
-            started.append(self._start(repository, host=host, http_port=self._port, wait=False))
+            started.append(self._start(repository, *flags, host=host, http_port=self._port, wait=False))
         for pod in started:
             wait_until(pod.ready, "Triton's start")
         self.join(*started)
         return started
 
-    def join(self, *pods: "RunningTriton") -> None:
+    def change(self, pod: RunningTriton, model: SmallModel) -> None:
+        """Lets a pod serve another version, in place of the one that it has."""
+        folder = pod.repository.parent
+        if not (folder / f"v{model.version}").exists():
+            model.write(folder / f"v{model.version}")
+        point_to(folder, model.version)
+        pod.load()
+
+    def join(self, *pods: RunningTriton) -> None:
         """The name leads to them from now on."""
         self._named += [pod.host for pod in pods]
         self._write()
 
-    def leave(self, *pods: "RunningTriton") -> None:
+    def leave(self, *pods: RunningTriton) -> None:
         """The name leads to them no more."""
         for pod in pods:
             self._named.remove(pod.host)
         self._write()
 
-    def transformer(self, start: "StartTransformer", **settings: object) -> "RunningTransformer":
+    def transformer(self, start: StartTransformer, **settings: object) -> RunningTransformer:
         """Starts a transformer that asks whom the name leads to."""
         return start(
             f"{NAME}:{self._port}",
-            program=(__file__,),
+            program=(str(Path(__file__).with_name("transformer_by_names.py")),),
             environment={"POD_NAMES": str(self._file)},
             **settings,
         )
@@ -75,7 +79,7 @@ class Pods:
         fresh.rename(self._file)
 
 
-def asked(pod: "RunningTriton") -> bool:
+def asked(pod: RunningTriton) -> bool:
     """Whether anybody is connected to a pod."""
     return any(
         one.raddr and (one.raddr.ip, one.raddr.port, one.status) == (pod.host, pod.http_port, "ESTABLISHED")
@@ -83,36 +87,6 @@ def asked(pod: "RunningTriton") -> bool:
     )
 
 
-def told_to_end(pod: "RunningTriton") -> None:
+def told_to_end(pod: RunningTriton) -> None:
     """SIGTERM, as a pod's containers get."""
     pod.process.send_signal(signal.SIGTERM)
-
-
-def _named() -> list[str]:
-    return Path(os.environ["POD_NAMES"]).read_text().split()
-
-
-class _Loop(uvloop.Loop):
-    """An event loop for which one name leads elsewhere."""
-
-    async def getaddrinfo(self, host: Any, port: Any, **kind: Any) -> Any:
-        """See `asyncio.loop.getaddrinfo`."""
-        if host != NAME:
-            return await super().getaddrinfo(host, port, **kind)
-        named = _named()
-        if not named:
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in named]
-
-
-def main() -> None:
-    """The transformer."""
-    from image_transformer import __main__ as transformer
-
-    uvloop.run = partial(uvloop.run, loop_factory=_Loop)
-    transformer.main()
-
-
-if __name__ == "__main__":
-    del sys.path[0]
-    main()

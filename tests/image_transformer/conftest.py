@@ -39,6 +39,7 @@ class FakeTriton:
         answers: Cleared, inferences wait until it is set again.
         calls: Images of each inference, in order of arrival.
         break_next: So many inferences lose their connection instead of an answer.
+        break_looks: So many questions about the model lose their connection instead of an answer.
         refuse_next: So many inferences are refused, as of a version that is not there.
         status: What every request is answered with, besides 200 the reason alone.
         silent: Whether nothing at all is answered.
@@ -55,6 +56,7 @@ class FakeTriton:
     waiting: int = 0
     most_waiting: int = 0
     break_next: int = 0
+    break_looks: int = 0
     refuse_next: int = 0
     status: int = 200
     silent: bool = False
@@ -90,6 +92,10 @@ class FakeTriton:
                 status = 503 if number <= self.refused else self.status
                 if status != 200:
                     self._send(writer, status, orjson.dumps({"error": "as the test wants"}))
+                elif method == "GET" and self.break_looks:
+                    self.break_looks -= 1
+                    writer.transport.abort()
+                    return
                 elif method == "GET":
                     self._describe(writer, path)
                 elif (model := self._asked(path)) is None or self.refuse_next:

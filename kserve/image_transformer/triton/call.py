@@ -40,7 +40,7 @@ class Call:
     change.
     """
 
-    __slots__ = ("_count", "_done", "_request", "_served", "_started", "_tried", "_triton", "_unseen")
+    __slots__ = ("_count", "_done", "_request", "_served", "_started", "_tried", "_triton")
 
     def __init__(self, triton: "Triton", served: Served, pixels: bytes, count: int, done: Inferred) -> None:
         self._triton = triton
@@ -49,7 +49,6 @@ class Call:
         self._count = count
         self._done = done
         self._tried: tuple[Endpoint, ...] = ()
-        self._unseen = False
         self._started = time.perf_counter()
 
     def send(self) -> None:
@@ -64,24 +63,21 @@ class Call:
 
     def _answered(self, answer: Answer | OSError) -> None:
         metrics = self._triton.metrics
-        if isinstance(answer, TimeoutError):
-            self._done(timed_out())
-            return
-        self._unseen = isinstance(answer, NotConnectedError) or (
-            isinstance(answer, Answer) and answer.status in _UNSEEN
-        )
-        if len(self._tried) < 2 and (isinstance(answer, OSError) or answer.status != 200):
-            metrics.retries += 1
-            self.send()
-        elif isinstance(answer, OSError):
-            self._look(str(answer))
-        elif answer.status != 200:
-            # A version that is being replaced or unloaded answers so; nothing a client sent can cause it.
-            self._look(f"status {answer.status}: {answer.body[:500]!r}")
-        else:
+        if isinstance(answer, Answer) and answer.status == 200:
             metrics.triton_seconds.add(time.perf_counter() - self._started)
             metrics.call_images.add(self._count)
             self._read(answer)
+        elif isinstance(answer, TimeoutError):
+            self._done(timed_out())
+        elif len(self._tried) < 2:
+            metrics.retries += 1
+            self.send()
+        elif isinstance(answer, Answer):
+            # A version that is being replaced or unloaded answers so; nothing a client sent can cause it.
+            reason = f"status {answer.status}: {answer.body[:500]!r}"
+            self._look(reason, unseen=answer.status in _UNSEEN)
+        else:
+            self._look(str(answer), unseen=isinstance(answer, NotConnectedError))
 
     def _read(self, answer: Answer) -> None:
         served = self._served
@@ -92,22 +88,22 @@ class Call:
                 raise ValueError(f"version {head['model_version']} answered for version {served.version}")
             probs = probs.reshape(self._count, len(served.contract.classes))
         except (ValueError, KeyError, TypeError) as error:
-            self._look(str(error)[:500])
+            self._look(str(error)[:500], unseen=False)
         else:
             self._done(Probabilities(probs, served.version, served.contract))
 
-    def _look(self, reason: str) -> None:
+    def _look(self, reason: str, *, unseen: bool) -> None:
         """Sees whether those that were asked serve the version at all, before it is given up there."""
         asked = {endpoint for endpoint in self._tried if self._served in endpoint.served}
         looking = asyncio.gather(*(self._triton.look(endpoint) for endpoint in asked), return_exceptions=True)
-        looking.add_done_callback(lambda _: self._looked(reason))
+        looking.add_done_callback(lambda _: self._looked(reason, unseen))
 
-    def _looked(self, reason: str) -> None:
+    def _looked(self, reason: str, unseen: bool) -> None:
         """Asks again where it makes sense."""
         served = self._served
         stays = all(served in endpoint.served for endpoint in self._tried)
         late = time.perf_counter() - self._started > self._triton.seconds
-        if late or not self._triton.endpoints.count(served) or (stays and not self._unseen):
+        if late or not self._triton.endpoints.count(served) or (stays and not unseen):
             self._give_up(reason)
             return
         # Who still says that it is ready is about to say something else.

@@ -18,8 +18,8 @@ from image_transformer.triton.served import Served, read_served
 from model.contract import Contract, ContractError
 
 _PROBE_SECONDS: Final = 2.0
-# So often a version may come or go between two questions of one look; then the next look has to tell.
-_CHANGES_A_LOOK: Final = 3
+# So often a version may come or go, or a connection break, in one look; then the next look has to tell.
+_TRIES_A_LOOK: Final = 3
 
 log = logging.getLogger(__name__)
 
@@ -148,8 +148,16 @@ class Triton:
     async def _look(self, endpoint: Endpoint) -> None:
         """Is the model ready, and in which versions?"""
         try:
-            for _ in range(_CHANGES_A_LOOK):
-                if (served := await self._ready_versions(endpoint)) is not None:
+            for left in reversed(range(_TRIES_A_LOOK)):
+                try:
+                    served = await self._ready_versions(endpoint)
+                except NotConnectedError:
+                    raise
+                except ConnectionError:  # one that breaks says little about who is there
+                    if not left:
+                        raise
+                    continue
+                if served is not None:
                     endpoint.serves(served)
                     return
         except OSError as error:

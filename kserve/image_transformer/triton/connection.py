@@ -63,7 +63,7 @@ class Connection:
         self._unsent = _NOTHING
         self._body: list[bytes] = []
         self._json_length: int | None = None
-        self._closed = False
+        self._closed: OSError | None = None
         self.opened = self._loop.time()
         self._loop.add_reader(connected, self.receive)
 
@@ -71,8 +71,8 @@ class Connection:
         """Sends a whole request; `done` is called once, from the event loop."""
         self._done = done
         self._timer = self._loop.call_later(seconds, self._out_of_time, seconds)
-        if self._closed:
-            self._loop.call_soon(self._fail, ConnectionError("the connection was closed"))
+        if self._closed is not None:
+            self._loop.call_soon(self._fail, self._closed)
             return
         self._unsent = memoryview(request)
         try:
@@ -106,7 +106,7 @@ class Connection:
 
     def _out_of_time(self, seconds: float) -> None:
         done = self._done
-        while not self._closed and self._done is done and self._arrived():
+        while self._closed is None and self._done is done and self._arrived():
             self.receive()  # in time: it is this process that had none
         if self._done is done:
             self._fail(TimeoutError(f"no answer within {seconds:g} s"))
@@ -132,8 +132,8 @@ class Connection:
 
     def _fail(self, error: OSError) -> None:
         # After a failure the rest of an answer may still come in: such a connection is of no use any more.
-        if not self._closed:
-            self._closed = True
+        if self._closed is None:
+            self._closed = error
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)
             self._socket.close()

@@ -148,3 +148,15 @@ async def test_every_address_of_a_name_gets_its_share(start_service: Any, small_
         assert len(service.fake.calls) == 4, "the second attempt goes elsewhere"
     finally:
         await other.stop()
+
+
+async def test_a_look_whose_connection_breaks_looks_again(service: Any) -> None:
+    """One that breaks says little about a pod; three do."""
+    service.fake.break_looks = 2
+    await service.triton.probe()
+    assert service.triton.ready
+    service.fake.break_looks = 3
+    await service.triton.probe()
+    assert not service.triton.ready
+    await service.triton.probe()
+    assert service.triton.ready
