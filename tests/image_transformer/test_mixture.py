@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from machine import free_port
-from mixed_load import BY_BYTES, COUNTS, Due, Living, Load, load, until
+from mixed_load import COUNTS, Due, Living, Load, load, until
 from named_pods import Pods, asked, told_to_end
 from other_contracts import CROPPED, SEVEN, STRETCHED
 from prometheus_client.parser import text_string_to_metric_families
 from serving import RunningTriton, SmallModel, StartTransformer, StartTriton
+from ways_in import BY_BYTES
 
 pytestmark = pytest.mark.slow
 
