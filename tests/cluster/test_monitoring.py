@@ -92,3 +92,14 @@ def test_the_alerts_fire_when_they_should(tmp_path: Path) -> None:
     shutil.copy(Path(__file__).with_name("rules_test.yaml"), tmp_path)
     run(promtool, "check", "rules", tmp_path / "rules.yaml")
     run(promtool, "test", "rules", tmp_path / "rules_test.yaml")
+
+
+def test_the_rules_of_two_models_in_a_namespace_do_not_mix(tmp_path: Path) -> None:
+    values = ("minio.enabled=true", "training.enabled=false", "monitoring.rules.enabled=true")
+    for model in ("cnn-image", "hands"):
+        flags = [f"--set={value}" for value in (*values, f"model={model}")]
+        text = rendered(*flags, "--show-only", "templates/monitoring.yaml", namespace="t")
+        (made,) = (each for each in yaml.safe_load_all(text) if each)
+        (tmp_path / f"{model}.yaml").write_text(yaml.safe_dump(made["spec"]))
+    shutil.copy(Path(__file__).with_name("models_rules_test.yaml"), tmp_path)
+    run(built("promtool"), "test", "rules", tmp_path / "models_rules_test.yaml")
