@@ -1,21 +1,21 @@
 """All pictures of a source, decoded: what is known of each, its pixels, and what was passed over."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from statistics import median_low
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import IMAGE_SIZE, SIZES, Fit
 from model.data.errors import DataError
-from model.data.own.cache import find, find_natural, keep, writing
+from model.data.own.cache import find, head_of, natural_key, publish
 from model.data.own.decoding import decode_all
-from model.data.own.kept import Kept, Key
+from model.data.own.growing import Growing, growing, kept_in, locked
+from model.data.own.kept import Entry, Kept, Key
 from model.data.own.places.files import File, Listing, Place, UnreadableError
 from model.data.own.places.folder import Folder
 from model.data.own.places.opening import identity, official, opened
@@ -69,7 +69,7 @@ class Gathered:
         """What lies in the cache of a source."""
         return cls(
             pictures=list(kept.pictures),
-            rows=np.arange(len(kept.pictures)),
+            rows=kept.rows,
             left_out=list(kept.left_out),
             source=source,
             size=kept.key.size,
@@ -108,8 +108,9 @@ def is_kept(place: Place, wishes: Wishes) -> bool:
     stamp = place.stamp()
     if stamp is None:
         return False
-    old = _old(place, wishes)
-    return old is not None and old.stamp == stamp
+    key = _key(place, wishes)
+    head = head_of(key) if key else None
+    return head is not None and bool(head["stamp"] == stamp)
 
 
 def gather_from(place: Place, wishes: Wishes, progress: Progress = silent) -> Gathered:
@@ -128,22 +129,26 @@ def gather_from(place: Place, wishes: Wishes, progress: Progress = silent) -> Ga
             f"Decoded pictures would be kept in {wishes.cache}, inside the data {place.source}; start it in "
             "another folder, or set CNN_IMAGE_STATE to one."
         )
-    stamp, old = place.stamp(), _old(place, wishes)
-    if old is not None and stamp is not None and old.stamp == stamp:
+    key = _key(place, wishes)
+    if key is not None and is_kept(place, wishes) and (old := find(key)):
         return Gathered.of(old, place.source)
     listing = place.listing()
-    size = wishes.size or (old.key.size if old else _likely_size(place, listing.files))
-    kept = _gather(place, listing, Key(wishes.cache, identity(place.source), size, wishes.fit), old, progress)
-    if wishes.size is None and kept.natural != size:
-        key = dataclasses.replace(kept.key, size=kept.natural)
-        kept = _gather(place, listing, key, find(key), progress)
+    if key is None:
+        size = wishes.size or _likely_size(place, listing.files)
+        key = Key(wishes.cache, identity(place.source), size, wishes.fit)
+    with kept_in(wishes.cache):
+        kept = _gather(place, listing, key, progress)
+        if wishes.size is None and kept.natural != key.size:
+            kept = _gather(place, listing, dataclasses.replace(key, size=kept.natural), progress)
     return Gathered.of(kept, place.source)
 
 
-def _old(place: Place, wishes: Wishes) -> Kept | None:
+def _key(place: Place, wishes: Wishes) -> Key | None:
+    """What a place's pictures are kept by; None where the size is not known yet."""
+    source = identity(place.source)
     if wishes.size is None:
-        return find_natural(wishes.cache, identity(place.source), wishes.fit, SIZES)
-    return find(Key(wishes.cache, identity(place.source), wishes.size, wishes.fit))
+        return natural_key(wishes.cache, source, wishes.fit, SIZES)
+    return Key(wishes.cache, source, wishes.size, wishes.fit)
 
 
 def natural_size(shorter_sides: Sequence[int]) -> int:
@@ -168,66 +173,113 @@ def _likely_size(place: Place, files: Sequence[File]) -> int:
     return natural_size(sides)
 
 
-def _gather(place: Place, listing: Listing, key: Key, old: Kept | None, progress: Progress) -> Kept:
+def _gather(place: Place, listing: Listing, key: Key, progress: Progress) -> Kept:
     """Take over what was decoded before, decode the rest."""
-    again, fresh = _sort_out(listing.files, old)
-    rows = [row for row, _ in again if row is not None]
-    pictures = [_told_anew(old.pictures[row], file) for row, file in again if old and row is not None]
-    passed = {left.name: left for left in old.left_out} if old else {}
-    left_out = listing.left_out + [
-        dataclasses.replace(passed[file.name], label=file.label) for row, file in again if row is None
-    ]
-    stamps = {file.name: file.stamp for file in listing.files}
-
-    def kept(images: NDArray[np.uint8], file: Path) -> Kept:
-        natural = natural_size([min(picture.width, picture.height) for picture in pictures])
-        return Kept(
-            key,
-            listing.stamp,
-            natural,
-            pictures,
-            stamps,
-            images,
-            left_out,
-            listing.classes,
-            listing.notes,
-            file,
-        )
-
-    if old is not None and not fresh and len(rows) == len(old.pictures):
-        same = kept(old.images, old.file)
-        return old if old.says(same) else keep(same)
-    with writing(key) as pixels:
-        if old is not None:
-            pixels.copy(old.images, rows)
-        for done, (_, result) in enumerate(decode_all(place, fresh, key.size, key.fit), 1):
-            if isinstance(result, LeftOut):
-                left_out.append(result)
-            else:
-                pictures.append(result.picture)
-                pixels.append(result.pixels)
-            if done % _PROGRESS_EVERY == 0 or done == len(fresh):
-                progress(done, len(fresh))
-        return pixels.publish(kept)
+    if (same := _unchanged(find(key), listing)) is not None and not same.anew:
+        return same.kept
+    with locked(key):
+        old = find(key)  # another run may have decoded it meanwhile
+        if (same := _unchanged(old, listing)) is not None:
+            return publish(same.kept) if same.anew else same.kept
+        wanted = len(_sort_out(listing.files, _known(old))[0]) if old else 0
+        # Rows of pictures that are gone stay where they are, as long as they are the fewer ones.
+        with growing(key, old if old and 2 * wanted >= len(old.images) else None) as cache:
+            return publish(_grown(place, listing, cache, old, progress), cache)
 
 
-def _sort_out(files: Sequence[File], old: Kept | None) -> tuple[list[tuple[int | None, File]], list[File]]:
-    """Part the files that were decoded before, by the row of their pixels, from the others.
+class _Same(NamedTuple):
+    """Pictures that are all decoded already; `anew` where their index has to be written again."""
 
-    The row is None of a file that was found to be no picture.
-    """
+    kept: Kept
+    anew: bool
+
+
+def _unchanged(old: Kept | None, listing: Listing) -> _Same | None:
+    """What is kept, where nothing has to be decoded and no picture is gone."""
     if old is None:
-        return [], list(files)
-    rows: dict[str, int | None] = {left.name: None for left in old.left_out}
-    rows |= {picture.name: row for row, picture in enumerate(old.pictures)}
-    again: list[tuple[int | None, File]] = []
+        return None
+    again, fresh = _sort_out(listing.files, _known(old))
+    if fresh or sum(found.row >= 0 for found in again) != len(old.pictures):
+        return None
+    same = dataclasses.replace(_kept(old.key, listing, again), images=old.images, file=old.file)
+    # In which order files were passed over says nothing.
+    alike = same == dataclasses.replace(old, left_out=same.left_out)
+    return _Same(same, not alike or set(same.left_out) != set(old.left_out))
+
+
+def _grown(place: Place, listing: Listing, cache: Growing, old: Kept | None, progress: Progress) -> Kept:
+    """Bring all that is listed into the file that grows."""
+    known = cache.known
+    if old is not None and old.file == cache.pixels:
+        known, old = _known(old) | known, None
+    found, fresh = _sort_out(listing.files, known)
+    if old is not None:  # in another file, most of which is of pictures that are gone
+        moved, fresh = _sort_out(fresh, _known(old))
+        for row, what, file in moved:
+            found.append(
+                _Found(cache.add(what, file.stamp, old.images[row] if row >= 0 else None), what, file)
+            )
+    for done, (file, result) in enumerate(decode_all(place, fresh, cache.key.size, cache.key.fit), 1):
+        if isinstance(result, LeftOut):
+            found.append(_Found(cache.add(result, file.stamp), result, file))
+        else:
+            row = cache.add(result.picture, file.stamp, result.pixels)
+            found.append(_Found(row, result.picture, file))
+        if done % _PROGRESS_EVERY == 0 or done == len(fresh):
+            progress(done, len(fresh))
+    return _kept(cache.key, listing, found)
+
+
+class _Found(NamedTuple):
+    """A file that is decoded: where its pixels lie (-1 of no picture), and what it is."""
+
+    row: int
+    what: Picture | LeftOut
+    file: File
+
+
+def _sort_out(files: Sequence[File], known: Mapping[str, Entry]) -> tuple[list[_Found], list[File]]:
+    """Part the files that were decoded before, by the row of their pixels, from the others."""
+    again: list[_Found] = []
     fresh: list[File] = []
     for file in files:
-        if file.name in rows and old.stamps.get(file.name) == file.stamp:
-            again.append((rows[file.name], file))
+        entry = known.get(file.name)
+        if entry is not None and entry.stamp == file.stamp:
+            again.append(_Found(entry.row, entry.what, file))
         else:
             fresh.append(file)
-    return sorted(again, key=lambda one: -1 if one[0] is None else one[0]), fresh
+    return sorted(again, key=lambda found: found.row), fresh
+
+
+def _kept(key: Key, listing: Listing, found: Sequence[_Found]) -> Kept:
+    """What is known of all that is listed; its pixels are mapped where it is published."""
+    pictures: list[Picture] = []
+    rows: list[int] = []
+    left_out = list(listing.left_out)
+    for row, what, file in found:
+        if isinstance(what, LeftOut):
+            left_out.append(dataclasses.replace(what, label=file.label))
+        else:
+            pictures.append(_told_anew(what, file))
+            rows.append(row)
+    return Kept(
+        key=key,
+        stamp=listing.stamp,
+        natural=natural_size([min(picture.width, picture.height) for picture in pictures]),
+        pictures=pictures,
+        rows=np.array(rows, np.int64),
+        stamps={file.name: file.stamp for file in listing.files},
+        images=np.empty((0, key.size, key.size, 3), np.uint8),
+        left_out=left_out,
+        classes=listing.classes,
+        notes=listing.notes,
+        file=key.folder,
+    )
+
+
+def _known(kept: Kept) -> dict[str, Entry]:
+    """All files that were decoded, by name."""
+    return {entry.what.name: entry for entry in kept.entries() if entry.stamp is not None}
 
 
 def _told_anew(picture: Picture, file: File) -> Picture:
