@@ -179,7 +179,7 @@ def test_large_pictures_wait_for_one_another(
 ) -> None:
     """With memory for one, and less than each asks for, all are decoded, one at a time."""
     busy, most = 0, 0
-    decode = decoding.decode_image
+    decode = decoding.decode_squares
 
     def counted(*arguments: object, **options: object) -> object:
         nonlocal busy, most
@@ -190,7 +190,7 @@ def test_large_pictures_wait_for_one_another(
         finally:
             busy -= 1
 
-    monkeypatch.setattr(decoding, "decode_image", counted)
+    monkeypatch.setattr(decoding, "decode_squares", counted)
     monkeypatch.setattr(decoding, "_memory", decoding._Memory(1))
     monkeypatch.setattr("model.data.own.places.opening.workers", lambda: 8)
     assert len(gather(str(folder), wishes).pictures) == 16
