@@ -2,8 +2,8 @@
 
 For each FILE of `benchmarks.large.make` processes of their own, one after the other, in a memory cgroup of
 6 GB where cgroups can be made: one decodes and divides the pictures, the second finds all of it, the third
-trains (the recipe `quick`, 64 x 64) for one epoch, or for so many steps. Of each: seconds, processor time, the
-most anonymous memory (RssAnon, looked at ten times a second), and what it says. FOLDER takes the cache.
+trains (the recipe `quick`, 64 x 64) for one epoch, or for so many steps. Of each: seconds, processor time,
+the most anonymous memory (RssAnon, looked at ten times a second), and what it says. FOLDER takes the cache.
 """
 
 import argparse
@@ -97,8 +97,9 @@ def watched(arguments: list[str]) -> dict[str, Any]:
         [sys.executable, "-m", "benchmarks.large", "--stage", *arguments],
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=(lambda: (group / "cgroup.procs").write_text(str(os.getpid()))) if group else None,
     )
+    if group:
+        (group / "cgroup.procs").write_text(str(process.pid))
     most = 0
     while process.poll() is None:
         try:

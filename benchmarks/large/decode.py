@@ -91,7 +91,9 @@ def _timed(decode: Callable[[list[bytes]], None], files: list[bytes]) -> tuple[f
 def main() -> None:
     """Measure and print a table."""
     print(f"{len(os.sched_getaffinity(0))} cores; medians of {_ROUNDS} rounds\n")
-    print("| JPEG | bytes | cnn-image, CPU µs | simplejpeg and resize, CPU µs | speed, by CPU | by the clock |")
+    print(
+        "| JPEG | bytes | cnn-image, CPU µs | simplejpeg and resize, CPU µs | speed, by CPU | by the clock |"
+    )
     print("|---|--:|--:|--:|--:|--:|")
     for name, files in _pictures().items():
         _timed(_ours, files[:8]), _timed(_plain, files[:8])

@@ -52,7 +52,18 @@ def measure(count: int) -> str:
     found, after_pairs = time.process_time() - began, _most()
     digests = np.random.default_rng(1).bytes(32 * count)
     pictures = [
-        Picture(f"row {row}", "ab"[row % 2], None, None, digests[32 * row : 32 * row + 32], value, small, *(64,) * 2, "jpeg", 1)
+        Picture(
+            f"row {row}",
+            "ab"[row % 2],
+            None,
+            None,
+            digests[32 * row : 32 * row + 32],
+            value,
+            small,
+            *(64,) * 2,
+            "jpeg",
+            1,
+        )
         for row, (value, small) in enumerate(zip(hashes.tolist(), map(bytes, thumbs), strict=True))
     ]
     del hashes, thumbs

@@ -37,7 +37,9 @@ def main() -> None:
         trainers = []
         for on_device, train in ((feed.ON_DEVICE, images), (0, in_file)):
             feed.ON_DEVICE = on_device  # type: ignore[misc]
-            trainer = Trainer(Dataset(Split(train, labels), few, few, "", "images"), replace(QUICK, epochs=1), 0)
+            trainer = Trainer(
+                Dataset(Split(train, labels), few, few, "", "images"), replace(QUICK, epochs=1), 0
+            )
             trainer.steps_per_epoch = steps
             trainer.train_steps(0)  # compiled
             trainers.append(trainer)
@@ -55,7 +57,9 @@ def main() -> None:
         print(f"from {name}: {by_cpu:,.0f} images a CPU second, {by_clock:,.0f} a second")
     for kind, name in enumerate(("CPU", "clock")):
         ratios = [file[kind] / memory[kind] for memory, file in zip(*speeds, strict=True)]
-        print(f"file / memory, by {name}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        print(
+            f"file / memory, by {name}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
 
 
 if __name__ == "__main__":
