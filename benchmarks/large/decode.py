@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 import simplejpeg
+from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.serving.photographs import small_images, twelve_megapixels
@@ -75,7 +76,7 @@ def _plain(files: list[bytes]) -> None:
             assert pixels.shape == (SIZE, SIZE, 3)
 
 
-def _plain_one(data: bytes) -> np.ndarray:
+def _plain_one(data: bytes) -> NDArray[np.uint8]:
     height, width, _, _ = simplejpeg.decode_jpeg_header(data)
     side = smallest_side(Header("jpeg", width, height), SIZE) if min(height, width) >= 512 else 0
     pixels = simplejpeg.decode_jpeg(data, min_height=side, min_width=side, min_factor=1)

@@ -58,7 +58,8 @@ def main() -> None:
     for kind, name in enumerate(("CPU", "clock")):
         ratios = [file[kind] / memory[kind] for memory, file in zip(*speeds, strict=True)]
         print(
-            f"file / memory, by {name}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            f"file / memory, by {name}: {statistics.median(ratios):.2f} "
+            f"({min(ratios):.2f} to {max(ratios):.2f})"
         )
 
 

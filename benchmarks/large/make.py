@@ -70,10 +70,11 @@ def _crop(rng: np.random.Generator, pictures: NDArray[np.uint8]) -> NDArray[np.u
 
 def make(count: int, path: Path, archive: Path) -> None:
     """Write so many pictures."""
-    _pool.update(_read(archive))
     schema = pa.schema([("image", pa.binary()), ("label", pa.string())])
     with (
-        ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+        ProcessPoolExecutor(
+            len(os.sched_getaffinity(0)), initializer=_pool.update, initargs=(_read(archive),)
+        ) as pool,
         pq.ParquetWriter(path, schema, compression="none") as writer,
     ):
         for pictures, labels in pool.map(_group, *zip(*_ranges(count), strict=True)):

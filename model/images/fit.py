@@ -77,8 +77,8 @@ def _before(across: int, down: int, orientation: int) -> tuple[int, int]:
 def shrink(image: Image.Image, mode: str, within: Frame) -> Image.Image:
     """Converts to a mode and squeezes the frame's box, as Pillow's `resize` with `reducing_gap=3` does.
 
-    A large picture that is to be converted is so, and averaged, in bands of rows, so that the decoder's own buffer stays the
-    only large one.
+    A large picture that has to be converted is, and is averaged, in bands of rows, so that the decoder's own
+    buffer stays the only large one.
     """
     (left, top, right, bottom), inner = within.box, within.inner
     width, height = right - left, bottom - top

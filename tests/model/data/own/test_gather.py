@@ -91,7 +91,7 @@ def test_where_most_pictures_are_gone_their_pixels_go_too(
     second = gather(str(folder), wishes)
     assert decoded == ["cat/new.png"], "the others are copied"
     assert second.kept.file != first.kept.file
-    assert [path for path in wishes.cache.glob("*.u8")] == [second.kept.file]
+    assert list(wishes.cache.glob("*.u8")) == [second.kept.file]
     assert len(second.kept.images) == 4
     for position, picture in enumerate(second.pictures):
         expected = decode_image((folder / picture.name).read_bytes(), size=64)

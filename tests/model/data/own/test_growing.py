@@ -97,9 +97,10 @@ def stopped(after: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             raise KeyboardInterrupt
         return decode(self, *arguments)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(growing.Growing, "add", add)
-        yield
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def test_who_was_killed_is_followed_by_one_who_goes_on(
