@@ -3,15 +3,17 @@
 import hashlib
 import json
 import os
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-_ROWS_AT_A_TIME: Final = 4096
+_BLOCK_BYTES: Final = 16 << 20
 _READERS: Final = 4  # threads that wait for the disk
 
 
@@ -76,16 +78,20 @@ class FileRows:
 
     def blocks(self) -> Iterator[NDArray[np.uint8]]:
         """All of them in turn, some at a time; the next ones are read meanwhile, by several threads."""
-        starts = range(0, len(self), _ROWS_AT_A_TIME)
-        if not starts:
-            return
-        with ThreadPoolExecutor(1, thread_name_prefix="blocks") as ahead:
-            reading = ahead.submit(self._read, self.rows[:_ROWS_AT_A_TIME])
-            for start in starts:
-                block = reading.result()
-                following = self.rows[start + _ROWS_AT_A_TIME : start + 2 * _ROWS_AT_A_TIME]
-                reading = ahead.submit(self._read, following)
+        rows = max(1, _BLOCK_BYTES // (3 * self.shape[1] * self.shape[2]))
+        starts = iter(range(0, len(self), rows))
+        pool = ThreadPoolExecutor(_READERS, thread_name_prefix="images")
+        try:
+            reading = deque(
+                pool.submit(self._read, self.rows[start : start + rows]) for start in islice(starts, _READERS)
+            )
+            while reading:
+                block = reading.popleft().result()
+                for start in islice(starts, 1):
+                    reading.append(pool.submit(self._read, self.rows[start : start + rows]))
                 yield block
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def digest(self, head: bytes) -> str:
         """The sha256 of `head` and all pixels; computed once for these rows of this file."""

@@ -69,7 +69,7 @@ def test_a_file_that_was_cut_is_named_as_what_it_is(file: Path) -> None:
 def test_the_digest_is_that_of_the_array_and_computed_once(
     file: Path, pixels: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_ROWS_AT_A_TIME", 2)
+    monkeypatch.setattr(module, "_BLOCK_BYTES", 100)
     labels = np.arange(5) % 2
     remembered = tmp_path / "pixels.digests"
 
