@@ -13,6 +13,8 @@ from typing import Any, Final, SupportsIndex, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from model.data.errors import DataError
+
 _BLOCK_BYTES: Final = 16 << 20
 _READERS: Final = 4  # threads that wait for the disk
 
@@ -127,7 +129,7 @@ class _Descriptor:
         descriptor, length = self._file.fileno(), images[:1].nbytes
         for place in np.argsort(rows, kind="stable").tolist():
             if os.preadv(descriptor, [images[place].data], int(rows[place]) * length) != length:
-                raise ValueError("The file of images is shorter than it was; delete it, and start again.")
+                raise DataError(f"{self._file.name} is shorter than it was; delete it, and start again.")
 
 
 def _remembered(path: Path | None) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""Decoded pictures in a file that is mapped into memory, and beside it what they are.
+"""Decoded pictures in a file, and beside it what they are.
 
     <source>-<size>-<fit>.json         the index: whose it is, and the names of the next two; appears last
-                        -<hex>.u8      pixels, row after row: only ever grows, so who has mapped it may go on
+                        -<hex>.u8      pixels, row after row: only ever grows, so who reads it may go on
                         -<hex>.arrow   what each picture is; see `model.data.own.table`
                         -<hex>.digests the sha256 of splits that were made of them; see `model.data.images`
                         .journal       what was decoded since; see `model.data.own.growing`
@@ -11,7 +11,6 @@ One that is replaced is removed; who still reads it keeps it open.
 """
 
 import contextlib
-import dataclasses
 import fcntl
 import json
 import secrets
@@ -20,12 +19,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.contract import Fit
 from model.data.own import table
-from model.data.own.growing import Growing, journal_names
-from model.data.own.kept import Kept, Key, is_current
+from model.data.own.growing import journal_names
+from model.data.own.kept import Kept, Key, is_current, opened
 from model.data.pictures import LeftOut, Picture
 
 _OURS: Final = (".json", ".u8", ".arrow", ".digests", ".journal", ".part")
@@ -75,7 +73,7 @@ def find(key: Key) -> Kept | None:
             pictures=pictures,
             rows=np.array(rows, np.int64),
             stamps=stamps,
-            images=_map(file, head["rows"], key.size),
+            images=opened(file, head["rows"], key.size),
             left_out=left_out,
             classes=tuple(head["classes"]),
             notes=tuple(head["notes"]),
@@ -85,20 +83,13 @@ def find(key: Key) -> Kept | None:
         return None
 
 
-def publish(kept: Kept, cache: Growing | None = None) -> Kept:
+def publish(kept: Kept) -> Kept:
     """Write the index, which makes this what is used from now on; removes what was before.
-
-    Args:
-        kept: What is known; its pixels are mapped here.
-        cache: Where they have been growing; None where none were added.
 
     Raises:
         OSError: It cannot be written.
     """
     key = kept.key
-    if cache is not None:
-        cache.write()
-        kept = dataclasses.replace(kept, images=_map(cache.pixels, cache.rows, key.size), file=cache.pixels)
     name = f"{key.stem}-{secrets.token_hex(6)}.arrow"
     head = key.about() | {
         "stamp": kept.stamp,
@@ -121,17 +112,6 @@ def publish(kept: Kept, cache: Growing | None = None) -> Kept:
     key.journal.unlink(missing_ok=True)
     _tidy(key)
     return kept
-
-
-def _map(file: Path, rows: int, size: int) -> NDArray[np.uint8]:
-    """The pixels of a file, as they are needed.
-
-    Raises:
-        ValueError: It is shorter than that.
-    """
-    shape = (rows, size, size, 3)
-    # An empty file cannot be mapped.
-    return np.memmap(file, np.uint8, "r", shape=shape) if rows else np.empty(shape, np.uint8)
 
 
 def _tidy(key: Key) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from statistics import median_low
 from typing import Final, NamedTuple
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from model.contract import IMAGE_SIZE, SIZES, Fit
 from model.data.errors import DataError
+from model.data.images import FileRows
 from model.data.own.cache import find, head_of, natural_key, publish
 from model.data.own.decoding import decode_all
 from model.data.own.growing import Growing, growing, kept_in, locked
@@ -184,7 +186,16 @@ def _gather(place: Place, listing: Listing, key: Key, progress: Progress) -> Kep
         wanted = len(_sort_out(listing.files, _known(old))[0]) if old else 0
         # Rows of pictures that are gone stay where they are, as long as they are the fewer ones.
         with growing(key, old if old and 2 * wanted >= len(old.images) else None) as cache:
-            return publish(_grown(place, listing, cache, old, progress), cache)
+            found = _grown(place, listing, cache, old, progress)
+            return publish(_kept(key, listing, found, cache.images(), cache.pixels))
+
+
+class _Found(NamedTuple):
+    """A file that is decoded: where its pixels lie (-1 of no picture), and what it is."""
+
+    row: int
+    what: Picture | LeftOut
+    file: File
 
 
 class _Same(NamedTuple):
@@ -201,13 +212,15 @@ def _unchanged(old: Kept | None, listing: Listing) -> _Same | None:
     again, fresh = _sort_out(listing.files, _known(old))
     if fresh or sum(found.row >= 0 for found in again) != len(old.pictures):
         return None
-    same = dataclasses.replace(_kept(old.key, listing, again), images=old.images, file=old.file)
+    same = _kept(old.key, listing, again, old.images, old.file)
     # In which order files were passed over says nothing.
     alike = same == dataclasses.replace(old, left_out=same.left_out)
     return _Same(same, not alike or set(same.left_out) != set(old.left_out))
 
 
-def _grown(place: Place, listing: Listing, cache: Growing, old: Kept | None, progress: Progress) -> Kept:
+def _grown(
+    place: Place, listing: Listing, cache: Growing, old: Kept | None, progress: Progress
+) -> list[_Found]:
     """Bring all that is listed into the file that grows."""
     known = cache.known
     if old is not None and old.file == cache.pixels:
@@ -227,15 +240,7 @@ def _grown(place: Place, listing: Listing, cache: Growing, old: Kept | None, pro
             found.append(_Found(row, result.picture, file))
         if done % _PROGRESS_EVERY == 0 or done == len(fresh):
             progress(done, len(fresh))
-    return _kept(cache.key, listing, found)
-
-
-class _Found(NamedTuple):
-    """A file that is decoded: where its pixels lie (-1 of no picture), and what it is."""
-
-    row: int
-    what: Picture | LeftOut
-    file: File
+    return found
 
 
 def _sort_out(files: Sequence[File], known: Mapping[str, Entry]) -> tuple[list[_Found], list[File]]:
@@ -251,16 +256,16 @@ def _sort_out(files: Sequence[File], known: Mapping[str, Entry]) -> tuple[list[_
     return sorted(again, key=lambda found: found.row), fresh
 
 
-def _kept(key: Key, listing: Listing, found: Sequence[_Found]) -> Kept:
-    """What is known of all that is listed; its pixels are mapped where it is published."""
+def _kept(key: Key, listing: Listing, found: Sequence[_Found], images: FileRows, file: Path) -> Kept:
+    """What is known of all that is listed."""
     pictures: list[Picture] = []
     rows: list[int] = []
     left_out = list(listing.left_out)
-    for row, what, file in found:
+    for row, what, listed in found:
         if isinstance(what, LeftOut):
-            left_out.append(dataclasses.replace(what, label=file.label))
+            left_out.append(dataclasses.replace(what, label=listed.label))
         else:
-            pictures.append(_told_anew(what, file))
+            pictures.append(_told_anew(what, listed))
             rows.append(row)
     return Kept(
         key=key,
@@ -268,12 +273,12 @@ def _kept(key: Key, listing: Listing, found: Sequence[_Found]) -> Kept:
         natural=natural_size([min(picture.width, picture.height) for picture in pictures]),
         pictures=pictures,
         rows=np.array(rows, np.int64),
-        stamps={file.name: file.stamp for file in listing.files},
-        images=np.empty((0, key.size, key.size, 3), np.uint8),
+        stamps={listed.name: listed.stamp for listed in listing.files},
+        images=images,
         left_out=left_out,
         classes=listing.classes,
         notes=listing.notes,
-        file=key.folder,
+        file=file,
     )
 
 

@@ -21,8 +21,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from model.data.errors import DataError
+from model.data.images import FileRows
 from model.data.own import table
-from model.data.own.kept import Entry, Kept, Key, is_current
+from model.data.own.kept import Entry, Kept, Key, is_current, opened
 from model.data.pictures import LeftOut, Picture
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,11 @@ class Growing:
         os.fdatasync(self._file.fileno())
         _write(self._journal, table.batch_of(waiting).serialize())
         self._told = time.monotonic()
+
+    def images(self) -> FileRows:
+        """All pixels of the file, which are on the disk then."""
+        self.write()
+        return opened(self.pixels, self.rows, self.key.size)
 
     def close(self) -> None:
         """End it; what was not written is lost."""

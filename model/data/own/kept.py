@@ -101,8 +101,7 @@ class Kept:
         pictures: What is known of each.
         rows: int64 `[N]`, where each of them lies in `images`.
         stamps: By name, of each picture's file, and of each file that was decoded and is none.
-        images: uint8 `[R, size, size, 3]`, RGB, memory-mapped; a row that no picture has is of one that is
-            gone.
+        images: All rows of the file of pixels; one that no picture has is of one that is gone.
         left_out: What was passed over.
         classes: All classes that the place has.
         notes: What people should know of it, in sentences.
@@ -115,15 +114,11 @@ class Kept:
     pictures: Sequence[Picture]
     rows: NDArray[np.int64] = field(compare=False)
     stamps: Mapping[str, str]
-    images: NDArray[np.uint8] = field(compare=False)
+    images: FileRows = field(compare=False)
     left_out: Sequence[LeftOut]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
     file: Path = field(repr=False)
-
-    def picked(self, rows: NDArray[np.int64]) -> FileRows:
-        """Rows of the file of pixels as the images of a split, in any order."""
-        return FileRows(self.file, rows, self.key.size, self.file.with_suffix(".digests"))
 
     def entries(self) -> Iterator[Entry]:
         """All of it, one after the other."""
@@ -132,3 +127,15 @@ class Kept:
             (Entry(picture, self.stamps[picture.name], row) for picture, row in pictures),
             (Entry(left, self.stamps.get(left.name), -1) for left in self.left_out),
         )
+
+
+def opened(file: Path, rows: int, size: int) -> FileRows:
+    """The first rows of a file of pixels, which stays open.
+
+    Raises:
+        ValueError: It is shorter than that.
+    """
+    images = FileRows(file, np.arange(rows), size, file.with_suffix(".digests"))
+    if file.stat().st_size < rows * size * size * 3:
+        raise ValueError
+    return images

@@ -160,7 +160,7 @@ def divided(gathered: Gathered, decision: Decision, wishes: Wishes) -> Dataset:
     for split in SPLIT_NAMES:
         pictures = [gathered.pictures[row] for row in rows[split]]
         splits[split] = Split(
-            images=gathered.kept.picked(gathered.rows[rows[split]]),
+            images=gathered.kept.images.picked(gathered.rows[rows[split]]),
             labels=np.asarray([ids[picture.label] for picture in pictures], np.int64),
             classes=classes,
             groups=groups[rows[split]] if decision.grouped else None,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from model.data import images as module
 from model.data.dataset import Split
+from model.data.errors import DataError
 from model.data.images import FileRows
 
 ROWS = np.array([7, 2, 9, 2, 0])
@@ -62,7 +63,7 @@ def test_a_file_that_is_removed_can_still_be_read(file: Path, pixels: NDArray[np
 def test_a_file_that_was_cut_is_named_as_what_it_is(file: Path) -> None:
     images = FileRows(file, ROWS, 4)
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(ValueError, match="shorter than it was; delete it"):
+    with pytest.raises(DataError, match="shorter than it was; delete it"):
         images[:]
 
 
