@@ -10,7 +10,8 @@ from own_pictures import lay, paint, painted
 
 from model.data.errors import DataError
 from model.data.own import decoding
-from model.data.own.gather import gather, natural_size
+from model.data.own.gather import gather
+from model.data.own.takeover import natural_size
 from model.data.own.wishes import Wishes
 from model.images.decode import decode_image
 
