@@ -27,23 +27,15 @@ _SIZE: Final = 64
 
 def load(source: str, folder: Path, result: dict[str, Any]) -> Any:
     """Decode what is not decoded yet, divide, compute the digest."""
-    from model.data.own import decoding
     from model.data.own.gather import gather
     from model.data.own.loading import dataset_of
     from model.data.own.wishes import Wishes
 
-    decoded, decode = 0, decoding.decode_file
-
-    def counted(*about: Any) -> Any:
-        nonlocal decoded
-        decoded += 1
-        return decode(*about)
-
-    decoding.decode_file = counted
+    decoded = [0]
     wishes = Wishes(cache=folder / "cache", size=_SIZE)
     with Timed(result, "gathered"):
-        gathered = gather(source, wishes)
-    result["decoded"] = decoded
+        gathered = gather(source, wishes, lambda done, total: decoded.append(done))
+    result["decoded"] = decoded[-1]
     with Timed(result, "divided"):
         dataset = dataset_of(gathered, wishes)
     del gathered
