@@ -59,8 +59,9 @@ def train(source: str, folder: Path, result: dict[str, Any], steps: int | None) 
     with Timed(result, "trained"):
         metrics = trainer.train_steps(1)
     result["images/s"] = round(metrics["images_per_second"], 1)
-    with Timed(result, "validated"):
-        trainer.validation_logits()
+    if not steps:
+        with Timed(result, "validated"):
+            trainer.validation_logits()
 
 
 class Timed:
