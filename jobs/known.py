@@ -20,6 +20,7 @@ from export.store.versions import KNOWN, Store
 from jobs.errors import FaultError, RefusedError
 from model.contract import DEFAULT_CONTRACT, IMAGE_SIZE, MODEL_NAME, Contract
 from model.data.dataset import Split
+from model.data.images import Images
 from model.data.remote.http_client import http_client
 from model.data.sources import example_images, load_sample
 from model.images.decode import decode_image
@@ -135,7 +136,7 @@ def _turned(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def graph_answers(
-    folder: Path, version: int, pixels: NDArray[np.uint8], *, threads: int = 1, model: str = MODEL_NAME
+    folder: Path, version: int, pixels: Images, *, threads: int = 1, model: str = MODEL_NAME
 ) -> NDArray[np.float32]:
     """What a fetched version's classifier answers to pixels, by ONNX Runtime on the CPU.
 

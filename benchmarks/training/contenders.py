@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from benchmarks.training.original import EPOCHS, Original
 from benchmarks.training.result import Result
 from model.data.dataset import Dataset
+from model.data.images import Images
 from model.network.cnn import classifier
 from model.report.evaluate import evaluate, softmax
 from model.training.device import Device
@@ -29,7 +30,7 @@ class _Original:
     def train_epoch(self, _: int) -> int:
         return self._original.train_epoch()
 
-    def probs(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def probs(self, images: Images) -> NDArray[np.float32]:
         return softmax(self._original.logits(images))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.data.dataset import Dataset
+from model.data.images import Images
 from model.network.cnn import build_network
 
 EPOCHS: Final = 10
@@ -31,7 +32,7 @@ class Original:
         self.network.fit(train.images, train.labels, batch_size=BATCH_SIZE, epochs=1, verbose=0)
         return len(train)
 
-    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def logits(self, images: Images) -> NDArray[np.float32]:
         """Logits `[N, 5]` of images, uint8 `[N, 32, 32, 3]`."""
-        logits: NDArray[np.float32] = self.network.predict(images, batch_size=500, verbose=0)
+        logits: NDArray[np.float32] = self.network.predict(np.asarray(images), batch_size=500, verbose=0)
         return logits

@@ -1,5 +1,6 @@
 """Proof that an exported graph answers as the trained model does; without it there is no version."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,7 @@ from export.errors import ParityError
 from export.graph.export import Graphs
 from export.store.lineage import Parity
 from model.contract import DEFAULT_CONTRACT, INPUT_NAME, Contract
+from model.data.images import Images
 
 if TYPE_CHECKING:
     import keras
@@ -124,7 +126,7 @@ def keras_outputs(model: "keras.Model", images: NDArray[np.uint8]) -> NDArray[np
     return np.concatenate(batches).astype(np.float32)
 
 
-def onnx_outputs(path: Path, images: NDArray[np.uint8], *, threads: int = 1) -> NDArray[np.float32]:
+def onnx_outputs(path: Path, images: Images, *, threads: int = 1) -> NDArray[np.float32]:
     """An ONNX file's answers to uint8 images, by ONNX Runtime on the CPU."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -134,5 +136,5 @@ def onnx_outputs(path: Path, images: NDArray[np.uint8], *, threads: int = 1) -> 
     return outputs
 
 
-def _batches(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    return [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+def _batches(images: Images) -> Iterator[NDArray[np.uint8]]:
+    return (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))

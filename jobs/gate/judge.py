@@ -236,7 +236,7 @@ def _milliseconds(graph: Path, test: Split) -> float:
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     took = []
-    for image in test.images[:_TIMED_IMAGES, None]:
+    for image in test.images[:_TIMED_IMAGES][:, None]:
         began = time.perf_counter()
         session.run(None, {INPUT_NAME: image})
         took.append(time.perf_counter() - began)

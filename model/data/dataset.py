@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import CLASSES, Fit
+from model.data.images import FileRows, Images
 
 Kind = Literal["cifar10", "sample", "images"]
 
@@ -20,7 +21,7 @@ class Split:
     """Some of the images.
 
     Attributes:
-        images: uint8 `[N, S, S, 3]`, RGB; of one's own pictures a memory-mapped file.
+        images: uint8 `[N, S, S, 3]`, RGB; of one's own pictures rows of a file, read when they are asked for.
         labels: int64 `[N]`, positions in `classes`.
         classes: Names by class id.
         groups: int64 `[N]`, which images belong together (one person's, one scene's); None where each stands
@@ -28,7 +29,7 @@ class Split:
         names: What the user calls each image, `[N]`; None where they have no names.
     """
 
-    images: NDArray[np.uint8]
+    images: Images
     labels: NDArray[np.int64]
     classes: tuple[str, ...] = CLASSES
     groups: NDArray[np.int64] | None = None
@@ -40,8 +41,10 @@ class Split:
     @cached_property
     def digest(self) -> str:
         """The sha256 of classes, labels and pixels, in order."""
-        digest = hashlib.sha256(repr((self.classes, self.images.shape)).encode())
-        digest.update(self.labels.astype("<i8").tobytes())
+        head = repr((self.classes, self.images.shape)).encode() + self.labels.astype("<i8").tobytes()
+        if isinstance(self.images, FileRows):
+            return self.images.digest(head)
+        digest = hashlib.sha256(head)
         for start in range(0, len(self.images), _ROWS_AT_A_TIME):
             digest.update(self.images[start : start + _ROWS_AT_A_TIME].tobytes())
         return digest.hexdigest()

@@ -19,9 +19,10 @@ from model.data import fetch
 from model.data.cifar10 import Cifar10, Labelled, read_archive, read_folder
 from model.data.dataset import Dataset, Split
 from model.data.errors import DataError
-from model.data.own.gather import Gathered, Progress, gather_from, is_kept, silent
+from model.data.own.gather import Gathered, gather_from, is_kept
 from model.data.own.loading import dataset_of
 from model.data.own.places.opening import official, opened
+from model.data.own.takeover import Progress, silent
 from model.data.own.wishes import Wishes
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ high byte.
 Golden images pin what comes out: when one changes, so does `DECODER_VERSION`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -126,8 +126,27 @@ def decode_image(
     """
     if header is None:
         header = read_header(data, limits, size)
+    return decode_squares(data, header, [(size, fit)])[0]
+
+
+def decode_squares(
+    data: bytes, header: Header, squares: Sequence[tuple[int, Fit]]
+) -> list[NDArray[np.uint8]]:
+    """Decodes one image to several squares, each as `decode_image` makes it, in one go where that can be.
+
+    Args:
+        data: The encoded image.
+        header: What `read_header` has found out about it.
+        squares: Size and fit of each.
+
+    Returns:
+        RGB pixels of each, `[size, size, 3]`, contiguous.
+
+    Raises:
+        ImageError: it is broken or cut short, or there is too little memory for it.
+    """
     try:
-        return _decode(data, header, size, fit)
+        return _decode(data, header, squares)
     except ImageError:
         raise
     except MemoryError:
@@ -167,17 +186,34 @@ def _not_accepted(data: bytes, limits: Mapping[Format, Limit]) -> ImageError:
     return ImageError("not_an_image", f"This is not an image; send a {_listed(limits)} file.")
 
 
-def _decode(data: bytes, header: Header, size: int, fit: Fit) -> NDArray[np.uint8]:
-    if header.plain and (plain := jpeg.plain_pixels(data, header)) is not None:
-        if plain.shape[:2] == (size, size):
-            return turn(plain, header.orientation)
-        image = Image.fromarray(plain)
-    else:
-        reader = _READERS[header.format]
-        image = jpeg.open_image(data, header, size) if header.format == "jpeg" else reader.open(data, header)
-        image.load()
-    if image.mode.startswith("I;16"):
-        image = _from_16_bit(image)
+def _decode(data: bytes, header: Header, squares: Sequence[tuple[int, Fit]]) -> list[NDArray[np.uint8]]:
+    plain = jpeg.plain_pixels(data, header) if header.plain else None
+    image, scale, found = None, -1, []
+    for size, fit in squares:
+        if plain is not None:
+            if plain.shape[:2] == (size, size):
+                found.append(turn(plain, header.orientation))
+                continue
+            wanted = 0
+        else:
+            # A large JPEG is decoded at a fraction of its size, which is another one for a larger square.
+            wanted = jpeg.smallest_side(header, size) if header.format == "jpeg" else 0
+        if image is None or scale != wanted:
+            scale = wanted
+            image = _opened(data, header, size) if plain is None else Image.fromarray(plain)
+        found.append(_square(image, header, size, fit))
+    return found
+
+
+def _opened(data: bytes, header: Header, size: int) -> Image.Image:
+    reader = _READERS[header.format]
+    image = jpeg.open_image(data, header, size) if header.format == "jpeg" else reader.open(data, header)
+    image.load()
+    return _from_16_bit(image) if image.mode.startswith("I;16") else image
+
+
+def _square(image: Image.Image, header: Header, size: int, fit: Fit) -> NDArray[np.uint8]:
+    """The square of a picture that is decoded and not yet turned, which stays as it is."""
     clear = image.mode in {"LA", "PA", "RGBA"} or "transparency" in image.info
     # Colours are averaged as they are stored, and brought to sRGB when there are few left of them.
     mode = _MODES.get(image.mode, "RGB")

@@ -77,8 +77,8 @@ def _before(across: int, down: int, orientation: int) -> tuple[int, int]:
 def shrink(image: Image.Image, mode: str, within: Frame) -> Image.Image:
     """Converts to a mode and squeezes the frame's box, as Pillow's `resize` with `reducing_gap=3` does.
 
-    A large picture is converted and averaged in bands of rows, so that the decoder's own buffer stays the
-    only large one.
+    A large picture that has to be converted is, and is averaged, in bands of rows, so that the decoder's own
+    buffer stays the only large one.
     """
     (left, top, right, bottom), inner = within.box, within.inner
     width, height = right - left, bottom - top
@@ -87,15 +87,20 @@ def shrink(image: Image.Image, mode: str, within: Frame) -> Image.Image:
         if (width, height) != image.size:
             image = image.crop(within.box)
         return _convert(image, mode).resize(inner, Image.Resampling.BICUBIC)
-    small = Image.new(mode, (-(-width // across), -(-height // down)))
-    rows = down * max(1, 1_000_000 // (width * down))
-    for start in range(0, height, rows):
-        band = image.crop((left, top + start, right, top + min(start + rows, height)))
-        small.paste(_convert(band, mode).reduce((across, down)), (0, start // down))
+    if image.mode == mode:
+        small = image.reduce((across, down), within.box)
+    else:
+        small = Image.new(mode, (-(-width // across), -(-height // down)))
+        rows = down * max(1, 1_000_000 // (width * down))
+        for start in range(0, height, rows):
+            band = image.crop((left, top + start, right, top + min(start + rows, height)))
+            small.paste(_convert(band, mode).reduce((across, down)), (0, start // down))
     return small.resize(inner, Image.Resampling.BICUBIC, box=(0, 0, width / across, height / down))
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode == mode:
+        return image
     if mode == PREMULTIPLIED:
         image = image.convert("RGBA")
     return image.convert(mode)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import DEFAULT_CONTRACT, IMAGE_SIZE, INPUT_NAME, OUTPUT_NAME, Contract
+from model.data.images import Images
 from model.network.filters import filter_layers
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ MASKED: Final = -1e9
 """Added to the logit of a class that was not learned: its probability becomes 0, exactly, in float32. Finite,
 so that a target of 0 times it is 0 and not NaN."""
 
-Classify = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Classify = Callable[[Images], NDArray[np.float32]]
 _PIXELS_AT_A_TIME: Final = 500 * IMAGE_SIZE**2  # enough to keep the cores busy, little memory
 
 
@@ -108,7 +109,7 @@ def probabilities(
 def classifier(network: "keras.Model", temperature: float, contract: Contract = DEFAULT_CONTRACT) -> Classify:
     """Return the served model as a function of arrays, compiled once.
 
-    It takes any number of images, uint8 `[N, S, S, 3]`, memory-mapped ones too, and returns probabilities,
+    It takes any number of images, uint8 `[N, S, S, 3]`, those in a file too, and returns probabilities,
     float32 `[N, C]`.
     """
     import tensorflow as tf
@@ -120,7 +121,7 @@ def classifier(network: "keras.Model", temperature: float, contract: Contract = 
     )
     batch = images_at_a_time(contract.size)
 
-    def classify(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def classify(images: Images) -> NDArray[np.float32]:
         parts = [graph(images[row : row + batch]).numpy() for row in range(0, len(images), batch)]
         return np.concatenate(parts)
 

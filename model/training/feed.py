@@ -9,10 +9,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from model.data.images import Images
+
 ON_DEVICE: Final = 1 << 30
 """Bytes of bordered images, at most, that are kept on the device."""
 
 _READERS: Final = 2  # threads; they wait for the disk, and numpy copies without Python's lock
+_ROWS_AT_A_TIME: Final = 4096
 _AHEAD: Final = 4  # batches that are read while the device computes
 
 
@@ -23,7 +26,7 @@ class Feed:
         resident: Whether all of them lie on the device; else each batch is read when its turn comes.
     """
 
-    def __init__(self, images: NDArray[np.uint8], border: int) -> None:
+    def __init__(self, images: Images, border: int) -> None:
         """Take uint8 `[N, S, S, 3]`, and put them on the device where they fit (`ON_DEVICE`)."""
         import tensorflow as tf
 
@@ -32,7 +35,7 @@ class Feed:
         bordered = count * (height + 2 * border) * (width + 2 * border) * colours
         self.resident = bordered <= ON_DEVICE
         if self.resident:
-            self._on_device = tf.constant(np.pad(images, ((0, 0), *[(border, border)] * 2, (0, 0))))
+            self._on_device = tf.constant(_bordered(images, border))
 
     def batches(self, order: NDArray[np.int32], batch: int) -> Iterator[NDArray[np.uint8] | None]:
         """Yield what `take` needs for each `batch` of `order` in turn: pixels, or None where it has them."""
@@ -62,3 +65,13 @@ class Feed:
 
     def _read(self, rows: NDArray[np.int32]) -> NDArray[np.uint8]:
         return np.asarray(self._images[rows])
+
+
+def _bordered(images: Images, border: int) -> NDArray[np.uint8]:
+    """All images with a border of zeros; of those in a file few are in memory beside them."""
+    count, height, width, colours = images.shape
+    bordered = np.zeros((count, height + 2 * border, width + 2 * border, colours), np.uint8)
+    inside = bordered[:, border : border + height, border : border + width]
+    for start in range(0, count, _ROWS_AT_A_TIME):
+        inside[start : start + _ROWS_AT_A_TIME] = images[start : start + _ROWS_AT_A_TIME]
+    return bordered

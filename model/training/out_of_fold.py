@@ -5,18 +5,17 @@ into folds, and each fold is answered by a network that learned the others.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from model.data.dataset import Dataset, Split
+from model.data.images import FileRows
 from model.network.cnn import classifier
 from model.training.checkpoint import Checkpoint, load_checkpoint, remove_checkpoint, save_checkpoint
 from model.training.observer import Observer
@@ -141,17 +140,17 @@ def _answers(
     if kept and kept.fingerprint == about:
         answers: NDArray[np.float32] = kept.arrays[0]
         return answers
-    with _part(dataset.train, others, folder) as part:
-        # The validation split in place of the test split, which a training does not touch, but has a digest.
-        fold = replace(dataset, train=part, test=dataset.validation, splits=None)
-        learn = partial(
-            train, fold, recipe, run_dir=folder, seed=seed, observers=observers, require_gpu=require_gpu
-        )
-        try:
-            trained = learn()
-        except StaleCheckpointError:  # damaged, or begun with other data
-            remove_checkpoint(folder)
-            trained = learn()
+    # The validation split in place of the test split, which a training does not touch, but has a digest.
+    part = _part(dataset.train, others)
+    fold = replace(dataset, train=part, test=dataset.validation, splits=None)
+    learn = partial(
+        train, fold, recipe, run_dir=folder, seed=seed, observers=observers, require_gpu=require_gpu
+    )
+    try:
+        trained = learn()
+    except StaleCheckpointError:  # damaged, or begun with other data
+        remove_checkpoint(folder)
+        trained = learn()
     classify = classifier(trained.network, trained.temperature, trained.contract)
     images = dataset.train.images
     answers = np.concatenate(
@@ -162,19 +161,9 @@ def _answers(
     return answers
 
 
-@contextmanager
-def _part(split: Split, rows: NDArray[np.intp], folder: Path) -> Iterator[Split]:
-    """Some images of a split; where that lies in a file they do too, as long as they are needed."""
+def _part(split: Split, rows: NDArray[np.intp]) -> Split:
+    """Some images of a split; those in a file stay there."""
+    images = split.images
+    some = images.picked(rows) if isinstance(images, FileRows) else images[rows]
     groups = None if split.groups is None else split.groups[rows]
-    if not isinstance(split.images, np.memmap):
-        yield replace(split, images=split.images[rows], labels=split.labels[rows], groups=groups, names=None)
-        return
-    path = folder / "images.npy"
-    shape = (len(rows), *split.images.shape[1:])
-    try:
-        images = open_memmap(path, "w+", np.uint8, shape)
-        for row in range(0, len(rows), _ROWS):
-            images[row : row + _ROWS] = split.images[rows[row : row + _ROWS]]
-        yield replace(split, images=images, labels=split.labels[rows], groups=groups, names=None)
-    finally:
-        path.unlink(missing_ok=True)
+    return replace(split, images=some, labels=split.labels[rows], groups=groups, names=None)

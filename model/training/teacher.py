@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import DEFAULT_CONTRACT, INPUT_NAME, Contract
+from model.data.images import Images
 from model.network.cnn import block_channels, images_at_a_time
 from model.network.filters import filter_layers
 from model.network.forward import first_convolution, norm_relu, norm_relu_pool
@@ -58,9 +59,7 @@ def teacher_logits(network: "keras.Model", images: Any) -> Any:
     return layer("logits")(layer("pool")(x))
 
 
-def answers(
-    network: "keras.Model", images: NDArray[np.uint8], *, mirrored: bool = True
-) -> NDArray[np.float32]:
+def answers(network: "keras.Model", images: Images, *, mirrored: bool = True) -> NDArray[np.float32]:
     """The teacher's logits `[N, C]`, the mean over views of each image: shifted a little, and mirrored.
 
     Args:

@@ -17,8 +17,8 @@ from model.contract import IMAGE_SIZE, Fit
 from model.data.own.places.files import MOST_BYTES, File, Place, Read, UnreadableError
 from model.data.own.places.listing import too_large
 from model.data.pictures import LeftOut, Picture, Reason
-from model.data.splits.duplicates import phash, thumb
-from model.images.decode import decode_image, read_header
+from model.data.splits.duplicates import signature
+from model.images.decode import decode_squares, read_header
 from model.images.errors import ErrorCode, ImageError
 
 SMALLEST_SIDE: Final = 8
@@ -127,23 +127,21 @@ def decode_file(file: File, data: bytes, size: int, fit: Fit) -> Decoded | LeftO
     Raises:
         ImageError: It is no whole picture of a format that is taken.
     """
-    header = read_header(data)
+    header = read_header(data, size=size)
     if min(header.width, header.height) < SMALLEST_SIDE:
         detail = f"It has {header.width} x {header.height} pixels; a side has at least {SMALLEST_SIDE}."
         return LeftOut(file.name, file.label, "too small", detail)
-    large = read_header(data, size=size)
-    with _memory.taken(large.decoding_bytes):
-        small = pixels = decode_image(data, header)
-        if (size, fit) != (IMAGE_SIZE, "stretch"):
-            pixels = decode_image(data, large, size=size, fit=fit)
+    with _memory.taken(header.decoding_bytes):
+        squeezed, pixels = decode_squares(data, header, [(IMAGE_SIZE, "stretch"), (size, fit)])
+    hashed, small = signature(squeezed)
     picture = Picture(
         name=file.name,
         label=file.label,
         given=file.given,
         group=file.group,
         digest=hashlib.sha256(data).digest(),
-        phash=phash(small),
-        thumb=thumb(small),
+        phash=hashed,
+        thumb=small,
         width=header.width,
         height=header.height,
         format=header.format,

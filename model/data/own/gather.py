@@ -1,41 +1,29 @@
 """All pictures of a source, decoded: what is known of each, its pixels, and what was passed over."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from statistics import median_low
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.contract import IMAGE_SIZE, SIZES, Fit
+from model.contract import SIZES, Fit
 from model.data.errors import DataError
-from model.data.own.cache import find, find_natural, keep, writing
-from model.data.own.decoding import decode_all
+from model.data.own.cache import find, head_of, natural_key
+from model.data.own.growing import kept_in
 from model.data.own.kept import Kept, Key
-from model.data.own.places.files import File, Listing, Place, UnreadableError
+from model.data.own.places.files import File, Place, UnreadableError
 from model.data.own.places.folder import Folder
 from model.data.own.places.opening import identity, official, opened
+from model.data.own.takeover import Progress, natural_size, silent, taken_over
 from model.data.own.wishes import Wishes
 from model.data.pictures import LeftOut, Picture
 from model.images.decode import read_header
 from model.images.errors import ImageError
 
-LARGEST_CHOSEN: Final = 64
-"""Side in pixels of the largest square that is chosen by itself: larger ones train for long on a CPU."""
-
 _LOOKED_AT: Final = 64
-_PROGRESS_EVERY: Final = 16
-
-Progress = Callable[[int, int], None]
-"""Is told how many files are done, and of how many."""
-
-
-def silent(done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +57,7 @@ class Gathered:
         """What lies in the cache of a source."""
         return cls(
             pictures=list(kept.pictures),
-            rows=np.arange(len(kept.pictures)),
+            rows=kept.rows,
             left_out=list(kept.left_out),
             source=source,
             size=kept.key.size,
@@ -108,8 +96,9 @@ def is_kept(place: Place, wishes: Wishes) -> bool:
     stamp = place.stamp()
     if stamp is None:
         return False
-    old = _old(place, wishes)
-    return old is not None and old.stamp == stamp
+    key = _key(place, wishes)
+    head = head_of(key) if key else None
+    return head is not None and bool(head["stamp"] == stamp)
 
 
 def gather_from(place: Place, wishes: Wishes, progress: Progress = silent) -> Gathered:
@@ -128,32 +117,26 @@ def gather_from(place: Place, wishes: Wishes, progress: Progress = silent) -> Ga
             f"Decoded pictures would be kept in {wishes.cache}, inside the data {place.source}; start it in "
             "another folder, or set CNN_IMAGE_STATE to one."
         )
-    stamp, old = place.stamp(), _old(place, wishes)
-    if old is not None and stamp is not None and old.stamp == stamp:
+    key = _key(place, wishes)
+    if key is not None and is_kept(place, wishes) and (old := find(key)):
         return Gathered.of(old, place.source)
     listing = place.listing()
-    size = wishes.size or (old.key.size if old else _likely_size(place, listing.files))
-    kept = _gather(place, listing, Key(wishes.cache, identity(place.source), size, wishes.fit), old, progress)
-    if wishes.size is None and kept.natural != size:
-        key = dataclasses.replace(kept.key, size=kept.natural)
-        kept = _gather(place, listing, key, find(key), progress)
+    if key is None:
+        size = wishes.size or _likely_size(place, listing.files)
+        key = Key(wishes.cache, identity(place.source), size, wishes.fit)
+    with kept_in(wishes.cache):
+        kept = taken_over(place, listing, key, progress)
+        if wishes.size is None and kept.natural != key.size:
+            kept = taken_over(place, listing, dataclasses.replace(key, size=kept.natural), progress)
     return Gathered.of(kept, place.source)
 
 
-def _old(place: Place, wishes: Wishes) -> Kept | None:
+def _key(place: Place, wishes: Wishes) -> Key | None:
+    """What a place's pictures are kept by; None where the size is not known yet."""
+    source = identity(place.source)
     if wishes.size is None:
-        return find_natural(wishes.cache, identity(place.source), wishes.fit, SIZES)
-    return find(Key(wishes.cache, identity(place.source), wishes.size, wishes.fit))
-
-
-def natural_size(shorter_sides: Sequence[int]) -> int:
-    """The size that is chosen for pictures.
-
-    It is the largest of `SIZES` not above the median of their shorter sides, at least 32 and at most
-    `LARGEST_CHOSEN`.
-    """
-    median = median_low(shorter_sides) if shorter_sides else IMAGE_SIZE
-    return max(size for size in SIZES if size <= min(max(median, IMAGE_SIZE), LARGEST_CHOSEN))
+        return natural_key(wishes.cache, source, wishes.fit, SIZES)
+    return Key(wishes.cache, source, wishes.size, wishes.fit)
 
 
 def _likely_size(place: Place, files: Sequence[File]) -> int:
@@ -166,74 +149,3 @@ def _likely_size(place: Place, files: Sequence[File]) -> int:
             continue
         sides.append(min(header.width, header.height))
     return natural_size(sides)
-
-
-def _gather(place: Place, listing: Listing, key: Key, old: Kept | None, progress: Progress) -> Kept:
-    """Take over what was decoded before, decode the rest."""
-    again, fresh = _sort_out(listing.files, old)
-    rows = [row for row, _ in again if row is not None]
-    pictures = [_told_anew(old.pictures[row], file) for row, file in again if old and row is not None]
-    passed = {left.name: left for left in old.left_out} if old else {}
-    left_out = listing.left_out + [
-        dataclasses.replace(passed[file.name], label=file.label) for row, file in again if row is None
-    ]
-    stamps = {file.name: file.stamp for file in listing.files}
-
-    def kept(images: NDArray[np.uint8], file: Path) -> Kept:
-        natural = natural_size([min(picture.width, picture.height) for picture in pictures])
-        return Kept(
-            key,
-            listing.stamp,
-            natural,
-            pictures,
-            stamps,
-            images,
-            left_out,
-            listing.classes,
-            listing.notes,
-            file,
-        )
-
-    if old is not None and not fresh and len(rows) == len(old.pictures):
-        same = kept(old.images, old.file)
-        return old if old.says(same) else keep(same)
-    with writing(key) as pixels:
-        if old is not None:
-            pixels.copy(old.images, rows)
-        for done, (file, result) in enumerate(decode_all(place, fresh, key.size, key.fit), 1):
-            stamps[file.name] = file.stamp  # of what was read, which may be another than was listed
-            if isinstance(result, LeftOut):
-                left_out.append(result)
-            else:
-                pictures.append(result.picture)
-                pixels.append(result.pixels)
-            if done % _PROGRESS_EVERY == 0 or done == len(fresh):
-                progress(done, len(fresh))
-        return pixels.publish(kept)
-
-
-def _sort_out(files: Sequence[File], old: Kept | None) -> tuple[list[tuple[int | None, File]], list[File]]:
-    """Part the files that were decoded before, by the row of their pixels, from the others.
-
-    The row is None of a file that was found to be no picture.
-    """
-    if old is None:
-        return [], list(files)
-    rows: dict[str, int | None] = {left.name: None for left in old.left_out}
-    rows |= {picture.name: row for row, picture in enumerate(old.pictures)}
-    again: list[tuple[int | None, File]] = []
-    fresh: list[File] = []
-    for file in files:
-        if file.name in rows and old.stamps.get(file.name) == file.stamp:
-            again.append((rows[file.name], file))
-        else:
-            fresh.append(file)
-    return sorted(again, key=lambda one: -1 if one[0] is None else one[0]), fresh
-
-
-def _told_anew(picture: Picture, file: File) -> Picture:
-    """The same picture where its class, split or group may have changed."""
-    told = (file.label, file.given, file.group)
-    if (picture.label, picture.given, picture.group) == told:
-        return picture
-    return dataclasses.replace(picture, label=file.label, given=file.given, group=file.group)

@@ -1,22 +1,22 @@
-"""What is kept of a source: its decoded pictures, and all that is known of them, as two lines of JSON."""
+"""What is kept of a source: its decoded pictures, and all that is known of them."""
 
-import base64
-import dataclasses
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import Fit
+from model.data.images import FileRows
 from model.data.pictures import LeftOut, Picture
 from model.images.decode import DECODER_VERSION
 
-_LAYOUT: Final = 1
+_LAYOUT: Final = 2
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,58 @@ class Key:
     fit: Fit
 
     @property
+    def stem(self) -> str:
+        """What the names of all its files begin with."""
+        short = hashlib.sha256(os.fsencode(self.source)).hexdigest()[:16]
+        return f"{short}-{self.size}-{self.fit}"
+
+    @property
     def index(self) -> Path:
         """The file that says what there is."""
-        return self.folder / f"{_short(self.source)}-{self.size}-{self.fit}.json"
+        return self.folder / f"{self.stem}.json"
+
+    @property
+    def journal(self) -> Path:
+        """What was decoded since, and is not in the index yet; see `model.data.own.growing`."""
+        return self.folder / f"{self.stem}.journal"
+
+    @property
+    def lock(self) -> Path:
+        """Who holds it may write."""
+        return self.folder / f"{self.stem}.lock"
+
+    def about(self) -> dict[str, Any]:
+        """Whose a file is, for JSON: this key's, of this layout and this decoder."""
+        return {
+            "layout": _LAYOUT,
+            "decoder": DECODER_VERSION,
+            "source": self.source,
+            "size": self.size,
+            "fit": self.fit,
+        }
+
+    def owns(self, head: Mapping[str, Any]) -> bool:
+        """Whether `about` of this key stands in a file."""
+        return head.items() >= self.about().items()
+
+
+def is_current(head: Mapping[str, Any]) -> bool:
+    """Whether an index is of this layout, and its pixels of this decoder."""
+    return (head["layout"], head["decoder"]) == (_LAYOUT, DECODER_VERSION)
+
+
+class Entry(NamedTuple):
+    """A file that was looked at.
+
+    Attributes:
+        what: The picture, or why it is none.
+        stamp: Of the file; None where it was passed over unread.
+        row: Where its pixels lie in the file of pixels; -1 of no picture.
+    """
+
+    what: Picture | LeftOut
+    stamp: str | None
+    row: int
 
 
 @dataclass(frozen=True)
@@ -50,101 +99,43 @@ class Kept:
         stamp: Of the place when they were read; see `model.data.own.places.files.Place`.
         natural: The size that fits these pictures best.
         pictures: What is known of each.
-        stamps: Of each picture's file, and, by name, of each file that was decoded and is none.
-        images: uint8 `[N, size, size, 3]`, RGB, memory-mapped; in the order of `pictures`.
+        rows: int64 `[N]`, where each of them lies in `images`.
+        stamps: By name, of each picture's file, and of each file that was decoded and is none.
+        images: All rows of the file of pixels; one that no picture has is of one that is gone.
         left_out: What was passed over.
         classes: All classes that the place has.
         notes: What people should know of it, in sentences.
+        file: The file of pixels.
     """
 
     key: Key
     stamp: str | None
     natural: int
-    pictures: list[Picture]
-    stamps: dict[str, str]
-    images: NDArray[np.uint8] = field(compare=False)
-    left_out: list[LeftOut]
+    pictures: Sequence[Picture]
+    rows: NDArray[np.int64] = field(compare=False)
+    stamps: Mapping[str, str]
+    images: FileRows = field(compare=False)
+    left_out: Sequence[LeftOut]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
     file: Path = field(repr=False)
 
-    def says(self, other: "Kept") -> bool:
-        """Whether the index of another would be the same."""
-        return self == dataclasses.replace(other, left_out=self.left_out) and set(self.left_out) == set(
-            other.left_out
+    def entries(self) -> Iterator[Entry]:
+        """All of it, one after the other."""
+        pictures = zip(self.pictures, self.rows.tolist(), strict=True)
+        return chain(
+            (Entry(picture, self.stamps[picture.name], row) for picture, row in pictures),
+            (Entry(left, self.stamps.get(left.name), -1) for left in self.left_out),
         )
 
 
-def header(kept: Kept) -> dict[str, Any]:
-    """The first line of an index, for JSON: whose it is, and which pixels."""
-    return {
-        "layout": _LAYOUT,
-        "decoder": DECODER_VERSION,
-        "source": kept.key.source,
-        "size": kept.key.size,
-        "fit": kept.key.fit,
-        "stamp": kept.stamp,
-        "natural": kept.natural,
-        "pixels": kept.file.name,
-        "rows": len(kept.pictures),
-    }
-
-
-def is_current(head: Mapping[str, Any]) -> bool:
-    """Whether an index is of this layout, and its pixels of this decoder."""
-    return (head["layout"], head["decoder"]) == (_LAYOUT, DECODER_VERSION)
-
-
-def is_of(head: Mapping[str, Any], key: Key) -> bool:
-    """Whether an index is the one that a key asks for."""
-    return (head["source"], head["size"], head["fit"]) == (key.source, key.size, key.fit)
-
-
-def body(kept: Kept) -> dict[str, Any]:
-    """The second line of an index, for JSON: what is known of each picture."""
-    return {
-        "pictures": [
-            [
-                *(picture.name, picture.label, picture.given, picture.group),
-                *(picture.digest.hex(), picture.phash, base64.b64encode(picture.thumb).decode()),
-                *(picture.width, picture.height, picture.format, picture.length),
-            ]
-            for picture in kept.pictures
-        ],
-        "stamps": kept.stamps,
-        "left_out": [dataclasses.astuple(left) for left in kept.left_out],
-        "classes": kept.classes,
-        "notes": kept.notes,
-    }
-
-
-def kept_of(
-    key: Key, head: Mapping[str, Any], told: Mapping[str, Any], images: NDArray[np.uint8], file: Path
-) -> Kept:
-    """What `header` and `body` were made of.
+def opened(file: Path, rows: int, size: int) -> FileRows:
+    """The first rows of a file of pixels, which stays open.
 
     Raises:
-        KeyError, TypeError, ValueError: They were not.
+        ValueError: It is shorter than that.
     """
-    return Kept(
-        key=key,
-        stamp=head["stamp"],
-        natural=head["natural"],
-        pictures=[_picture(*row) for row in told["pictures"]],
-        stamps=told["stamps"],
-        images=images,
-        left_out=[LeftOut(*row) for row in told["left_out"]],
-        classes=tuple(told["classes"]),
-        notes=tuple(told["notes"]),
-        file=file,
-    )
-
-
-def _picture(
-    name: str, label: str, given: Any, group: str | None, digest: str, phash: int, thumb: str, *rest: Any
-) -> Picture:
-    return Picture(name, label, given, group, bytes.fromhex(digest), phash, base64.b64decode(thumb), *rest)
-
-
-def _short(source: str) -> str:
-    return hashlib.sha256(os.fsencode(source)).hexdigest()[:16]
+    images = FileRows(file, np.arange(rows), size, file.with_suffix(".digests"))
+    if file.stat().st_size < rows * size * size * 3:
+        raise ValueError
+    return images

@@ -6,12 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.contract import ContractError, check_classes
 from model.data.dataset import Dataset, Split
 from model.data.errors import DataError
-from model.data.own.cache import in_order
 from model.data.own.fixes import fixed
 from model.data.own.gather import Gathered
 from model.data.own.wishes import Wishes
@@ -128,7 +126,7 @@ def too_small(decision: Decision) -> tuple[str, ...]:
 
 
 def dataset_of(gathered: Gathered, wishes: Wishes) -> Dataset:
-    """Make a data set of pictures; its images are slices of the file that lies in the cache.
+    """Make a data set of pictures; its images are rows of the file that lies in the cache.
 
     Raises:
         DataError: A mistake of the user's in the data, with names.
@@ -151,25 +149,23 @@ def divided(gathered: Gathered, decision: Decision, wishes: Wishes) -> Dataset:
         wishes: The classes that the model knows already are used.
 
     Raises:
-        DataError: A split is empty, or the disk is full.
+        DataError: A split is empty.
     """
     decision.check()
     classes = class_names((picture.label for picture in gathered.pictures), wishes.classes)
     rows = {split: _rows(gathered.pictures, decision, split) for split in SPLIT_NAMES}
-    images = _in_order(gathered, [row for split in SPLIT_NAMES for row in rows[split]])
     ids = {name: number for number, name in enumerate(classes)}
     groups = np.unique(np.asarray(decision.groups), return_inverse=True)[1].astype(np.int64)
-    splits, start = {}, 0
+    splits = {}
     for split in SPLIT_NAMES:
         pictures = [gathered.pictures[row] for row in rows[split]]
         splits[split] = Split(
-            images=images[start : start + len(pictures)],
+            images=gathered.kept.images.picked(gathered.rows[rows[split]]),
             labels=np.asarray([ids[picture.label] for picture in pictures], np.int64),
             classes=classes,
             groups=groups[rows[split]] if decision.grouped else None,
             names=tuple(picture.name for picture in pictures),
         )
-        start += len(pictures)
     present = {picture.label for picture in gathered.pictures}
     return Dataset(
         **splits,
@@ -185,13 +181,6 @@ def _rows(pictures: Sequence[Picture], decision: Decision, split: SplitName) -> 
     """The pictures of a split, by their bytes: the same ones, however shipped or named, stand the same."""
     rows = [row for row, outcome in enumerate(decision.outcomes) if outcome == split]
     return sorted(rows, key=lambda row: (pictures[row].digest, pictures[row].label, pictures[row].name))
-
-
-def _in_order(gathered: Gathered, positions: Sequence[int]) -> NDArray[np.uint8]:
-    """The pixels of pictures one after the other; what is not learned from lies behind them."""
-    order = gathered.rows[list(positions)].tolist()
-    rest = sorted(set(range(len(gathered.kept.pictures))) - set(order))
-    return in_order(gathered.kept, order + rest).images
 
 
 def _classes(names: Sequence[str]) -> str:

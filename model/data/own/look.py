@@ -11,8 +11,9 @@ from model.data.check import Alike, DataCheck
 from model.data.dataset import Dataset
 from model.data.errors import DataError
 from model.data.findings import counted, named
-from model.data.own.gather import Gathered, Progress, silent
+from model.data.own.gather import Gathered
 from model.data.own.loading import class_names, decided, divided, mistakes, too_small, wished
+from model.data.own.takeover import Progress, silent
 from model.data.own.wishes import Wishes
 from model.data.pictures import LeftOut, Picture
 from model.data.sources import find_data

@@ -20,6 +20,7 @@ NEAR_BITS: Final = 6
 """Bits in which the hashes of near duplicates differ at most."""
 
 _LOW: Final = 8  # frequencies in each direction, 64 in all
+_MIDDLE: Final = [_LOW * _LOW // 2 - 1, _LOW * _LOW // 2]
 _RED_GREEN_BLUE: Final = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601's luma, as Pillow's grey is
 # The first rows of a type-II discrete cosine transform, all of one scale.
 _COSINES: Final = np.cos(np.pi / SIDE * np.outer(np.arange(_LOW), np.arange(SIDE) + 0.5)) / np.sqrt(SIDE / 2)
@@ -72,10 +73,16 @@ def phash(pixels: NDArray[np.uint8]) -> int:
     Returns:
         64 bits, unsigned.
     """
-    low = _COSINES @ _grey(pixels) @ _COSINES.T
+    return _phash(_grey(pixels))
+
+
+def _phash(grey: NDArray[np.float64]) -> int:
+    low = _COSINES @ grey @ _COSINES.T
     others = low.ravel()[1:]
     margin = max(_ABOVE_AT_LEAST, _ABOVE * float(np.sqrt(others @ others / len(others))))
-    return int.from_bytes(np.packbits(low > np.median(low) + margin).tobytes(), "big")
+    # The median, without numpy's look for what is no number, which takes as long as the transform.
+    middle = np.partition(low, _MIDDLE, axis=None)[_MIDDLE].mean()
+    return int.from_bytes(np.packbits(low > middle + margin).tobytes(), "big")
 
 
 def thumb(pixels: NDArray[np.uint8]) -> bytes:
@@ -84,8 +91,18 @@ def thumb(pixels: NDArray[np.uint8]) -> bytes:
     Args:
         pixels: uint8 `[32, 32, 3]`, the whole picture squeezed into it.
     """
+    return _thumb(_grey(pixels))
+
+
+def signature(pixels: NDArray[np.uint8]) -> tuple[int, bytes]:
+    """`phash` and `thumb` of a picture."""
+    grey = _grey(pixels)
+    return _phash(grey), _thumb(grey)
+
+
+def _thumb(grey: NDArray[np.float64]) -> bytes:
     step = SIDE // THUMB_SIDE
-    small = _grey(pixels).reshape(THUMB_SIDE, step, THUMB_SIDE, step).mean((1, 3))
+    small = grey.reshape(THUMB_SIDE, step, THUMB_SIDE, step).mean((1, 3))
     rounded: NDArray[np.uint8] = np.round(small).astype(np.uint8)
     return rounded.tobytes()
 

@@ -163,7 +163,7 @@ def open_image(data: bytes, header: Header, size: int = IMAGE_SIZE) -> Image.Ima
     """
     _check_scans(data, header)
     image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
-    side = _smallest_side(header, size)
+    side = smallest_side(header, size)
     image.draft("RGB", (side, side))
     return image
 
@@ -172,7 +172,7 @@ def _broken() -> ImageError:
     return ImageError("broken_image", "The JPEG image is broken or cut short; send the whole file.")
 
 
-def _smallest_side(header: Header, size: int) -> int:
+def smallest_side(header: Header, size: int) -> int:
     """Pixels that each side of the scaled picture has at least."""
     if header.width * header.height > _HUGE_FROM:
         return _FOR_A_PIXEL_OF_HUGE * size
@@ -188,7 +188,7 @@ def _memory(data: bytes, frame: int, header: Header, size: int) -> int:
     width, height = header.width, header.height
     scale = 1
     if (width >= SCALED_FROM and height >= SCALED_FROM) or width * height > _HUGE_FROM:
-        most = min(width, height) // _smallest_side(header, size)
+        most = min(width, height) // smallest_side(header, size)
         scale = next((step for step in (8, 4, 2) if most >= step), 1)
     # Eight bytes a pixel: the decoder's picture, and the same again in the mode that is shrunk.
     memory = width * height * 8 // (scale * scale)

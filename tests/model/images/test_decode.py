@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.contract import Fit
 from model.images import decode
-from model.images.decode import decode_image, is_cheap, read_header
+from model.images.decode import decode_image, decode_squares, is_cheap, read_header
 from model.images.errors import ImageError
 from model.images.formats.jpeg import plain_pixels
 from model.images.header import Format
@@ -39,6 +40,15 @@ def code_of(data: bytes, limits: dict[Format, Limit] | None = None) -> str:
 def test_golden_pixels(name: str) -> None:
     """A change here means a new DECODER_VERSION, and that versions are judged again."""
     np.testing.assert_array_equal(decode_image((GOLDEN / name).read_bytes()), PINNED[name])
+
+
+@pytest.mark.parametrize("name", sorted(PINNED))
+def test_several_squares_of_one_decoding_are_those_of_several(name: str) -> None:
+    data = (GOLDEN / name).read_bytes()
+    squares: list[tuple[int, Fit]] = [(32, "stretch"), (64, "stretch"), (32, "pad"), (160, "crop")]
+    found = decode_squares(data, read_header(data, size=160), squares)
+    for pixels, (size, fit) in zip(found, squares, strict=True):
+        np.testing.assert_array_equal(pixels, decode_image(data, size=size, fit=fit))
 
 
 def test_every_golden_image_is_pinned() -> None:

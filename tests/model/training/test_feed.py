@@ -10,16 +10,17 @@ import pytest
 from numpy.typing import NDArray
 
 from model.data.dataset import Dataset
+from model.data.images import FileRows
 from model.training import feed
 from model.training.feed import Feed
 from model.training.recipe import Recipe
 from model.training.trainer import Trainer
 
 
-def mapped(images: NDArray[np.uint8], folder: Path) -> NDArray[np.uint8]:
-    np.save(folder / "images.npy", images)
-    loaded: NDArray[np.uint8] = np.load(folder / "images.npy", mmap_mode="r")
-    return loaded
+def in_file(images: NDArray[np.uint8], folder: Path) -> FileRows:
+    """The same images, which lie in a file the other way round."""
+    images[::-1].tofile(folder / "images.u8")
+    return FileRows(folder / "images.u8", np.arange(len(images))[::-1], images.shape[1])
 
 
 @pytest.mark.parametrize("limit", [0, 1 << 30])
@@ -29,7 +30,7 @@ def test_each_batch_is_the_images_that_were_asked_for(
     monkeypatch.setattr(feed, "ON_DEVICE", limit)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (100, 32, 32, 3), np.uint8)
-    fed = Feed(mapped(images, tmp_path), border=2)
+    fed = Feed(in_file(images, tmp_path), border=2)
     assert fed.resident == bool(limit)
     order = rng.permutation(100).astype(np.int32)[:96]
     batches = list(fed.batches(order, 8))
@@ -62,7 +63,7 @@ def test_the_weights_are_the_same(easy: Dataset, monkeypatch: pytest.MonkeyPatch
         return weights
 
     with tempfile.TemporaryDirectory() as folder:
-        file = mapped(easy.train.images, Path(folder))
+        file = in_file(easy.train.images, Path(folder))
         from_file = replace(easy, train=replace(easy.train, images=file))
         on_device = trained(from_file)
         monkeypatch.setattr(feed, "ON_DEVICE", 0)

@@ -10,7 +10,8 @@ from own_pictures import lay, paint, painted
 
 from model.data.errors import DataError
 from model.data.own import decoding
-from model.data.own.gather import gather, natural_size
+from model.data.own.gather import gather
+from model.data.own.takeover import natural_size
 from model.data.own.wishes import Wishes
 from model.images.decode import decode_image
 
@@ -41,7 +42,6 @@ def test_pixels_are_those_of_the_products_own_decoder(
     folder: Path, wishes: Wishes, size: int, fit: str
 ) -> None:
     gathered = gather(str(folder), dataclasses.replace(wishes, size=size, fit=fit))  # type: ignore[arg-type]
-    assert isinstance(gathered.kept.images, np.memmap)
     for position, picture in enumerate(gathered.pictures):
         expected = decode_image(FILES[picture.name], size=size, fit=fit)  # type: ignore[arg-type]
         assert np.array_equal(gathered.pixels([position])[0], expected)
@@ -70,12 +70,33 @@ def test_a_second_run_decodes_only_what_is_new_or_changed(
 
 
 def test_of_one_source_and_size_one_file_of_pixels_is_kept(folder: Path, wishes: Wishes) -> None:
-    gather(str(folder), wishes)
+    one = [".arrow", ".json", ".lock", ".u8"]
+    first = gather(str(folder), wishes)
     lay(folder, {"owl/1.png": paint(501)})
-    gather(str(folder), wishes)
-    assert sorted(path.suffix for path in wishes.cache.iterdir()) == [".json", ".u8"]
+    grown = gather(str(folder), wishes)
+    assert grown.kept.file == first.kept.file, "grown, not copied"
+    assert sorted(path.suffix for path in wishes.cache.iterdir()) == one
     gather(str(folder), dataclasses.replace(wishes, size=32))
-    assert sorted(path.suffix for path in wishes.cache.iterdir()) == [".json", ".json", ".u8", ".u8"]
+    assert sorted(path.suffix for path in wishes.cache.iterdir()) == sorted(2 * one)
+
+
+def test_where_most_pictures_are_gone_their_pixels_go_too(
+    folder: Path, wishes: Wishes, decoded: list[str]
+) -> None:
+    first = gather(str(folder), wishes)
+    for name in sorted(FILES)[1:-2]:
+        (folder / name).unlink()
+    lay(folder, {"cat/new.png": paint(500)})
+    decoded.clear()
+    second = gather(str(folder), wishes)
+    assert decoded == ["cat/new.png"], "the others are copied"
+    assert second.kept.file != first.kept.file
+    assert list(wishes.cache.glob("*.u8")) == [second.kept.file]
+    assert len(second.kept.images) == 4
+    for position, picture in enumerate(second.pictures):
+        expected = decode_image((folder / picture.name).read_bytes(), size=64)
+        assert np.array_equal(second.pixels([position])[0], expected), picture.name
+    assert first.pixels([0]).any(), "who reads what is replaced may go on"
 
 
 def test_pixels_of_another_decoder_are_not_used(
@@ -89,31 +110,27 @@ def test_pixels_of_another_decoder_are_not_used(
     assert len(list(wishes.cache.glob("*.u8"))) == 1
 
 
-@pytest.mark.parametrize("damage", ["pixels gone", "pixels short", "index cut", "index of others"])
+@pytest.mark.parametrize(
+    "damage", ["pixels gone", "pixels short", "index cut", "index of others", "table cut"]
+)
 def test_what_is_damaged_is_made_again(folder: Path, wishes: Wishes, decoded: list[str], damage: str) -> None:
     first = gather(str(folder), wishes)
     decoded.clear()
     (index,), (pixels,) = wishes.cache.glob("*.json"), wishes.cache.glob("*.u8")
+    (table,) = wishes.cache.glob("*.arrow")
     if damage == "pixels gone":
         pixels.unlink()
     elif damage == "pixels short":
         os.truncate(pixels, 1000)
     elif damage == "index cut":
         os.truncate(index, index.stat().st_size // 2)
+    elif damage == "table cut":
+        os.truncate(table, table.stat().st_size // 2)
     else:
         index.write_text('{"layout": 7}\n')
     again = gather(str(folder), wishes)
     assert sorted(decoded) == sorted(FILES)
     assert again.pictures == first.pictures
-
-
-def test_who_is_interrupted_leaves_nothing(folder: Path, wishes: Wishes, decoded: list[str]) -> None:
-    def stop(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        gather(str(folder), wishes, stop)
-    assert list(wishes.cache.iterdir()) == []
 
 
 def test_progress_is_told(folder: Path, wishes: Wishes) -> None:
@@ -162,7 +179,7 @@ def test_large_pictures_wait_for_one_another(
 ) -> None:
     """With memory for one, and less than each asks for, all are decoded, one at a time."""
     busy, most = 0, 0
-    decode = decoding.decode_image
+    decode = decoding.decode_squares
 
     def counted(*arguments: object, **options: object) -> object:
         nonlocal busy, most
@@ -173,7 +190,7 @@ def test_large_pictures_wait_for_one_another(
         finally:
             busy -= 1
 
-    monkeypatch.setattr(decoding, "decode_image", counted)
+    monkeypatch.setattr(decoding, "decode_squares", counted)
     monkeypatch.setattr(decoding, "_memory", decoding._Memory(1))
     monkeypatch.setattr("model.data.own.places.opening.workers", lambda: 8)
     assert len(gather(str(folder), wishes).pictures) == 16

@@ -10,6 +10,7 @@ from own_pictures import lay, paint, painted
 
 from model.data.dataset import Dataset
 from model.data.errors import DataError
+from model.data.images import FileRows
 from model.data.own.fixes import read_fixes
 from model.data.own.gather import gather
 from model.data.own.loading import wished
@@ -52,7 +53,7 @@ def test_each_row_is_the_picture_that_it_is_called(folder: Path, wishes: Wishes)
     assert (data.kind, data.size, data.fit, data.classes) == ("images", 32, "stretch", ("cat", "dog"))
     assert everything(data) == {name: name.partition("/")[0] for name in FILES}
     for split in (data.train, data.validation, data.test):
-        assert isinstance(split.images, np.memmap)
+        assert isinstance(split.images, FileRows)
         assert split.groups is None
         for name, image in zip(split.names or (), split.images, strict=True):
             assert np.array_equal(image, decode_image(FILES[name]))
