@@ -22,6 +22,7 @@ from export.graph.export import Graphs, export_graphs
 from export.graph.parity import compare, keras_outputs, onnx_outputs
 from export.graph.quantize import quantize_graphs
 from model.contract import INPUT_NAME, NETWORKS, Contract
+from model.data.images import Images
 from model.data.sources import load_sample
 from model.network.cnn import probabilities
 from model.network.efficientnet_lite import build_network
@@ -39,7 +40,7 @@ _HEAD: Final = (
 )
 
 
-def enlarged(images: NDArray[np.uint8], count: int, size: int) -> NDArray[np.uint8]:
+def enlarged(images: Images, count: int, size: int) -> NDArray[np.uint8]:
     """Some of the images, evenly spread, in another size."""
     chosen = images[:: len(images) // count][:count]
     side = (size, size)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model.contract import Contract
 from model.data.dataset import Dataset, Split
+from model.data.images import Images
 from model.network.cnn import images_at_a_time
 from model.report.evaluate import evaluate, softmax
 from model.training.classes import class_counts, class_weights
@@ -95,14 +96,12 @@ def begin(
     return head
 
 
-def pooled_features(
-    network: "keras.Model", images: NDArray[np.uint8], *, mirrored: bool = False
-) -> NDArray[np.float32]:
+def pooled_features(network: "keras.Model", images: Images, *, mirrored: bool = False) -> NDArray[np.float32]:
     """Return what a network makes of images before it tells classes: float32 `[N, features]`.
 
     Args:
         network: Has a layer `features`.
-        images: uint8 `[N, S, S, 3]`, memory-mapped ones too.
+        images: uint8 `[N, S, S, 3]`.
         mirrored: Of the images with left and right changed.
     """
     import keras
