@@ -85,6 +85,9 @@ def test_block(block: str, served: Any) -> None:
     elif "cnn-image versions" in block:
         assert re.search(rf"^{served.version} +champion,", printed, re.MULTILINE)
         assert "served" in printed
+    elif "cnn-image models" in block:
+        row = rf"^{MODEL_NAME} .* {re.escape(served.url)} \(version {served.version}, process \d+\)"
+        assert re.search(row, printed, re.MULTILINE)
     elif "cnn-image history" in block:
         assert "promote" in printed
     elif "/health" in block:
