@@ -13,6 +13,7 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 import pytest
+from machine import wait_until
 from serving import RunningTriton
 
 from image_transformer.observe.metrics import Metrics
@@ -154,8 +155,16 @@ def _whole(literal: str) -> str:
 @pytest.mark.slow
 def test_triton_has_the_metrics_that_the_dashboard_asks_for(small_triton: RunningTriton) -> None:
     address = f"http://127.0.0.1:{small_triton.metrics_port}/metrics"
-    with urllib.request.urlopen(address, timeout=30) as answer:
-        text = answer.read().decode()
+
+    def asked() -> str:  # Triton listens here a moment after its models are ready
+        try:
+            with urllib.request.urlopen(address, timeout=30) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            return ""
+
+    wait_until(lambda: bool(asked()), "Triton's metrics")
+    text = asked()
     (row,) = (row for row in ROWS if row.places == ("/metrics",))
     for metric in row.constants:
         assert re.search(rf'^{metric}{{.*model="cnn-image".*version="', text, re.MULTILINE), metric
