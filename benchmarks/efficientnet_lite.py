@@ -67,7 +67,7 @@ def costs(graphs: list[Path], images: NDArray[np.uint8], rounds: int) -> list[fl
 
 def measure(network: str, size: int, rounds: int) -> str:
     """A row of the table."""
-    contract = Contract(_IMAGENET, size=size, network=network, filters=())  # type: ignore[arg-type]
+    contract = Contract(_IMAGENET, size=size, network=network, filters=())  # type: ignore[arg-type] # one of `--networks`
     path, _ = find_weights(network)
     built = build_network(0, contract)
     load_weights(built, read_torch_file(path), path.name, with_classes=True)

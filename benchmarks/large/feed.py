@@ -36,7 +36,7 @@ def main() -> None:
         in_file = FileRows(Path(folder) / "images.u8", rng.permutation(_IMAGES), 32)
         trainers = []
         for on_device, train in ((feed.ON_DEVICE, images), (0, in_file)):
-            feed.ON_DEVICE = on_device  # type: ignore[misc]
+            feed.ON_DEVICE = on_device  # type: ignore[misc] # final but for this comparison
             trainer = Trainer(
                 Dataset(Split(train, labels), few, few, "", "images"), replace(QUICK, epochs=1), 0
             )

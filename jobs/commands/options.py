@@ -88,7 +88,7 @@ def taking(flags: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
             command(flags(**named), **given)
 
         parameters = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in (*fields, *own)]
-        called.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        called.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # typer reads it
         called.__annotations__ = {each.name: each.annotation for each in parameters}
         return called
 

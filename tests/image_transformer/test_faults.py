@@ -8,7 +8,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 import pytest
 from machine import free_port, wait_until
+from mixed_load import until
 from serving import (
     RunningTransformer,
     RunningTriton,
@@ -109,15 +110,6 @@ async def load(transformer: RunningTransformer, images: list[bytes]) -> AsyncIte
     for result in results:
         if not isinstance(result, asyncio.CancelledError):
             raise AssertionError("a client failed") from result  # noqa: TRY004
-
-
-async def until(happened: Callable[[], bool | Awaitable[bool]], seconds: float = 120) -> None:
-    async with asyncio.timeout(seconds):
-        while True:
-            result = happened()
-            if result if isinstance(result, bool) else await result:
-                return
-            await asyncio.sleep(0.05)
 
 
 async def health(transformer: RunningTransformer) -> int:
