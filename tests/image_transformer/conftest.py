@@ -18,6 +18,7 @@ from image_transformer.observe.metrics import Metrics
 from image_transformer.observe.requests import Observer
 from image_transformer.settings import Settings
 from image_transformer.training.routes import Trainer, TrainRoutes
+from image_transformer.triton import client
 from image_transformer.triton.client import Triton
 from model.contract import MODEL_NAME
 from model.images.decode import DECODER_VERSION
@@ -248,9 +249,15 @@ StartService = Callable[..., Any]
 
 
 @pytest.fixture
-async def start_service(fake_triton: FakeTriton) -> AsyncIterator[StartService]:
-    """Makes the transformer in front of `fake_triton`; settings by name."""
+async def start_service(
+    fake_triton: FakeTriton, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[StartService]:
+    """Makes the transformer in front of `fake_triton`; settings by name.
+
+    It waits for no version to come back: a test that is about that says for how long.
+    """
     made: list[Service] = []
+    monkeypatch.setattr(client, "_RETURN_SECONDS", 0.0)
 
     async def start(*, trainer: Trainer | None = None, **changes: Any) -> Service:
         settings = settings_of(**{"predictor_host": f"127.0.0.1:{fake_triton.port}", **changes})

@@ -70,7 +70,7 @@ class Inference:
             )
         self._batcher.check(len(images))
         pixels: list[Pixels] = [] if images.pixels is None else list(images.pixels)
-        served = self._choose(images)
+        served = await self._next(images)
         ends = 0.0
         room = 0
         try:
@@ -80,12 +80,12 @@ class Inference:
                         room = await self._squares.enter(len(images) * served.contract.image_bytes)
                     answer = await self._ask(served, images, pixels, alive)
                     break
-                except VersionGoneError:  # for want of that version, not of an answer: the next one has it
+                except VersionGoneError:  # for want of that version, not of an answer: the next one has it, or comes
                     now = self._loop.time()
                     ends = ends or now + _FOLLOW_SECONDS
                     if now > ends:
                         raise
-                    before, served = served, self._choose(images)
+                    before, served = served, await self._next(images)
                     if images.pixels is None and served.decoding != before.decoding:
                         pixels = []
                         self._squares.leave(room)
@@ -140,6 +140,12 @@ class Inference:
         """Ends the decoder's threads."""
         self._decoder.close()
 
+    async def _next(self, images: Images) -> Served:
+        """Returns the version that is to answer; one that is about to come is waited for. See `_choose`."""
+        if not self.triton.ready:
+            await self.triton.returned()
+        return self._choose(images)
+
     def _choose(self, images: Images) -> Served:
         """Returns the version that is to answer: of those that can, the one that has the least to do.
 
@@ -177,7 +183,7 @@ class Inference:
             alive: Tells whether the client still waits.
 
         Raises:
-            VersionGoneError: it is not ready any more, but another one is.
+            VersionGoneError: it is not ready any more.
             ClientGoneError: the client hung up while many were decoded.
         """
         encoded = images.encoded
@@ -217,7 +223,7 @@ class Inference:
             if future.done():
                 future.result()
         if not self.triton.endpoints.count(served):
-            raise VersionGoneError if self.triton.ready else self.triton.unavailable()
+            raise VersionGoneError
 
 
 def _not_served(asked: str, known: Sequence[Served]) -> ServiceError:

@@ -112,11 +112,9 @@ class Batcher:
         return self._loop.time() - oldest > self._queue_seconds
 
     def check(self, count: int) -> None:
-        """Raises ServiceError when there is no room for more images, or nobody to answer them."""
+        """Raises ServiceError when there is no room for more images."""
         if self.saturated or self._queued + count > self._max_queued:
             raise ServiceError("overloaded", "Too many images are waiting; try again in a second.")
-        if not self._triton.ready:
-            raise self._triton.unavailable()
 
     def load(self, served: Served) -> float:
         """How many images a version has to answer, for each address that has it."""
@@ -153,7 +151,7 @@ class Batcher:
             alive: Asked before they are sent.
 
         Returns:
-            Their probabilities, or a ServiceError; a VersionGoneError where other versions alone are ready.
+            Their probabilities, or a ServiceError; a VersionGoneError where that version is ready no more.
         """
         lane = self._lane(served)
         piece = Piece(pixels, alive, self._loop.time(), self._loop.create_future())
@@ -174,7 +172,7 @@ class Batcher:
         return lane
 
     def _changed(self) -> None:
-        """Versions came or went: send what waits, or say at once that nobody will answer."""
+        """Versions came or went: send what waits, or say at once that it has to go elsewhere."""
         for lane in list(self._lanes.values()):
             if self._triton.endpoints.count(lane.served):
                 self._pump(lane)
@@ -182,9 +180,7 @@ class Batcher:
             while lane.queue:
                 piece = self._take(lane)
                 if not piece.future.done():
-                    piece.future.set_exception(
-                        VersionGoneError() if self._triton.ready else self._triton.unavailable()
-                    )
+                    piece.future.set_exception(VersionGoneError())
             if not (lane.under_way or lane.coming or lane.pump_is_due):
                 del self._lanes[lane.served]
 

@@ -115,11 +115,9 @@ class Call:
         self.send()
 
     def _give_up(self, reason: str) -> None:
-        """Tells that it cannot be had, or that the version is gone there, so that another one is asked."""
+        """Tells that it cannot be had, or that the version is gone, so that the next one is asked."""
         triton, served = self._triton, self._served
         refused = triton.endpoints.count(served) and all(served in one.served for one in self._tried)
-        if triton.ready and not refused:
-            self._done(VersionGoneError())
-            return
-        log.warning("Triton cannot be asked", extra={"version": served.version, "reason": reason})
-        self._done(triton.unavailable())
+        if refused or not triton.ready:
+            log.warning("Triton cannot be asked", extra={"version": served.version, "reason": reason})
+        self._done(triton.unavailable() if refused else VersionGoneError())

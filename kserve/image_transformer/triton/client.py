@@ -1,6 +1,7 @@
 """Triton as the transformer sees it: which versions are ready where, and inference by one of them."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any, Final
@@ -18,6 +19,9 @@ from image_transformer.triton.served import Served, read_served
 from model.contract import Contract, ContractError
 
 _PROBE_SECONDS: Final = 2.0
+# For so long after the last version went, one that comes is waited for: the next pod may be up already, but not
+# yet found (a name server's answers are up to 5 s old in Kubernetes, and pods' own looks are seconds apart).
+_RETURN_SECONDS: Final = 5.0
 # So often a version may come or go, or a connection break, in one look; then the next look has to tell.
 _TRIES_A_LOOK: Final = 3
 
@@ -40,6 +44,8 @@ class Triton:
         self.seconds = seconds
         self.metrics = metrics
         self._probed = asyncio.Event()
+        self._returned = asyncio.Event()
+        self._went_at = float("-inf")
         self._looks: dict[Endpoint, asyncio.Task[None]] = {}
         self._served: WeakValueDictionary[tuple[str, Contract], Served] = WeakValueDictionary()
         self.on_change: Callable[[], None] = lambda: None
@@ -63,6 +69,15 @@ class Triton:
             return ServiceError("model_unavailable", " ".join(unusable))
         return ServiceError("model_unavailable", "The model is not ready; try again in a moment.")
 
+    async def returned(self) -> None:
+        """Returns once a version is ready, or none has been for some seconds."""
+        left = self._went_at + _RETURN_SECONDS - asyncio.get_running_loop().time()
+        if self.ready or left <= 0:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await self._returned.wait()
+
     def infer(self, served: Served, pixels: bytes, count: int, done: Inferred) -> None:
         """Asks a version for the probabilities of images.
 
@@ -70,8 +85,7 @@ class Triton:
             served: The version.
             pixels: UINT8 `[count, size, size, 3]`, row after row, of the version's size.
             count: How many images.
-            done: Takes the result, from the event loop; a VersionGoneError where another version is ready in
-                its place.
+            done: Takes the result, from the event loop; a VersionGoneError where that version is ready no more.
         """
         Call(self, served, pixels, count, done).send()
 
@@ -209,4 +223,8 @@ class Triton:
         if live := self.endpoints.live:
             self.known, self.newest = live, live[0]
             self.shapes = tuple(dict.fromkeys(served.contract.image_shape for served in live))
+            self._returned.set()
+        elif self._returned.is_set():
+            self._returned.clear()
+            self._went_at = asyncio.get_running_loop().time()
         self.on_change()

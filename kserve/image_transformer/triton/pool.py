@@ -214,9 +214,12 @@ class Endpoints:
         return endpoint
 
     async def resolve(self) -> None:
-        """Looks the name up, unless that was done a moment ago: new addresses join, vanished ones leave."""
+        """Looks the name up, unless that was done a moment ago: new addresses join, vanished ones leave.
+
+        While no version is ready, at every look: one may be ready at an address that is not known yet.
+        """
         loop = asyncio.get_running_loop()
-        if self._endpoints and loop.time() - self._resolved_at < _RESOLVE_SECONDS:
+        if self.live and loop.time() - self._resolved_at < _RESOLVE_SECONDS:
             return
         self._resolved_at = loop.time()
         try:

@@ -14,6 +14,7 @@ from serving import SmallModel
 
 from image_transformer.codecs.tensors import Images
 from image_transformer.inference.room import Room
+from image_transformer.triton import client
 from model.images.decode import DECODER_VERSION
 
 FORTY = [picture(seed) for seed in range(40)]
@@ -69,6 +70,56 @@ async def test_a_request_follows_however_many_switches_meet(service: Any) -> Non
     check(task.result(), FORTY, "9")
     assert not service.metrics.errors
     assert service.metrics.versions == {"9": 40}
+
+
+@pytest.fixture
+def patient(start_service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version that comes back is waited for, for as long as a test takes."""
+    monkeypatch.setattr(client, "_RETURN_SECONDS", 60.0)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_between_a_pod_that_went_and_one_that_is_not_found_yet_a_request_waits(service: Any) -> None:
+    service.fake.status = 503
+    await service.triton.probe()
+    tasks = [asyncio.create_task(service.inference.classify(Images(FORTY[:count]))) for count in (1, 40)]
+    done, _ = await asyncio.wait(tasks, timeout=0.05)
+    assert not done
+    service.fake.status = 200
+    serve(service.fake, STRETCHED)
+    await service.triton.probe()
+    for task, count in zip(tasks, (1, 40), strict=True):
+        check(await task, FORTY[:count], "8")
+    assert not service.metrics.errors
+
+
+@pytest.mark.usefixtures("patient")
+async def test_what_was_asked_of_the_pod_that_went_waits_as_well(service: Any) -> None:
+    """Of the calls three are under way and the rest is queued; none of them is lost with the pod."""
+    serve(service.fake, SEVEN)
+    await service.triton.probe()
+    service.fake.answers.clear()
+    task = asyncio.create_task(service.inference.classify(Images(FORTY)))
+    await until(lambda: service.fake.waiting == 3)
+    service.fake.status = 503
+    service.fake.answers.set()
+    await until(lambda: not service.triton.ready)
+    service.fake.status = 200
+    serve(service.fake, CROPPED)
+    await service.triton.probe()
+    check(await task, FORTY, "9")
+    assert not service.metrics.errors
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_model_that_was_never_there_is_not_waited_for(
+    start_service: Any, fake_triton: Any, failure: Any
+) -> None:
+    fake_triton.status = 503
+    service = await start_service()
+    async with asyncio.timeout(20):
+        with failure("model_unavailable"):
+            await service.inference.classify(Images(FORTY))
 
 
 async def test_it_does_not_follow_for_ever(service: Any, failure: Any) -> None:
