@@ -1,17 +1,17 @@
 """A steady load of single images and many, by every way in; every answer is held against ONNX Runtime's.
 
-The versions that answer are `SmallModel`s; what a client may be told depends on which of them live.
+What a client may be told depends on which of them live.
 """
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import grpc.aio
 import httpx
@@ -20,16 +20,32 @@ import onnxruntime
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 from numpy.typing import NDArray
 from other_contracts import decoded
-from serving import RunningTransformer, SmallModel
 from ways_in import BY_BYTES, BY_NAME, BY_PIXELS, DIFFERENT, PICTURES, PIXELS, Asked, Clients, Told, Way
 
+from model.contract import Contract
+
 COUNTS = (1, 32, 256)
+
+
+class Written(Protocol):
+    """A version whose graph can be written to a folder."""
+
+    @property
+    def version(self) -> int:
+        """Its number."""
+
+    @property
+    def contract(self) -> Contract:
+        """What it takes and answers."""
+
+    def write(self, folder: Path) -> None:
+        """Writes `<folder>/<model>` as a whole model of a Triton repository."""
 
 
 class Due:
     """What ONNX Runtime makes of each picture, and of finished pixels, by the graphs of the versions."""
 
-    def __init__(self, folder: Path, models: Iterable[SmallModel]) -> None:
+    def __init__(self, folder: Path, models: Iterable[Written]) -> None:
         self.models = {str(model.version): model for model in models}
         self.pictures: dict[str, NDArray[np.float32]] = {}
         self.pixels: dict[str, NDArray[np.float32]] = {}
@@ -37,7 +53,7 @@ class Due:
             model.write(folder / version)
             graph = folder / version / model.contract.model / version / "model.onnx"
             session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-            squares = np.concatenate([decoded(model, image) for image in PICTURES])
+            squares = np.concatenate([decoded(model.contract, image) for image in PICTURES])
             (self.pictures[version],) = session.run(["probs"], {"image": squares})
             if model.contract.size in PIXELS:
                 (self.pixels[version],) = session.run(["probs"], {"image": PIXELS[model.contract.size]})
@@ -120,31 +136,51 @@ class Load:
             await asyncio.sleep(time.perf_counter() - began if told.status == 200 else 0.1)
 
 
+def many_clients(asking: Load, named: Sequence[str]) -> list[Coroutine[Any, Any, None]]:
+    """A client for each way in, and more with many images a request; some name a version."""
+    return [
+        *(asking._client((way,), 1, first) for first, way in enumerate(BY_BYTES)),
+        *(asking._client(BY_BYTES, 32, first) for first in (0, 20)),
+        asking._client(BY_BYTES, 256, 0),
+        *(asking._client(BY_PIXELS, count, 0, side=side) for side in PIXELS for count in (1, 8)),
+        asking._client(BY_PIXELS[:2], 256, 0, side=64),
+        *(asking._client(BY_NAME, count, 0, version=one) for one in named for count in (1, 256)),
+    ]
+
+
+def few_clients(asking: Load, named: Sequence[str]) -> list[Coroutine[Any, Any, None]]:
+    """One of each kind, which takes every way in turn: for pods that have less than a core."""
+    return [
+        *(asking._client(BY_BYTES, count, 0) for count in (1, 32)),
+        *(asking._client(BY_PIXELS, 8, 0, side=side) for side in PIXELS),
+        *(asking._client(BY_NAME, 1, 0, version=one) for one in named),
+    ]
+
+
 @asynccontextmanager
 async def load(
-    transformer: RunningTransformer, due: Due, living: Living, named: Sequence[str]
+    url: str,
+    address: str,
+    due: Due,
+    living: Living,
+    named: Sequence[str],
+    clients: Callable[[Load, Sequence[str]], list[Coroutine[Any, Any, None]]] = many_clients,
 ) -> AsyncIterator[Load]:
     """Clients ask as long as the block runs; the first wrong answer fails it.
 
     Args:
-        transformer: Who is asked.
+        url: Of the service that is asked over REST.
+        address: HOST:PORT at which it is asked over gRPC.
         due: What is right.
         living: Which versions live at first.
         named: Versions that some clients name.
+        clients: Makes them.
     """
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-    channel = grpc.aio.insecure_channel(f"127.0.0.1:{transformer.grpc_port}", options=options)
-    async with httpx.AsyncClient(base_url=transformer.url, timeout=60) as http, channel:
+    channel = grpc.aio.insecure_channel(address, options=options)
+    async with httpx.AsyncClient(base_url=url, timeout=60) as http, channel:
         asking = Load(due, Clients(http, stubs.GRPCInferenceServiceStub(channel)), living)
-        clients = [
-            *(asking._client((way,), 1, first) for first, way in enumerate(BY_BYTES)),
-            *(asking._client(BY_BYTES, 32, first) for first in (0, 20)),
-            asking._client(BY_BYTES, 256, 0),
-            *(asking._client(BY_PIXELS, count, 0, side=side) for side in PIXELS for count in (1, 8)),
-            asking._client(BY_PIXELS[:2], 256, 0, side=64),
-            *(asking._client(BY_NAME, count, 0, version=one) for one in named for count in (1, 256)),
-        ]
-        tasks = [asyncio.create_task(client) for client in clients]
+        tasks = [asyncio.create_task(client) for client in clients(asking, named)]
         body = asyncio.current_task()
         assert body is not None
 

@@ -26,11 +26,11 @@ def picture(seed: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-def decoded(model: SmallModel, image: bytes) -> NDArray[np.uint8]:
-    """A picture as a version's input, `[1, size, size, 3]`."""
-    return decode_image(image, size=model.contract.size, fit=model.contract.fit)[None]
+def decoded(contract: Contract, image: bytes) -> NDArray[np.uint8]:
+    """A picture as the input of a version, `[1, size, size, 3]`."""
+    return decode_image(image, size=contract.size, fit=contract.fit)[None]
 
 
 def due(model: SmallModel, image: bytes) -> NDArray[np.float32]:
     """What a version has to answer to a picture."""
-    return model.probs(decoded(model, image))[0]
+    return model.probs(decoded(model.contract, image))[0]

@@ -257,6 +257,10 @@ class RunningTransformer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.http_port}"
 
+    @property
+    def grpc_address(self) -> str:
+        return f"127.0.0.1:{self.grpc_port}"
+
     def healthy(self) -> bool:
         if self.process.poll() is not None:
             pytest.fail(

@@ -1,7 +1,8 @@
 """Versions in a namespace's MinIO without a training Job: made once on this machine, then uploaded."""
 
 import base64
-from dataclasses import asdict
+import shutil
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from export.store.lineage import DataLineage, Lineage
 from export.store.versions import KNOWN, Store, open_store
 from jobs.known import make_known
 from model.contract import CLASSES, FILTERS_MODEL_NAME, MODEL_NAME, Contract
+from model.data.dataset import Split
 from model.data.sources import load_sample
 from model.images.decode import DECODER_VERSION
 
@@ -77,6 +79,50 @@ def made_another(versions: Path, folder: Path, contract: Contract) -> Path:
     known = {KNOWN: make_known(load_sample().test)}
     open_store(str(folder / "store")).publish(partial(assemble, graphs, lineage), known)
     return folder / "store"
+
+
+def made_larger(versions: Path, folder: Path) -> Path:
+    """A folder's store with version 3 beside `versions`: ten classes at 64 pixels, and nothing learned.
+
+    The first five classes are those of the others.
+    """
+    from export.graph.export import export_graphs
+    from export.graph.parity import prove
+    from model.network.cnn import build_network
+
+    contract = Contract(classes=(*CLASSES, "frog", "horse", "ship", "truck", "deer"), size=64)
+    network = build_network(3, contract)
+    last = network.get_layer("logits")
+    # As it comes, it answers all pictures nearly alike.
+    last.set_weights([30 * weights for weights in last.get_weights()])
+    graphs = export_graphs(network, 1.0, folder / "graphs", contract)
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (64, *contract.image_shape), np.uint8)
+    parity, filters_parity = prove(network, 1.0, graphs, images, contract)
+    shutil.copytree(versions, folder / "store")
+    store = open_store(str(folder / "store"))
+    fields = {name: getattr(store.manifest(1), name) for name in Lineage.model_fields}
+    own = {"contract": contract, "parity": parity, "filters_parity": filters_parity}
+    known = {KNOWN: make_known(Split(images, np.arange(len(images)) % 10, contract.classes))}
+    store.publish(partial(assemble, graphs, Lineage(**fields | own)), known)
+    return folder / "store"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A version of a folder's store, as the load of every kind takes it."""
+
+    store: Path
+    version: int
+
+    @property
+    def contract(self) -> Contract:
+        """What it takes and answers."""
+        return open_store(str(self.store)).manifest(self.version).contract
+
+    def write(self, folder: Path) -> None:
+        """Writes it as a whole Triton repository."""
+        shutil.copytree(self.store / "versions" / f"{self.version:06d}", folder)
 
 
 class TrialStore:

@@ -44,7 +44,7 @@ def due(tmp_path_factory: pytest.TempPathFactory) -> Due:
         graph = folder / version / model.contract.model / version / "model.onnx"
         session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
         for number, image in enumerate(PICTURES):
-            (probs,) = session.run(["probs"], {"image": decoded(model, image)})
+            (probs,) = session.run(["probs"], {"image": decoded(model.contract, image)})
             found[version, number] = probs[0]
     return found
 

@@ -105,7 +105,9 @@ async def test_versions_of_other_contracts_side_by_side(
     transformer = pods.transformer(start_transformer, queue_seconds=60, triton_seconds=60)
     walk = (SEVEN, STRETCHED, CROPPED, SEVEN)
     seven = frozenset({"7"})
-    async with load(transformer, due, Living(seven, seven), sorted(due.models)) as asking:
+    async with load(
+        transformer.url, transformer.grpc_address, due, Living(seven, seven), sorted(due.models)
+    ) as asking:
         await lives(asking, SEVEN)
         for before, after in itertools.pairwise(walk):
             now = await replaced(asking, pods, now, before, after)
@@ -132,7 +134,7 @@ async def test_switches_that_meet(
     first, second = pods.start(SEVEN, SEVEN)
     transformer = pods.transformer(start_transformer, queue_seconds=60, triton_seconds=60)
     seven = frozenset({"7"})
-    async with load(transformer, due, Living(seven, seven), ["8"]) as asking:
+    async with load(transformer.url, transformer.grpc_address, due, Living(seven, seven), ["8"]) as asking:
         await lives(asking, SEVEN)
         asking.living = Living(frozenset(due.models))
         walk = (
