@@ -8,7 +8,10 @@ import grpc
 import pytest
 from grpc import aio
 
+from image_transformer.grpc.guard import Guard
 from image_transformer.grpc.server import GrpcServer
+from image_transformer.observe.metrics import Metrics
+from image_transformer.observe.requests import Observer
 
 MOST = 50
 PATH = "/tests.Service/Echo"
@@ -37,9 +40,10 @@ async def echo() -> Echo:
 
 @pytest.fixture
 async def server(echo: Echo) -> AsyncIterator[tuple[GrpcServer, aio.Channel]]:
-    server = GrpcServer((), (("grpc.so_reuseport", 0),), MOST)
+    guard = Guard(Observer(Metrics(), log_all=False))
+    server = GrpcServer(guard, (("grpc.so_reuseport", 0),), MOST)
     server.add_registered_method_handlers(
-        "tests.Service", {"Echo": grpc.unary_unary_rpc_method_handler(echo.answer)}
+        "tests.Service", {"Echo": grpc.unary_unary_rpc_method_handler(echo.answer, bytes)}
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
