@@ -135,13 +135,19 @@ class ImageServicer(InferenceServicer):
 
     async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Any) -> pb.ModelMetadataResponse:  # noqa: N802
         """Describes the model or one of its versions, and names those that are served."""
-        self._check(context, request.name, request.version)
-        return pb.ModelMetadataResponse(**self._inference.described(request.version or None))
+        try:
+            described = await self._inference.catalogue.metadata(request.name, request.version or None)
+        except ServiceError as error:
+            _refuse(context, error, "")
+        return pb.ModelMetadataResponse(**described)
 
     async def ModelReady(self, request: pb.ModelReadyRequest, context: Any) -> pb.ModelReadyResponse:  # noqa: N802
         """Tells whether the model answers."""
-        self._check(context, request.name, request.version)
-        return pb.ModelReadyResponse(ready=self._inference.ready)
+        try:
+            ready = await self._inference.catalogue.ready(request.name, request.version or None)
+        except ServiceError as error:
+            _refuse(context, error, "")
+        return pb.ModelReadyResponse(ready=ready)
 
     async def RepositoryModelLoad(self, request: Any, context: Any) -> NoReturn:  # noqa: N802
         """Refuses: which version is served is decided by a promotion."""
@@ -150,13 +156,6 @@ class ImageServicer(InferenceServicer):
     async def RepositoryModelUnload(self, request: Any, context: Any) -> NoReturn:  # noqa: N802
         """Refuses: which version is served is decided by a promotion."""
         _refuse(context, _no_repository(), "")
-
-    def _check(self, context: Any, name: str, version: str) -> None:
-        try:
-            self._inference.check_model(name)
-            self._inference.check_version(version or None)
-        except ServiceError as error:
-            _refuse(context, error, "")
 
 
 class MessageInterceptor(aio.ServerInterceptor):  # type: ignore[misc] # grpc has no types
