@@ -89,8 +89,7 @@ class ImageDataPlane(DataPlane):
 
     async def model_metadata(self, model_name: str) -> dict[str, Any]:
         """Describes the model, with the versions that are served."""
-        self._inference.check_model(model_name)
-        return self._inference.described()
+        return await self._inference.catalogue.metadata(model_name)
 
     async def ready(self) -> bool:
         """Tells whether the model answers: a transformer without one is not ready."""
@@ -98,5 +97,5 @@ class ImageDataPlane(DataPlane):
 
     async def model_ready(self, model_name: str, disable_predictor_health_check: bool = False) -> bool:
         """Tells whether the model answers; requests themselves are not held up by it."""
-        self._inference.check_model(model_name)
-        return disable_predictor_health_check or self._inference.ready
+        ready = await self._inference.catalogue.ready(model_name)
+        return disable_predictor_health_check or ready

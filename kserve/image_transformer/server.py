@@ -172,8 +172,9 @@ class ImageServer(model_server.ModelServer):
         )
         service = InferenceService(self.dataplane, inference, observer)
         stream = StreamService(service.infer, inference.held, observer, ending)
-        health = HealthService(lambda: inference.ready, self.dataplane.model_ready, ending)
-        add_methods(server, (service, stream, ManagementService()), health, ending)
+        health = HealthService(lambda: inference.ready, inference.catalogue.ready, ending)
+        management = ManagementService(inference.catalogue)
+        add_methods(server, (service, stream, management), health, ending)
         server.add_insecure_port(addresses.joined(settings.host, settings.grpc_port))
         return server
 

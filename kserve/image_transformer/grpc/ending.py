@@ -30,7 +30,8 @@ class Ending:
     async def of_call(self, context: Any) -> AsyncIterator[None]:
         """Sends a call's client away at the end, if that comes within the block."""
         task = asyncio.current_task()
-        assert task is not None
+        if task is None:
+            raise RuntimeError("a call is answered by a task")
         try:
             with self.of(task):
                 yield

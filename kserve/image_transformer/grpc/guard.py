@@ -29,8 +29,8 @@ class Guard:
     def around(self, path: str, handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
         """Returns a method whose messages are guarded.
 
-        One that is not read is a ServiceError in its place: a method of single messages never sees it, one that
-        reads a stream does.
+        In place of one that is not read stands a ServiceError, which a method of single messages never sees, and
+        one that reads a stream does.
 
         Args:
             path: The method's.

@@ -1,7 +1,7 @@
 """grpc.health.v1: whether the service as a whole, its one gRPC service, or a model answers.
 
-Its messages are grpcio-health-checking's. The servicer is ours, as that one's keeps what it was told last, where
-this service knows how it stands, and forgets all watchers of a name as soon as one of them leaves.
+Its messages are grpcio-health-checking's. The servicer is ours: that one's answers what it was told last, and
+forgets all watchers of a name as soon as one of them leaves.
 """
 
 import asyncio

@@ -21,9 +21,7 @@ _SERVICE = inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 _FILES = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
 
 
-def add_methods(
-    server: GrpcServer, parts: "tuple[object, ...]", health: HealthService, ending: Ending
-) -> None:
+def add_methods(server: GrpcServer, parts: tuple[object, ...], health: HealthService, ending: Ending) -> None:
     """Has a server serve v2's methods, health and reflection.
 
     Args:
@@ -39,7 +37,7 @@ def add_methods(
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(_Reflection(ending), server)
 
 
-def _handler(method: Any, parts: "tuple[object, ...]") -> grpc.RpcMethodHandler:
+def _handler(method: Any, parts: tuple[object, ...]) -> grpc.RpcMethodHandler:
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", method.name).lower()
     behaviour = next(found for part in parts if (found := getattr(part, name, None)))
     make = (
@@ -55,7 +53,7 @@ def _handler(method: Any, parts: "tuple[object, ...]") -> grpc.RpcMethodHandler:
 
 
 class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc] # grpc has no types
-    """Describes what is really served: v2's own messages here, not those that kserve has under their names."""
+    """Describes what is really served: v2's messages as they are here, not what kserve has under their names."""
 
     def __init__(self, ending: Ending) -> None:
         pool = inference_pb2.DESCRIPTOR.pool

@@ -1,19 +1,21 @@
 """v2 over gRPC: the Open Inference Protocol's own methods, with our model behind them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from kserve.protocol.dataplane import DataPlane
 
-from image_transformer.codecs.outputs import Asked, check_output, check_top, once, tensor
-from image_transformer.codecs.tensors import Images, Probabilities, Shape
+from image_transformer.codecs.outputs import Asked, Datatype, check_output, check_top, once, tensor
+from image_transformer.codecs.tensors import Filtered, Images, Probabilities, Shape
 from image_transformer.codecs.v2 import check_shape, from_raw, invalid
 from image_transformer.errors import ServiceError
 from image_transformer.grpc import inference_pb2 as pb
 from image_transformer.grpc.guard import refuse
 from image_transformer.http.request import request_id
 from image_transformer.inference.answer import Inference
+from image_transformer.inference.catalogue import unknown_model
+from image_transformer.inference.offers import offers
 from image_transformer.observe.requests import Observer
 from model.contract import INPUT_NAME
 
@@ -51,19 +53,23 @@ def parse_request(request: pb.ModelInferRequest, max_images: int, taken: Sequenc
     return from_raw("UINT8", values.astype(np.uint8).tobytes(), shape, version)
 
 
-def parse_outputs(request: pb.ModelInferRequest) -> tuple[Asked, ...]:
+def parse_outputs(request: pb.ModelInferRequest, offered: Mapping[str, Datatype]) -> tuple[Asked, ...]:
     """Returns the outputs that a request asks for, in its order.
+
+    Args:
+        request: The message.
+        offered: The model's outputs; see `codecs.outputs.check_output`.
 
     Raises:
         ServiceError: the model has no such, or not in that form.
     """
     if not request.outputs:
-        return (Asked(),)
-    return once(_asked(output) for output in request.outputs)
+        return (Asked(next(iter(offered))),)
+    return once(_asked(output, offered) for output in request.outputs)
 
 
-def _asked(output: pb.ModelInferRequest.InferRequestedOutputTensor) -> Asked:
-    name = check_output(output.name, tuple(output.parameters))
+def _asked(output: pb.ModelInferRequest.InferRequestedOutputTensor, offered: Mapping[str, Datatype]) -> Asked:
+    name = check_output(output.name, tuple(output.parameters), offered)
     if "classification" not in output.parameters:
         return Asked(name)
     return Asked(name, top=check_top(name, _number(output.parameters["classification"])))
@@ -75,7 +81,7 @@ def _number(parameter: pb.InferParameter) -> object:
 
 
 def answer(
-    request: pb.ModelInferRequest, outputs: Sequence[Asked], result: Probabilities
+    request: pb.ModelInferRequest, outputs: Sequence[Asked], result: Probabilities | Filtered
 ) -> pb.ModelInferResponse:
     """Writes the answer: raw where the request was raw, as Triton does."""
     response = pb.ModelInferResponse(
@@ -101,6 +107,7 @@ class InferenceService:
     def __init__(self, data_plane: DataPlane, inference: Inference, observer: Observer) -> None:
         self._data_plane = data_plane
         self._inference = inference
+        self._offers = offers(inference)
         self._observer = observer
 
     async def server_live(self, request: pb.ServerLiveRequest, context: Any) -> pb.ServerLiveResponse:
@@ -121,13 +128,13 @@ class InferenceService:
         self, request: pb.ModelMetadataRequest, context: Any
     ) -> pb.ModelMetadataResponse:
         """Describes the model or one of its versions, and names those that are served."""
-        self._check(request.name, request.version)
-        return pb.ModelMetadataResponse(**self._inference.described(request.version or None))
+        described = await self._inference.catalogue.metadata(request.name, request.version or None)
+        return pb.ModelMetadataResponse(**described)
 
     async def model_ready(self, request: pb.ModelReadyRequest, context: Any) -> pb.ModelReadyResponse:
         """Tells whether the model answers."""
-        self._check(request.name, request.version)
-        return pb.ModelReadyResponse(ready=self._inference.ready)
+        ready = await self._inference.catalogue.ready(request.name, request.version or None)
+        return pb.ModelReadyResponse(ready=ready)
 
     async def model_infer(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:
         """Answers an inference."""
@@ -137,11 +144,11 @@ class InferenceService:
             try:
                 with self._inference.held.during(request.ByteSize()):
                     response = await self.infer(request, lambda: not context.cancelled())
-                observation.status = 200
-                return response
             except ServiceError as error:
                 observation.failed(error)
                 await refuse(context, error, identity)
+            observation.status = 200
+            return response
 
     async def infer(self, request: pb.ModelInferRequest, alive: Callable[[], bool]) -> pb.ModelInferResponse:
         """Answers one message, of a call or of a stream.
@@ -153,11 +160,9 @@ class InferenceService:
         Raises:
             ServiceError: see `Inference.classify`.
         """
-        self._inference.check_model(request.model_name)
-        outputs = parse_outputs(request)
-        images = parse_request(request, self._inference.settings.max_images, self._inference.triton.shapes)
-        return answer(request, outputs, await self._inference.classify(images, alive))
-
-    def _check(self, name: str, version: str) -> None:
-        self._inference.check_model(name)
-        self._inference.check_version(version or None)
+        offer = self._offers.get(request.model_name)
+        if offer is None:
+            raise unknown_model(request.model_name, self._inference.triton.model)
+        outputs = parse_outputs(request, offer.outputs)
+        images = parse_request(request, self._inference.settings.max_images, offer.triton.shapes)
+        return answer(request, outputs, await offer.answer(images, alive))

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 _Answering = Coroutine[Any, Any, pb.ModelStreamInferResponse]
 Infer = Callable[[pb.ModelInferRequest, Callable[[], bool]], Awaitable[pb.ModelInferResponse]]
 
-# What one stream may have under way, answers that its client does not fetch included: 128 messages of an image.
+# What one stream may have under way, with answers that its client does not fetch: 128 messages of an image.
 _UNDER_WAY_BYTES: Final = 16_000_000
 _BYTES_AN_IMAGE: Final = 125_000
 # Triton's parameters of a stream (docs/user_guide/decoupled_models.md of triton-inference-server/server).
@@ -67,7 +67,7 @@ class StreamService:
 
 
 class _Stream:
-    """One client's stream: messages are read while there is room, begun side by side, and answered in turn."""
+    """One client's: messages are read while there is room, begun side by side, and answered in turn."""
 
     def __init__(self, infer: Infer, held: Held, observer: Observer, context: Any) -> None:
         self._infer = infer
