@@ -29,8 +29,8 @@ class Guard:
     def around(self, path: str, handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
         """Returns a method whose messages are guarded.
 
-        In place of one that is not read stands a ServiceError, which a method of single messages never sees, and
-        one that reads a stream does.
+        In place of one that is not read stands a ServiceError, which a method of single messages never sees,
+        and one that reads a stream does.
 
         Args:
             path: The method's.

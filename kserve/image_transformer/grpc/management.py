@@ -19,7 +19,7 @@ class ManagementService:
     async def model_config(self, request: pb.ModelConfigRequest, context: Any) -> pb.ModelConfigResponse:
         """Describes what a model takes and gives here."""
         config = await self._catalogue.configuration(request.name, request.version or None)
-        # The JSON has fields that Triton always writes, and that say nothing here; our message leaves them out.
+        # The JSON has fields that Triton always writes, and that say nothing here; our message has none.
         return pb.ModelConfigResponse(config=ParseDict(config, pb.ModelConfig(), ignore_unknown_fields=True))
 
     async def model_statistics(

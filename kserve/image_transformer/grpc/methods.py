@@ -53,7 +53,7 @@ def _handler(method: Any, parts: tuple[object, ...]) -> grpc.RpcMethodHandler:
 
 
 class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc] # grpc has no types
-    """Describes what is really served: v2's messages as they are here, not what kserve has under their names."""
+    """Describes what is really served: v2's messages as they are here, not kserve's of the same names."""
 
     def __init__(self, ending: Ending) -> None:
         pool = inference_pb2.DESCRIPTOR.pool
