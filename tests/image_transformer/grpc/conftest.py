@@ -7,6 +7,7 @@ import pytest
 from grpc import aio
 from over_grpc import OverGrpc
 
+from image_transformer.grpc import message_size
 from image_transformer.grpc.ending import Ending
 from image_transformer.grpc.guard import Guard
 from image_transformer.grpc.health import HealthService
@@ -32,3 +33,10 @@ async def over_grpc(service: Any) -> AsyncIterator[OverGrpc]:
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield OverGrpc(service, ending, server, channel)
     await server.stop(0)
+
+
+@pytest.fixture
+def small_limit(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A hundredth of the limit in its place: a message's fields are counted one by one up to it."""
+    monkeypatch.setattr(message_size, "MOST", message_size.MOST // 100)
+    return message_size.MOST
