@@ -11,6 +11,17 @@ from typing import Any, Final
 from image_transformer.observe.statistics import Duration, Statistics
 from model.contract import INPUT_NAME
 
+REFUSED: Final = {
+    "repository": "Models are not loaded or unloaded here; promote a version.",
+    "systemsharedmemory": "System shared memory is not offered, as clients are on other machines; "
+    "send tensors in the request.",
+    "cudasharedmemory": "CUDA shared memory is not offered, as nothing here has a GPU's memory; "
+    "send tensors in the request.",
+    "trace": "Trace settings are not changed by requests; Triton has its own.",
+    "logging": "Log settings are not changed by requests; set CNN_IMAGE_LOG_REQUESTS.",
+}
+"""What changes a server and is not offered here, by the extension's name in v2's paths; and what to do instead."""
+
 _NOTHING: Final = {"count": 0, "ns": 0}
 
 

@@ -9,22 +9,13 @@ from typing import Any, Final
 
 import orjson
 
+from image_transformer.codecs.management import REFUSED
 from image_transformer.codecs.v2 import invalid, parse_json
 from image_transformer.errors import ServiceError
 from image_transformer.http.request import Request, Response
 from image_transformer.inference.answer import Inference
 
-# In v2's own words, by how a path begins behind /v2/: what is not offered, and what to do instead.
-_REFUSED: Final = {
-    "repository": "Models are not loaded or unloaded here; promote a version.",
-    "systemsharedmemory": "System shared memory is not offered, as clients are on other machines; "
-    "send tensors in the request.",
-    "cudasharedmemory": "CUDA shared memory is not offered, as nothing here has a GPU's memory; "
-    "send tensors in the request.",
-    "trace": "Trace settings are not changed by requests; Triton has its own.",
-    "logging": "Log settings are not changed by requests; set CNN_IMAGE_LOG_REQUESTS.",
-}
-
+_SHARED: Final = ("/v2/systemsharedmemory/", "/v2/cudasharedmemory/")
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -63,7 +54,7 @@ class ManagementRoutes:
             changes = path.endswith("/trace/setting") and method == "POST"
             route = "/v2/models/versions" if "/versions/" in path else "/v2/models/NAME"
             return route, "POST" if changes else "GET", self._model
-        if extension in _REFUSED:
+        if extension in REFUSED:
             changes = extension == "repository" or method == "POST"
             return f"/v2/{extension}", "POST" if changes else "GET", self._refused
         return None
@@ -97,13 +88,15 @@ class ManagementRoutes:
         return _json(await self._catalogue.index(ready_only=ready))
 
     async def _refused(self, request: Request) -> Response:
+        if request.path.startswith(_SHARED) and request.path.endswith("/unregister"):
+            return Response(200, b"")  # as Triton, where nothing of that name is registered
         return self._state(request.method, request.path.split("/")[2])
 
     def _state(self, method: str, extension: str) -> Response:
         """How an extension that is not offered stands: there is nothing; a change is refused."""
         if method == "GET":
             return _json({} if extension in {"trace", "logging"} else [])
-        raise ServiceError("not_offered", _REFUSED[extension])
+        raise ServiceError("not_offered", REFUSED[extension])
 
     async def _ready(self, name: str, version: str | None) -> dict[str, Any]:
         if not await self._inference.catalogue.ready(name, version):
