@@ -1,6 +1,6 @@
 """kserve's view of the service: the model its own routes call, and what they tell about it."""
 
-from typing import Any
+from typing import Any, Final
 
 from kserve.model import Model
 from kserve.model_repository import ModelRepository
@@ -15,6 +15,9 @@ from image_transformer.codecs.v1 import v1_request
 from image_transformer.codecs.v2 import check_input, check_shape, invalid, json_images
 from image_transformer.inference.answer import Inference
 from model.contract import INPUT_NAME, OUTPUT_NAME
+
+# Triton's names of v2's extensions; perf_analyzer asks for statistics where they are named alone.
+_EXTENSIONS: Final = ("binary_tensor_data", "classification", "model_configuration", "statistics")
 
 
 class ImageModel(Model):
@@ -84,7 +87,7 @@ class ImageDataPlane(DataPlane):
         return {
             "name": self._server_name,
             "version": self._server_version,
-            "extensions": ["binary_tensor_data"],
+            "extensions": list(_EXTENSIONS),
         }
 
     async def model_metadata(self, model_name: str) -> dict[str, Any]:

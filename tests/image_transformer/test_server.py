@@ -124,7 +124,7 @@ def test_what_the_service_tells_of_itself(transformer: RunningTransformer) -> No
             "name": "cnn-image",
             "versions": ["7"],
             "platform": "",
-            "inputs": [{"name": "image", "datatype": "BYTES", "shape": [-1]}],
+            "inputs": [{"name": "image", "datatype": "BYTES", "shape": [-1, 1]}],
             "outputs": [{"name": "probs", "datatype": "FP32", "shape": [-1, 5]}],
         }
         assert client.get("/v2/models/cnn-image").json() == described

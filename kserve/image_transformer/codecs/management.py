@@ -20,7 +20,7 @@ REFUSED: Final = {
     "trace": "Trace settings are not changed by requests; Triton has its own.",
     "logging": "Log settings are not changed by requests; set CNN_IMAGE_LOG_REQUESTS.",
 }
-"""In v2's own words, by how REST's path begins behind /v2/: what is not offered, and what to do instead."""
+"""What would change a server and is not offered, by the extension's name in v2's paths."""
 
 _NOTHING: Final = {"count": 0, "ns": 0}
 

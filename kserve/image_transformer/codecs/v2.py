@@ -333,6 +333,6 @@ def metadata(model: str, versions: Sequence[str], output: str, shape: Sequence[i
         "name": model,
         "versions": list(versions),
         "platform": "",
-        "inputs": [{"name": INPUT_NAME, "datatype": "BYTES", "shape": [-1]}],
+        "inputs": [{"name": INPUT_NAME, "datatype": "BYTES", "shape": [-1, 1]}],
         "outputs": [{"name": output, "datatype": "FP32", "shape": [-1, *shape]}],
     }

@@ -5,7 +5,7 @@ change the server is refused with the reason; what tells how it stands answers t
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -14,6 +14,8 @@ from image_transformer.codecs.v2 import invalid, parse_json
 from image_transformer.errors import ServiceError
 from image_transformer.http.request import Request, Response
 from image_transformer.inference.answer import Inference
+
+_SHARED: Final = ("/v2/systemsharedmemory/", "/v2/cudasharedmemory/")
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -86,6 +88,8 @@ class ManagementRoutes:
         return _json(await self._catalogue.index(ready_only=ready))
 
     async def _refused(self, request: Request) -> Response:
+        if request.path.startswith(_SHARED) and request.path.endswith("/unregister"):
+            return Response(200, b"")  # as Triton, where nothing of that name is registered
         return self._state(request.method, request.path.split("/")[2])
 
     def _state(self, method: str, extension: str) -> Response:
