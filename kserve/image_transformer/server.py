@@ -22,6 +22,7 @@ from prometheus_client import REGISTRY
 from image_transformer.grpc.server import GrpcServer
 from image_transformer.grpc.service import ImageServicer, MessageInterceptor
 from image_transformer.http.connections import LIMIT, close_slow
+from image_transformer.http.cors import Cors
 from image_transformer.http.kserve_app import use_our_errors
 from image_transformer.http.protocol import guarded
 from image_transformer.http.routes import Routes
@@ -131,8 +132,11 @@ class ImageServer(model_server.ModelServer):
     def _http(
         self, listener: socket.socket, inference: Inference, observer: Observer, train: TrainRoutes
     ) -> uvicorn.Server:
+        routes = Routes(inference, observer, train, model_server.app)
+        origins = self._settings.cors_origins
+        cors = Cors(origins, observer, routes) if origins else None
         rest = RESTServer(
-            Routes(inference, observer, train, model_server.app),  # type: ignore[arg-type] # uvicorn takes either
+            cors or routes,  # type: ignore[arg-type] # uvicorn takes either
             self.dataplane,
             self.model_repository_extension,
             self._settings.http_port,
@@ -146,6 +150,7 @@ class ImageServer(model_server.ModelServer):
             lambda: inference.saturated,
             observer.turned_away,
             inference.triton.endpoints.receive_between,
+            cors,
         )
         rest.config.ws = "none"
         rest.config.server_header = False

@@ -18,6 +18,7 @@ from image_transformer.codecs.v1 import v1_answer, v1_request
 from image_transformer.codecs.v2 import answer, parse_json, parse_request
 from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.http.encodings import WORTH, accepted, folded
+from image_transformer.http.events import is_event, unwrapped, wrapped
 from image_transformer.http.info import information
 from image_transformer.http.request import Receive, Request, Response, Scope, Send
 from image_transformer.inference.answer import Inference
@@ -135,6 +136,12 @@ class Routes:
     async def _infer(self, request: Request, version: str | None = None) -> Response:
         request.check_json()
         body = await request.body()
+        if is_event(request.headers):
+            event, body = await _apart(body, unwrapped, request.headers, body)
+            return wrapped(event, self._settings.model_name, await self._inferred(request, body, version))
+        return await self._inferred(request, body, version)
+
+    async def _inferred(self, request: Request, body: bytes, version: str | None) -> Response:
         length = request.header(b"inference-header-content-length") or None
         parsed = await _apart(
             body,
@@ -159,6 +166,12 @@ class Routes:
     async def _v1(self, request: Request) -> Response:
         request.check_json()
         body = await request.body()
+        if is_event(request.headers):
+            event, body = await _apart(body, unwrapped, request.headers, body)
+            return wrapped(event, self._settings.model_name, await self._predicted(request, body))
+        return await self._predicted(request, body)
+
+    async def _predicted(self, request: Request, body: bytes) -> Response:
         parsed = await _apart(body, lambda: v1_request(parse_json(body), self._settings.max_images))
         result = await self._inference.classify(Images(parsed.images), request.alive)
         return _answered(result, v1_answer(parsed.key, result))
