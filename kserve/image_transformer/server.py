@@ -31,6 +31,7 @@ from image_transformer.kserve_model import ImageDataPlane, ImageModel
 from image_transformer.observe.memory import collect_rarely, give_back_large_blocks
 from image_transformer.observe.metrics import Metrics
 from image_transformer.observe.requests import Observer
+from image_transformer.observe.tracing import configured
 from image_transformer.settings import LEAVE_SECONDS, Settings
 from image_transformer.training.cluster import ClusterTrainer
 from image_transformer.training.local import LocalTrainer
@@ -94,7 +95,8 @@ class ImageServer(model_server.ModelServer):
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_BODY_THREADS, "body"))
         metrics = Metrics()
         REGISTRY.register(metrics)
-        observer = Observer(metrics, log_all=settings.log_requests)
+        tracing = configured(settings.model_name)
+        observer = Observer(metrics, log_all=settings.log_requests, tracing=tracing)
         triton = Triton(settings.predictor_host, settings.model_name, settings.triton_seconds, metrics)
         inference = Inference(settings, triton, metrics)
         self.register_model(ImageModel(inference))
@@ -128,6 +130,7 @@ class ImageServer(model_server.ModelServer):
             watch.cancel()
         inference.close()
         triton.endpoints.close()
+        tracing.close()
 
     def _http(
         self, listener: socket.socket, inference: Inference, observer: Observer, train: TrainRoutes

@@ -1,8 +1,9 @@
 """CloudEvents, binary and structured: a request that is one is answered by one, as KServe does it.
 
 What the answer's attributes are is left to KServe (`create_response_cloudevent`): by default the type
-`io.kserve.inference.response` and the source `io.kserve.inference.MODEL`; `CE_TYPE`, `CE_SOURCE` and `CE_MERGE`
-in the environment change them. (https://github.com/cloudevents/spec, HTTP protocol binding and JSON format 1.0)
+`io.kserve.inference.response` and the source `io.kserve.inference.MODEL`; `CE_TYPE`, `CE_SOURCE` and
+`CE_MERGE` in the environment change them. (https://github.com/cloudevents/spec, HTTP protocol binding and
+JSON format 1.0)
 """
 
 import binascii
@@ -97,5 +98,5 @@ def _check(attributes: Mapping[str, Any]) -> None:
             raise invalid(f"The event has no `{name}`; CloudEvents ask for {', '.join(_REQUIRED)}.")
     if attributes["specversion"] not in _VERSIONS:
         raise invalid(
-            f"CloudEvents {attributes['specversion'][:20]!r} are not known here; send {' or '.join(_VERSIONS)}."
+            f"The event's `specversion` is {attributes['specversion'][:20]!r}; send {' or '.join(_VERSIONS)}."
         )

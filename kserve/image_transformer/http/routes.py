@@ -92,7 +92,8 @@ class Routes:
         return None
 
     async def _answer(self, route: str, method: str, handler: Handler, request: Request, send: Send) -> None:
-        with self._observer.request(route, request.id) as observation:
+        traced = request.headers if method == "POST" else None
+        with self._observer.request(route, request.id, traced) as observation:
             try:
                 if request.method != method:
                     raise ServiceError("method_not_allowed", f"This route takes {method} alone; use that.")

@@ -5,6 +5,7 @@ wait for one version, and a call has those of one alone.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Final
 from image_transformer.codecs.tensors import Pixels, Probabilities
 from image_transformer.errors import ClientGoneError, ServiceError, VersionGoneError
 from image_transformer.observe.metrics import Metrics
+from image_transformer.observe.tracing import Calling, calling, current
 from image_transformer.triton.call import timed_out
 from image_transformer.triton.client import Triton
 from image_transformer.triton.served import Served
@@ -27,7 +29,7 @@ Alive = Callable[[], bool]
 class Piece:
     """Images of one request that go to Triton together."""
 
-    __slots__ = ("alive", "count", "future", "pixels", "since")
+    __slots__ = ("alive", "count", "future", "pixels", "queued", "since", "trace")
 
     def __init__(
         self, pixels: Sequence[Pixels], alive: Alive, since: float, future: asyncio.Future[Probabilities]
@@ -37,6 +39,8 @@ class Piece:
         self.alive = alive
         self.since = since
         self.future = future
+        self.trace = current.get()
+        self.queued = time.time_ns() if self.trace is not None else 0
 
 
 class _Lane:
@@ -200,7 +204,9 @@ class Batcher:
                 pixels = b"".join(image.data for piece in pieces for image in piece.pixels)
                 count = sum(piece.count for piece in pieces)
                 lane.asked += count
-                self._triton.infer(lane.served, pixels, count, partial(self._answered, lane, pieces))
+                call = calling(pieces)
+                done = partial(self._answered, lane, pieces, call)
+                self._triton.infer(lane.served, pixels, count, done, b"" if call is None else call.head)
 
     def _next(self, lane: _Lane, room: int) -> list[Piece]:
         pieces: list[Piece] = []
@@ -224,7 +230,15 @@ class Batcher:
         self._queued -= piece.count
         return piece
 
-    def _answered(self, lane: _Lane, pieces: list[Piece], result: Probabilities | ServiceError) -> None:
+    def _answered(
+        self,
+        lane: _Lane,
+        pieces: list[Piece],
+        call: Calling | None,
+        result: Probabilities | ServiceError,
+    ) -> None:
+        if call is not None:
+            call.ended(failed=isinstance(result, ServiceError))
         lane.under_way -= 1
         start = 0
         for piece in pieces:

@@ -10,6 +10,7 @@ from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.inference.batching import Alive
 from image_transformer.inference.room import Room
 from image_transformer.observe.metrics import Metrics
+from image_transformer.observe.tracing import current
 from image_transformer.settings import Settings
 from model.contract import DEFAULT_CONTRACT, Contract
 from model.images.decode import decode_image, is_cheap, read_header
@@ -62,7 +63,10 @@ class Decoder:
             error.__traceback__ = error.__context__ = None
             raise ServiceError(error.code, str(error), index) from None
         finally:
-            self._metrics.decode_seconds.add(time.perf_counter() - started)
+            ended = time.perf_counter()
+            self._metrics.decode_seconds.add(ended - started)
+            if (trace := current.get()) is not None:
+                trace.decoded(started, ended)
 
     def close(self) -> None:
         """Ends the threads; what they decode is given up."""

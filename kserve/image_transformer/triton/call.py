@@ -42,10 +42,15 @@ class Call:
 
     __slots__ = ("_count", "_done", "_request", "_served", "_started", "_tried", "_triton")
 
-    def __init__(self, triton: "Triton", served: Served, pixels: bytes, count: int, done: Inferred) -> None:
+    def __init__(
+        self, triton: "Triton", served: Served, pixels: bytes, count: int, done: Inferred, trace: bytes
+    ) -> None:
         self._triton = triton
         self._served = served
-        self._request = served.head(count) + pixels
+        head = served.head(count)
+        if trace:
+            head = head.replace(b"\r\n", b"\r\n" + trace, 1)
+        self._request = head + pixels
         self._count = count
         self._done = done
         self._tried: tuple[Endpoint, ...] = ()

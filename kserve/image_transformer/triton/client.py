@@ -63,7 +63,7 @@ class Triton:
             return ServiceError("model_unavailable", " ".join(unusable))
         return ServiceError("model_unavailable", "The model is not ready; try again in a moment.")
 
-    def infer(self, served: Served, pixels: bytes, count: int, done: Inferred) -> None:
+    def infer(self, served: Served, pixels: bytes, count: int, done: Inferred, trace: bytes = b"") -> None:
         """Asks a version for the probabilities of images.
 
         Args:
@@ -72,8 +72,9 @@ class Triton:
             count: How many images.
             done: Takes the result, from the event loop; a VersionGoneError where another version is ready in
                 its place.
+            trace: Header lines that name the trace of the call.
         """
-        Call(self, served, pixels, count, done).send()
+        Call(self, served, pixels, count, done, trace).send()
 
     async def get(self, path: str, endpoint: Endpoint, seconds: float = _PROBE_SECONDS) -> tuple[int, Any]:
         """GETs a path of one Triton.

@@ -123,7 +123,8 @@ async function ask(address) {
     return [answer.status, (await answer.json()).class_name, ...exposed];
   } catch (error) { return [error.name]; }
 }
-Promise.all(%(addresses)s.map(ask)).then(all => document.getElementById("said").textContent = JSON.stringify(all));
+Promise.all(%(addresses)s.map(ask)).then(
+  all => document.getElementById("said").textContent = JSON.stringify(all));
 </script>"""
 
 

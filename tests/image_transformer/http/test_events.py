@@ -99,7 +99,7 @@ async def test_kserves_variables_choose_the_attributes(
     [
         ({"source": None}, "The event has no `source`; CloudEvents ask for specversion, id, source, type."),
         ({"id": ""}, "The event has no `id`; CloudEvents ask for specversion, id, source, type."),
-        ({"specversion": "2.0"}, "CloudEvents '2.0' are not known here; send 1.0 or 0.3."),
+        ({"specversion": "2.0"}, "The event's `specversion` is '2.0'; send 1.0 or 0.3."),
         ({"data": None, "data_base64": "%"}, "The event's `data_base64` is not base64; encode the data so."),
         ({"data": ...}, "The event has no `data`; put the request into it."),
         ({"data": "picture"}, "The body is not a JSON object; send one."),
