@@ -1,4 +1,4 @@
-"""A collector of OpenTelemetry's spans: takes OTLP over HTTP, in protobuf and in JSON, and keeps what came."""
+"""A collector of OpenTelemetry's spans: takes OTLP over HTTP, protobuf or JSON, and keeps what came."""
 
 import gzip
 import re

@@ -20,10 +20,13 @@ from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.http.encodings import WORTH, accepted, folded
 from image_transformer.http.events import is_event, unwrapped, wrapped
 from image_transformer.http.info import information
+from image_transformer.http.openapi.document import document
+from image_transformer.http.openapi.page import docs_page, docs_part
 from image_transformer.http.request import Receive, Request, Response, Scope, Send
 from image_transformer.inference.answer import Inference
 from image_transformer.observe.requests import Observation, Observer
 from image_transformer.training.routes import TrainRoutes
+from model.contract import DEFAULT_CONTRACT
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,6 +55,8 @@ class Routes:
             "/train": ("POST", train.start),
             "/health": ("GET", self._health),
             "/info": ("GET", self._info),
+            "/openapi.json": ("GET", self._openapi),
+            "/docs": ("GET", self._docs),
         }
         if self._settings.fast_routes:
             self._handlers[self._infer_path] = ("POST", self._infer)
@@ -62,6 +67,7 @@ class Routes:
             ("/v2/models/", "/versions/", "/v2/models/versions", self._versioned),
             ("/v2/repository", "", "/v2/repository", self._repository),
             ("/train/", "", "/train/NAME", self._training),
+            ("/docs/", "", "/docs/FILE", self._docs_part),
         ]
         if self._settings.fast_routes:
             self._families += [
@@ -192,6 +198,20 @@ class Routes:
         self._inference.check_version(asked)
         served = next(one for one in triton.known if one.version == asked)
         return _json(information(self._settings, served, self._inference.versions))
+
+    async def _openapi(self, request: Request) -> Response:
+        newest = self._inference.triton.newest
+        contract = newest.contract if newest is not None else DEFAULT_CONTRACT
+        settings, versions = self._settings, self._inference.versions
+        return _json(document(settings.model_name, versions, contract, settings.max_images))
+
+    async def _docs(self, request: Request) -> Response:
+        return docs_page()
+
+    async def _docs_part(self, request: Request) -> Response:
+        if request.method != "GET":
+            raise ServiceError("method_not_allowed", "This route takes GET alone; use that.")
+        return await docs_part(request.path.removeprefix("/docs/"))
 
     async def _versioned(self, request: Request) -> Response:
         """v2's routes that name a version, which kserve does not offer."""
