@@ -162,7 +162,7 @@ class Spans(Tracing):
         flushing = threading.Thread(target=self._processor.force_flush, daemon=True)
         flushing.start()
         flushing.join(_FLUSH_SECONDS)
-        self._exporter.shutdown()
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
 
 def _head(context: Context) -> bytes:

@@ -27,9 +27,9 @@ _START: Final = (
     b'SwaggerUIBundle({url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});'
 )
 _KINDS: Final = {"swagger-ui-bundle.js": b"text/javascript", "swagger-ui.css": b"text/css"}
-# Swagger UI sets styles on its elements and shows icons as data: URLs; everything else is the service's own.
+# Swagger UI shows icons as data: URLs; everything else is the service's own.
 _POLICY: Final = (
-    b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     b"connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
 )
 _HEADERS: Final = (
