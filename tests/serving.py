@@ -214,6 +214,7 @@ def tritons(logs: Path) -> Iterator[StartTriton]:
         host: str = "127.0.0.1",
         http_port: int | None = None,
         wait: bool = True,
+        program: Sequence[str] = ("-m", "triton_server"),
     ) -> RunningTriton:
         ports = [http_port or free_port(), free_port(), free_port()]
         names = ("--http-port", "--grpc-port", "--metrics-port")
@@ -221,7 +222,7 @@ def tritons(logs: Path) -> Iterator[StartTriton]:
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "triton_server", "--model-repository", str(repository)),
+                    *(sys.executable, *program, "--model-repository", str(repository)),
                     *("--address", host),
                     *(part for pair in zip(names, map(str, ports), strict=True) for part in pair),
                     *flags,

@@ -41,6 +41,7 @@ FAILURES: Final[dict[str, Failure]] = {
     "unknown_version": Failure(404, "NOT_FOUND"),
     "unknown_route": Failure(404, "UNIMPLEMENTED"),
     "method_not_allowed": Failure(405, "UNIMPLEMENTED"),
+    "origin_not_allowed": Failure(403, "PERMISSION_DENIED"),
     "invalid_http": Failure(400, _INVALID),
     "head_too_long": Failure(431, _INVALID),
     # Training over HTTP.

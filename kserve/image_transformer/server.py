@@ -26,6 +26,7 @@ from image_transformer.grpc.server import GrpcServer
 from image_transformer.grpc.service import InferenceService
 from image_transformer.grpc.stream import StreamService
 from image_transformer.http.connections import LIMIT, close_slow
+from image_transformer.http.cors import Cors
 from image_transformer.http.kserve_app import use_our_errors
 from image_transformer.http.protocol import guarded
 from image_transformer.http.routes import Routes
@@ -34,6 +35,7 @@ from image_transformer.kserve_model import ImageDataPlane, ImageModel
 from image_transformer.observe.memory import collect_rarely, give_back_large_blocks
 from image_transformer.observe.metrics import Metrics
 from image_transformer.observe.requests import Observer
+from image_transformer.observe.tracing import configured
 from image_transformer.settings import LEAVE_SECONDS, Settings
 from image_transformer.training.cluster import ClusterTrainer
 from image_transformer.training.local import LocalTrainer
@@ -98,7 +100,8 @@ class ImageServer(model_server.ModelServer):
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_BODY_THREADS, "body"))
         metrics = Metrics()
         REGISTRY.register(metrics)
-        observer = Observer(metrics, log_all=settings.log_requests)
+        tracing = configured(settings.model_name)
+        observer = Observer(metrics, log_all=settings.log_requests, tracing=tracing)
         triton = Triton(settings.predictor_host, settings.model_name, settings.triton_seconds, metrics)
         inference = Inference(settings, triton, metrics)
         self.register_model(ImageModel(inference))
@@ -133,12 +136,16 @@ class ImageServer(model_server.ModelServer):
             watch.cancel()
         inference.close()
         triton.endpoints.close()
+        tracing.close()
 
     def _http(
         self, listener: socket.socket, inference: Inference, observer: Observer, train: TrainRoutes
     ) -> uvicorn.Server:
+        routes = Routes(inference, observer, train, model_server.app)
+        origins = self._settings.cors_origins
+        cors = Cors(origins, observer, routes) if origins else None
         rest = RESTServer(
-            Routes(inference, observer, train, model_server.app),  # type: ignore[arg-type] # uvicorn takes either
+            cors or routes,  # type: ignore[arg-type] # uvicorn takes either
             self.dataplane,
             self.model_repository_extension,
             self._settings.http_port,
@@ -152,6 +159,7 @@ class ImageServer(model_server.ModelServer):
             lambda: inference.saturated,
             observer.turned_away,
             inference.triton.endpoints.receive_between,
+            cors,
         )
         rest.config.ws = "none"
         rest.config.server_header = False

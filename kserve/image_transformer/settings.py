@@ -1,6 +1,7 @@
 """What the transformer can be told: flags as KServe passes them, and environment variables."""
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Final, Self
 
@@ -21,6 +22,11 @@ from model.images.limits import LIMITS, Limit
 
 # For clients to hear, with the next answer, that their connection ends.
 LEAVE_SECONDS: Final = 2
+
+# As browsers write an origin: scheme, host, and the port where it is not the scheme's own.
+_ORIGIN: Final = re.compile(
+    r"https?://(?:[a-z\d._-]+|\[[a-f\d:.]+\])(?::\d{1,5})?|[a-z][a-z\d.-]*-extension://[a-z\d-]+"
+)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -112,6 +118,10 @@ class Settings(BaseSettings):
         description=f"until it has ended when told to; the first {LEAVE_SECONDS} for clients to hear of it",
     )
 
+    cors_origins: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        None, description="origins whose pages may ask from a browser, with commas between; `*` is every one"
+    )
+
     train_api: bool = Field(False, description="offer POST /train")
     train_token: SecretStr = Field(SecretStr(""), description="bearer token that POST /train asks for")
     train_token_file: Path | None = Field(None, description="file with that token")
@@ -144,12 +154,23 @@ class Settings(BaseSettings):
             if form in self.formats
         }
 
-    @field_validator("formats", mode="before")
+    @field_validator("formats", "cors_origins", mode="before")
     @classmethod
-    def _listed(cls, formats: object) -> object:
-        if not isinstance(formats, str):
-            return formats
-        return tuple(name.strip().lower() for name in formats.split(","))
+    def _listed(cls, names: object) -> object:
+        if not isinstance(names, str):
+            return names
+        return tuple(name.strip().lower() for name in names.split(","))
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for origin in origins or ():
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin[:80]!r} is no origin; write scheme, host and port alone, as in "
+                    "https://shop.example or http://localhost:3000, or * for every one"
+                )
+        return origins
 
     @model_validator(mode="after")
     def _limits_told_before(self) -> Self:

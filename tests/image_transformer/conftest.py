@@ -39,6 +39,7 @@ class FakeTriton:
         older: Models of versions that are ready beside the newest, `model`, which is `version`.
         answers: Cleared, inferences wait until it is set again.
         calls: Images of each inference, in order of arrival.
+        traces: What each names as its trace.
         break_next: So many inferences lose their connection instead of an answer.
         break_looks: So many questions about the model lose their connection instead of an answer.
         refuse_next: So many inferences are refused, as of a version that is not there.
@@ -54,6 +55,7 @@ class FakeTriton:
     parameters: dict[str, str] = field(default_factory=lambda: {"decoder_version": "1", "version": "7"})
     answers: asyncio.Event = field(default_factory=asyncio.Event)
     calls: list[int] = field(default_factory=list)
+    traces: list[str | None] = field(default_factory=list)
     waiting: int = 0
     most_waiting: int = 0
     break_next: int = 0
@@ -142,6 +144,7 @@ class FakeTriton:
         pixels = np.frombuffer(body[length:], np.uint8).reshape(-1, *model.contract.image_shape)
         assert tensor["shape"] == list(pixels.shape)
         self.calls.append(len(pixels))
+        self.traces.append(headers.get("traceparent"))
         self.waiting += 1
         self.most_waiting = max(self.most_waiting, self.waiting)
         await self.answers.wait()

@@ -185,6 +185,10 @@ async def test_a_transformer_starts_before_its_triton(
     wait_until(lambda: b"serving" in transformer.log.read_bytes(), "the transformer's start")
     await until(lambda: listening(transformer))
     assert await health(transformer) == 503
+    for path in ("/v2/health/ready", "/v2/models/cnn-image/ready", "/v1/models/cnn-image"):  # kserve's own
+        answer = httpx.get(transformer.url + path)
+        assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable"), path
+        assert answer.headers["retry-after"] == "2"
     await asyncio.to_thread(start_triton, versions(tmp_path, SmallModel(7)), http_port=port)
     await until(transformer.healthy)
 

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from kserve.errors import InvalidInput, ModelNotReady
+from kserve.errors import InvalidInput, ModelNotReady, ServerNotReady
 from starlette.exceptions import HTTPException
 
 from image_transformer.errors import ServiceError
@@ -31,7 +31,7 @@ def _translate(error: Exception) -> ServiceError:
             )
         case InvalidInput():
             code, sentence = "invalid_request", error.reason
-        case ModelNotReady():
+        case ModelNotReady() | ServerNotReady():
             code, sentence = "model_unavailable", "The model is not ready; try again in a moment."
         case NotImplementedError():
             code, sentence = _BY_STATUS[404]
@@ -57,6 +57,7 @@ def use_our_errors(app: FastAPI, observer: Observer) -> None:
         RequestValidationError,
         InvalidInput,
         ModelNotReady,
+        ServerNotReady,
         NotImplementedError,
         Exception,
     ):

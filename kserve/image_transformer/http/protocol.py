@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from image_transformer.errors import ServiceError
 from image_transformer.http import connections, framing
+from image_transformer.http.cors import Cors, Headers
 from image_transformer.http.request import request_id
 from image_transformer.http.transport import Joining
 
@@ -24,6 +25,7 @@ _HEAD_SECONDS: Final = 10.0
 _UNWANTED_SECONDS: Final = 30.0
 _UNHEARD_BYTES: Final = 32_000_000
 _GIVEN_ID: Final = re.compile(rb"\r\nx-request-id:[ \t]*([^\r]*)", re.IGNORECASE)
+_GIVEN_ORIGIN: Final = re.compile(rb"\r\norigin:[ \t]*([^\r]*)", re.IGNORECASE)
 _NO_HTTP: Final = "This is not an HTTP request that can be read; send HTTP/1.1."
 _NO_TARGET: Final = "The request's target is no path that can be read; send one of at most 65,535 bytes."
 _OVERLOADED: Final = ServiceError("overloaded", "Too many requests are under way; try again in a second.")
@@ -48,6 +50,7 @@ class GuardedProtocol(HttpToolsProtocol):
         saturated: Whether the queue takes no more.
         turned_away: Told of each request beyond.
         between: Called for each request, whatever becomes of it.
+        cors: Lets a browser's page read that it is turned away, where pages of other origins may ask.
         due, idle_since: See `connections.Connection`.
     """
 
@@ -56,6 +59,7 @@ class GuardedProtocol(HttpToolsProtocol):
     saturated: Callable[[], bool]
     turned_away: Callable[[], None]
     between: Callable[[], None]
+    cors: Cors | None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -232,24 +236,27 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _turn_away_whole(self, data: bytes) -> None:
         self.between()
-        given = _GIVEN_ID.search(data, 0, data.index(framing.HEAD_END))
-        if self._turn_away(given and given[1].rstrip(), stays=True):
+        end = data.index(framing.HEAD_END)
+        given = _GIVEN_ID.search(data, 0, end)
+        origin = _GIVEN_ORIGIN.search(data, 0, end) if self.cors is not None else None
+        if self._turn_away(given and given[1].rstrip(), origin and origin[1].rstrip(), stays=True):
             self._wait_for_next()
 
     def _turn_away_from_head(self) -> None:
-        given = next((value for name, value in self.headers if name == b"x-request-id"), None)
+        headers = dict(self.headers)
         # Who waits for a "100 Continue" may send the body or not: that connection is of no more use.
         stays = self.parser.should_keep_alive() and not self.expect_100_continue
-        if not self._turn_away(given, stays=stays):
+        if not self._turn_away(headers.get(b"x-request-id"), headers.get(b"origin"), stays=stays):
             raise _StopError
         self._discards_body = True
         self.due = self.loop.time() + _UNWANTED_SECONDS
 
-    def _turn_away(self, given: bytes | None, *, stays: bool) -> bool:
+    def _turn_away(self, given: bytes | None, origin: bytes | None, *, stays: bool) -> bool:
         """Answers, and tells whether the connection stays open: never while the service ends."""
         self.turned_away()
         stays = stays and (b"connection", b"close") not in self.server_state.default_headers
-        self._answer(_OVERLOADED, request_id(given), close=not stays)
+        headers = self.cors.headers(origin) if self.cors is not None else ()
+        self._answer(_OVERLOADED, request_id(given), headers, close=not stays)
         return stays
 
     def _refuse(self, error: ServiceError) -> None:
@@ -273,7 +280,15 @@ class GuardedProtocol(HttpToolsProtocol):
         to_head = self.parser.get_method() == b"HEAD"
         self._answer(error, request_id(None), close=True, head_alone=to_head)
 
-    def _answer(self, error: ServiceError, identity: str, *, close: bool, head_alone: bool = False) -> None:
+    def _answer(
+        self,
+        error: ServiceError,
+        identity: str,
+        headers: Headers = (),
+        *,
+        close: bool,
+        head_alone: bool = False,
+    ) -> None:
         if self.transport.is_closing():
             return
         body = error.body(identity)
@@ -283,6 +298,7 @@ class GuardedProtocol(HttpToolsProtocol):
             + b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
             + b"x-request-id: %s\r\n" % identity.encode()
             + (b"" if wait is None else b"retry-after: %d\r\n" % wait)
+            + b"".join(b"%s: %s\r\n" % header for header in headers)
             + (b"connection: close\r\n\r\n" if close else b"\r\n")
             + (b"" if head_alone else body)
         )
@@ -296,6 +312,7 @@ def guarded(
     saturated: Callable[[], bool],
     turned_away: Callable[[], None],
     between: Callable[[], None],
+    cors: Cors | None = None,
 ) -> type[GuardedProtocol]:
     """Returns the protocol for a server, which makes its connections itself.
 
@@ -305,6 +322,7 @@ def guarded(
         saturated: Asked for each request whether the queue takes no more.
         turned_away: Called for each request beyond.
         between: Called for each request, whatever becomes of it: what else wants doing in a long turn.
+        cors: See `GuardedProtocol`.
     """
     return type(
         "Guarded",
@@ -315,5 +333,6 @@ def guarded(
             "saturated": staticmethod(saturated),
             "turned_away": staticmethod(turned_away),
             "between": staticmethod(between),
+            "cors": cors,
         },
     )

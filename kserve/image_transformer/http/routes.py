@@ -19,14 +19,18 @@ from image_transformer.codecs.v1 import v1_answer, v1_request
 from image_transformer.codecs.v2 import answer, parse_json, parse_request
 from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.http.encodings import WORTH, accepted, folded
+from image_transformer.http.events import is_event, unwrapped, wrapped
 from image_transformer.http.info import information
 from image_transformer.http.management import Handler, ManagementRoutes
+from image_transformer.http.openapi.document import document
+from image_transformer.http.openapi.page import docs_page, docs_part
 from image_transformer.http.request import Receive, Request, Response, Scope, Send
 from image_transformer.inference.answer import Inference
 from image_transformer.inference.catalogue import check_version, unknown_model
 from image_transformer.inference.offers import Offer, offers
 from image_transformer.observe.requests import Observation, Observer
 from image_transformer.training.routes import TrainRoutes
+from model.contract import DEFAULT_CONTRACT
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,6 +60,8 @@ class Routes:
             "/train": ("POST", train.start),
             "/health": ("GET", self._health),
             "/info": ("GET", self._info),
+            "/openapi.json": ("GET", self._openapi),
+            "/docs": ("GET", self._docs),
             f"/v2/models/{filters.triton.model}/infer": ("POST", partial(self._infer, filters)),
         }
         if self._settings.fast_routes:
@@ -65,6 +71,7 @@ class Routes:
         # Paths that begin with the first and contain the second; these handlers see to the method themselves.
         self._families: list[tuple[str, str, str, Handler]] = [
             ("/train/", "", "/train/NAME", self._training),
+            ("/docs/", "", "/docs/FILE", self._docs_part),
         ]
         if self._settings.fast_routes:
             self._families.append(("/v1/models/", ":", "/v1/models/predict", self._other_model))
@@ -98,7 +105,8 @@ class Routes:
         return self._management.find(path, method)
 
     async def _answer(self, route: str, method: str, handler: Handler, request: Request, send: Send) -> None:
-        with self._observer.request(route, request.id) as observation:
+        traced = request.headers if method == "POST" else None
+        with self._observer.request(route, request.id, traced) as observation:
             try:
                 if request.method != method:
                     raise ServiceError("method_not_allowed", f"This route takes {method} alone; use that.")
@@ -142,6 +150,12 @@ class Routes:
     async def _infer(self, offer: Offer, request: Request, version: str | None = None) -> Response:
         request.check_json()
         body = await request.body()
+        if is_event(request.headers):
+            event, body = await _apart(body, unwrapped, request.headers, body)
+            return wrapped(event, offer.triton.model, await self._inferred(offer, request, body, version))
+        return await self._inferred(offer, request, body, version)
+
+    async def _inferred(self, offer: Offer, request: Request, body: bytes, version: str | None) -> Response:
         length = request.header(b"inference-header-content-length") or None
         parsed = await _apart(
             body,
@@ -167,6 +181,12 @@ class Routes:
     async def _v1(self, request: Request) -> Response:
         request.check_json()
         body = await request.body()
+        if is_event(request.headers):
+            event, body = await _apart(body, unwrapped, request.headers, body)
+            return wrapped(event, self._settings.model_name, await self._predicted(request, body))
+        return await self._predicted(request, body)
+
+    async def _predicted(self, request: Request, body: bytes) -> Response:
         parsed = await _apart(body, lambda: v1_request(parse_json(body), self._settings.max_images))
         result = await self._inference.classify(Images(parsed.images), request.alive)
         return _answered(result, v1_answer(parsed.key, result))
@@ -185,8 +205,21 @@ class Routes:
         (asked,) = parse_qs(request.query).get("version", [triton.known[0].version])[-1:]
         check_version(triton, asked)
         served = next(one for one in triton.known if one.version == asked)
-        versions = sorted((one.version for one in triton.known), key=int)
-        return _json(information(self._settings, served, versions))
+        return _json(information(self._settings, served, self._versions))
+
+    async def _openapi(self, request: Request) -> Response:
+        newest = self._inference.triton.newest
+        contract = newest.contract if newest is not None else DEFAULT_CONTRACT
+        settings = self._settings
+        return _json(document(settings.model_name, self._versions, contract, settings.max_images))
+
+    async def _docs(self, request: Request) -> Response:
+        return docs_page()
+
+    async def _docs_part(self, request: Request) -> Response:
+        if request.method != "GET":
+            raise ServiceError("method_not_allowed", "This route takes GET alone; use that.")
+        return await docs_part(request.path.removeprefix("/docs/"))
 
     async def _versioned(self, request: Request) -> Response:
         """Inference by a version that the path names, which kserve does not offer."""
@@ -206,6 +239,10 @@ class Routes:
         name = request.path.split("/")[3].partition(":")[0]
         self._inference.check_model(name)
         raise ServiceError("unknown_route", "There is no such route; /info and the README list them.")
+
+    @property
+    def _versions(self) -> list[str]:
+        return sorted({served.version for served in self._inference.triton.known}, key=int)
 
     @property
     def _version(self) -> str | None:

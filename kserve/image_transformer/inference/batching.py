@@ -14,6 +14,7 @@ from typing import Final
 
 from image_transformer.codecs.tensors import Pixels, Probabilities
 from image_transformer.errors import ClientGoneError, ServiceError, VersionGoneError
+from image_transformer.observe.tracing import Calling, calling, current
 from image_transformer.triton.call import timed_out
 from image_transformer.triton.client import Triton
 from image_transformer.triton.served import Served
@@ -32,7 +33,7 @@ class Piece:
         since: When it was queued, by `time.perf_counter`.
     """
 
-    __slots__ = ("alive", "count", "future", "pixels", "share", "since")
+    __slots__ = ("alive", "count", "future", "pixels", "queued", "share", "since", "trace")
 
     def __init__(
         self, pixels: Sequence[Pixels], alive: Alive, share: float, future: asyncio.Future[Probabilities]
@@ -43,6 +44,8 @@ class Piece:
         self.share = share
         self.since = time.perf_counter()
         self.future = future
+        self.trace = current.get()
+        self.queued = time.time_ns() if self.trace is not None else 0
 
 
 class _Lane:
@@ -214,8 +217,10 @@ class Batcher:
                     waited += (now - piece.since) * piece.share
                 lane.asked += count
                 lane.served.counted.queue_seconds += waited
+                call = calling(pieces)
+                done = partial(self._answered, lane, pieces, call)
                 self._triton.infer(
-                    lane.served, pixels, count, partial(self._answered, lane, pieces), requests
+                    lane.served, pixels, count, done, requests, b"" if call is None else call.head
                 )
 
     def _next(self, lane: _Lane, room: int, now: float) -> list[Piece]:
@@ -240,7 +245,15 @@ class Batcher:
         self._queued -= piece.count
         return piece
 
-    def _answered(self, lane: _Lane, pieces: list[Piece], result: Probabilities | ServiceError) -> None:
+    def _answered(
+        self,
+        lane: _Lane,
+        pieces: list[Piece],
+        call: Calling | None,
+        result: Probabilities | ServiceError,
+    ) -> None:
+        if call is not None:
+            call.ended(failed=isinstance(result, ServiceError))
         lane.under_way -= 1
         start = 0
         for piece in pieces:

@@ -11,6 +11,7 @@ from image_transformer.inference.batching import Alive
 from image_transformer.inference.room import Room
 from image_transformer.observe.metrics import Metrics
 from image_transformer.observe.statistics import Statistics
+from image_transformer.observe.tracing import current
 from image_transformer.settings import Settings
 from model.contract import DEFAULT_CONTRACT, Contract
 from model.images.decode import decode_image, is_cheap, read_header
@@ -69,10 +70,12 @@ class Decoder:
             error.__traceback__ = error.__context__ = None
             raise ServiceError(error.code, str(error), index) from None
         finally:
-            seconds = time.perf_counter() - started
-            self._metrics.decode_seconds.add(seconds)
+            ended = time.perf_counter()
+            self._metrics.decode_seconds.add(ended - started)
             if counted is not None:
-                counted.decode_seconds += seconds
+                counted.decode_seconds += ended - started
+            if (trace := current.get()) is not None:
+                trace.decoded(started, ended)
 
     def close(self) -> None:
         """Ends the threads; what they decode is given up."""

@@ -2,9 +2,12 @@
 
 import logging
 import time
+from collections.abc import Mapping
+from contextvars import Token
 
 from image_transformer.errors import ServiceError
 from image_transformer.observe.metrics import Metrics
+from image_transformer.observe.tracing import Trace, Tracing, current
 
 log = logging.getLogger(__name__)
 
@@ -12,22 +15,37 @@ log = logging.getLogger(__name__)
 class Observation:
     """One request while it is answered; a context, and no generator, which takes longer than all it does."""
 
-    __slots__ = ("_identity", "_observer", "_route", "_started", "error", "status")
+    __slots__ = (
+        *("_headers", "_identity", "_observer", "_route", "_started", "_token"),
+        *("error", "status", "trace"),
+    )
 
-    def __init__(self, observer: "Observer", route: str, identity: str) -> None:
+    def __init__(
+        self, observer: "Observer", route: str, identity: str, headers: Mapping[bytes, bytes] | None
+    ) -> None:
         self._observer = observer
         self._route = route
         self._identity = identity
+        self._headers = headers
+        self._token: Token[Trace | None] | None = None
+        self.trace: Trace | None = None
         self.status = 499  # what the log says of a client that hung up
         self.error: ServiceError | None = None
 
     def __enter__(self) -> "Observation":
         self._started = time.perf_counter()
         self._observer.begun()
+        if self._headers is not None:
+            self.trace = self._observer.tracing.begin(self._route, self._headers)
+            if self.trace is not None:
+                self._token = current.set(self.trace)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._observer.ended(self, self._route, self._identity, time.perf_counter() - self._started)
+        if self.trace is not None and self._token is not None:
+            current.reset(self._token)
+            self.trace.ended(self.status, self.error.code if self.error is not None else None)
         self.error = None  # its traceback has the frames of the request, and through them this
 
     def failed(self, error: ServiceError) -> None:
@@ -37,9 +55,14 @@ class Observation:
 
 
 class Observer:
-    """Counts requests and logs them."""
+    """Counts requests and logs them.
 
-    def __init__(self, metrics: Metrics, *, log_all: bool) -> None:
+    Attributes:
+        tracing: Where their traces begin.
+    """
+
+    def __init__(self, metrics: Metrics, *, log_all: bool, tracing: Tracing | None = None) -> None:
+        self.tracing = tracing or Tracing()
         self._metrics = metrics
         self._log_all = log_all
         self._turned_away = 0
@@ -54,9 +77,15 @@ class Observer:
             log.warning("too many requests are under way", extra={"turned_away": self._turned_away})
             self._told, self._turned_away = now, 0
 
-    def request(self, route: str, identity: str) -> Observation:
-        """Wraps the answering of one request."""
-        return Observation(self, route, identity)
+    def request(self, route: str, identity: str, headers: Mapping[bytes, bytes] | None = None) -> Observation:
+        """Wraps the answering of one request.
+
+        Args:
+            route: Its name in the metrics.
+            identity: Its id.
+            headers: Of one that is traced, names in lower case; None where it is not, as GETs.
+        """
+        return Observation(self, route, identity, headers)
 
     def begun(self) -> None:
         """A request begins."""
@@ -79,6 +108,8 @@ class Observer:
                 "status": observation.status,
                 "milliseconds": round(seconds * 1000, 2),
             }
+            if observation.trace is not None:
+                fields["trace_id"] = observation.trace.id
             if error is not None:
                 fields["code"] = error.code
             message = error.sentence if error is not None else "answered"

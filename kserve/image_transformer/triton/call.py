@@ -50,10 +50,14 @@ class Call:
         count: int,
         done: Inferred,
         requests: float,
+        trace: bytes,
     ) -> None:
         self._triton = triton
         self._served = served
-        self._request = served.head(count) + pixels
+        head = served.head(count)
+        if trace:
+            head = head.replace(b"\r\n", b"\r\n" + trace, 1)
+        self._request = head + pixels
         self._count = count
         self._requests = requests
         self._done = done

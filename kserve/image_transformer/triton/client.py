@@ -21,8 +21,8 @@ from image_transformer.triton.served import Served, read_served
 from model.contract import OUTPUT_NAME, Contract, ContractError
 
 _PROBE_SECONDS: Final = 2.0
-# For so long after the last version went, one that comes is waited for: the next pod may be up already and not
-# be found yet, as a name server's answers are up to 5 s old in Kubernetes.
+# For so long after the last version went, one that comes is waited for: the next pod may be up already and
+# not be found yet, as a name server's answers are up to 5 s old in Kubernetes.
 _RETURN_SECONDS: Final = 5.0
 # So often a version may come or go, or a connection break, in one look; then the next look has to tell.
 _TRIES_A_LOOK: Final = 3
@@ -84,7 +84,15 @@ class Triton:
             async with asyncio.timeout(left):
                 await self._returned.wait()
 
-    def infer(self, served: Served, pixels: bytes, count: int, done: Inferred, requests: float = 1.0) -> None:
+    def infer(
+        self,
+        served: Served,
+        pixels: bytes,
+        count: int,
+        done: Inferred,
+        requests: float = 1.0,
+        trace: bytes = b"",
+    ) -> None:
         """Asks a version for its output for images.
 
         Args:
@@ -93,8 +101,9 @@ class Triton:
             count: How many images.
             done: Takes the result, from the event loop; a VersionGoneError where that version is gone.
             requests: How many requests the images are; of one in pieces the part.
+            trace: Header lines that name the trace of the call.
         """
-        Call(self, served, pixels, count, done, requests).send()
+        Call(self, served, pixels, count, done, requests, trace).send()
 
     async def get(self, path: str, endpoint: Endpoint, seconds: float = _PROBE_SECONDS) -> tuple[int, Any]:
         """GETs a path of one Triton.
