@@ -223,8 +223,8 @@ TABLE: Final[tuple[Operation, ...]] = (
             (*_INFERENCE, "unknown_model", *codes),
             _content("V2Request", picture=V2_EXAMPLE),
             parameters=(_MODEL, *version, _LENGTH, _REQUEST_ID),
-            description="The image as the network takes it, then what each filter makes of it, three channels "
-            "each. " + _V2_TEXT,
+            description="The image as the network takes it, then what each filter makes of it, in three "
+            "channels each. " + _V2_TEXT,
             versioned=True,
         )
         for by, one, version, codes in (
