@@ -107,7 +107,7 @@ def resolution(images: int, groups: NDArray[np.int64] | None, expected: Expected
     sure, often = special.stdtrit(images / weighty - 1, (CONFIDENCE, POWER))
     spread = np.sqrt(expected.flips * effect / images)
     smallest = min(1.0, float((sure + often) * spread))
-    if groups is not None and smallest * (1 - smallest) > expected.flips:
+    if groups is not None and smallest * (1 - smallest) >= expected.flips:
         # The bound takes the error for as many flips as the loss that it excludes; see `difference_bound`.
         smallest = share_bound(often * spread, sure**2 * effect / images)
     margin = min(max(smallest, MARGIN), MARGIN_AT_MOST)
