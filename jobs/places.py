@@ -16,7 +16,7 @@ def open_deployer(settings: Settings, store: Store, *, force: bool = False) -> D
     """
     if settings.namespace:
         from jobs.cluster.client import Kubernetes
-        from jobs.cluster.inferenceservice import InferenceServiceDeployer
+        from jobs.cluster.serving.inferenceservice import InferenceServiceDeployer
 
         place = Kubernetes(settings.namespace, model=settings.model)
         return InferenceServiceDeployer(settings, store, place, force=force)

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasChoices, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from export.store.versions import Store, open_store
 from jobs.errors import MistakeError
@@ -26,6 +26,11 @@ def _offered(size: int) -> int:
 def _model_name(name: str) -> str:
     check_model_name(name)
     return name
+
+
+def _lines(given: object) -> object:
+    """What an environment variable says line by line; a class may have any other sign in its name."""
+    return [line for line in given.splitlines() if line.strip()] if isinstance(given, str) else given
 
 
 class Settings(BaseSettings):
@@ -57,6 +62,12 @@ class Settings(BaseSettings):
         None, description="how a picture becomes a square; that of the version served, else stretch"
     )
     mirror: bool = Field(True, description="learn mirrored pictures too; not where left and right differ")
+    rename: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_lines)] = Field(
+        (), description="old=new, one a line: classes that trainings call something else from now on"
+    )
+    drop_leaks: bool = Field(
+        False, description="leave out what a source that gives its splits has in two of them"
+    )
     recipe: Literal["quick", "best"] = "quick"
     epochs: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
         None, validation_alias=AliasChoices("epochs", "EPOCHS")

@@ -67,9 +67,8 @@ def request_of(
     fix: Path | None = None,
     new_classes: bool = False,
     rename: Sequence[str] = (),
-    drop_leaks: bool = False,
 ) -> Request:
-    """What the settings ask to be trained.
+    """What the settings ask to be trained, but for the names of classes, which trainings alone change.
 
     Raises:
         MistakeError: A class cannot be renamed like that.
@@ -88,7 +87,7 @@ def request_of(
         fixes=str(fix.absolute()) if fix else None,
         new_classes=new_classes,
         renamed=read_renames(rename),
-        drop_leaks=drop_leaks,
+        drop_leaks=settings.drop_leaks,
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks.gate.simulation import LARGE, Scene, first_passing, passing, scenes
+from benchmarks.gate.simulation import LARGE, OTHERS, Scene, first_passing, passing, scenes
 
 RESULT: Final = Path(__file__).parents[1] / "results" / "gate.md"
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--result", type=Path, default=RESULT)
     arguments = parser.parse_args()
     rows = []
-    for scene in scenes():
+    for scene in (*scenes(), *OTHERS):
         rows.append(_row(scene, arguments.repeats))
         print(rows[-1], flush=True)
     lines = [
@@ -45,7 +45,7 @@ def _row(scene: Scene, repeats: int) -> str:
     worse, _ = passing(scene, repeats, "worse")
     large = scene if scene.images >= LARGE * scene.classes else replace(scene, large=LARGE)
     lost, _ = passing(large, repeats, "lost")
-    groups = "of ten" if scene.group > 1 else "none"
+    groups = f"of {scene.group}{' on average' * scene.uneven}" if scene.group > 1 else "none"
     return (
         f"| {scene.images:,} | {scene.classes} | {groups} | {scene.flips:.1%} "
         f"| {100 * margin:.1f} | {equal:.3f} | {assumed:.3f} (margin {100 * assumed_margin:.1f}) "

@@ -34,6 +34,7 @@ class Scene:
         flips: Share of the answers in which two equally good versions differ.
         accuracy: Of the champion.
         group: Images in a group; 1 where each stands for itself.
+        uneven: Whether groups have so many on average alone, and their sizes are as chance has them.
         correlation: Of the hidden scores within a group.
         large: Images of class 0, where the others are spread over the other classes; 0 spreads all over all.
         history: Whether an earlier verdict on as many images, itself made by chance, says what flips; else
@@ -45,6 +46,7 @@ class Scene:
     flips: float = 0.10
     accuracy: float = 0.85
     group: int = 1
+    uneven: bool = False
     correlation: float = 0.5
     large: int = 0
     history: bool = True
@@ -61,7 +63,12 @@ class Scene:
     @property
     def groups(self) -> NDArray[np.int64] | None:
         """The group of each image, `[N]`."""
-        return np.arange(self.images) // self.group if self.group > 1 else None
+        if self.group == 1:
+            return None
+        if not self.uneven:
+            return np.arange(self.images) // self.group
+        sizes = np.random.default_rng(0).geometric(1 / self.group, self.images)
+        return np.repeat(np.arange(self.images), sizes)[: self.images]
 
 
 class Chance:
@@ -187,6 +194,16 @@ SCENES: Final = (
     Scene(2_485, 81, flips=0.15),
 )
 """Flips as real versions of one recipe have them: the sample's 0.116, less where models are better."""
+
+
+OTHERS: Final = (
+    Scene(300, 3, flips=0.05, group=5),
+    Scene(800, 8, flips=0.05, group=20),
+    Scene(1_000, 10, flips=0.03, group=25),
+    Scene(600, 6, flips=0.05, group=10, uneven=True),
+    Scene(2_200, 10, flips=0.05, group=10, uneven=True),
+)
+"""Other groups, to know how far it holds: it was not proved on them."""
 
 
 def scenes() -> Iterator[Scene]:

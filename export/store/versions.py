@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from export.errors import AbsentError, ExistsError, IntegrityError, OtherModelError, StoreError
 from export.store.blobs import Blobs, FolderBlobs
-from export.store.classes import ClassList
+from export.store.classes.class_list import ClassList
 from export.store.copies import bring, check
 from export.store.keys import MANIFEST_KEY, NUMBERED, attachment_prefix, version_key, version_prefix
 from export.store.ledger import Ledger

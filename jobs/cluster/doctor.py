@@ -6,8 +6,8 @@ import httpx
 
 from export.store.versions import Store
 from jobs.cluster.client import ApiError, Kubernetes
-from jobs.cluster.inferenceservice import InferenceServiceDeployer
 from jobs.cluster.names import Names
+from jobs.cluster.serving.inferenceservice import InferenceServiceDeployer
 from jobs.errors import FaultError, MistakeError
 from jobs.health import ask_health, require_all
 from jobs.settings import Settings

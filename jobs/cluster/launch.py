@@ -14,7 +14,7 @@ from typing import Literal
 from jobs.cluster.client import ApiError, Json, Kubernetes
 from jobs.cluster.names import Names
 from jobs.cluster.outcome import Outcome
-from jobs.cluster.rollout import container_statuses, ending, last_word
+from jobs.cluster.serving.rollout import container_statuses, ending, last_word
 from jobs.errors import FaultError, JobError, MistakeError
 
 TRAINING_COMMANDS = frozenset(

@@ -11,7 +11,7 @@ from pathlib import Path
 from export.errors import ExportError
 from export.graph.triton_probe import compare_triton, require_loaded
 from export.store.versions import KNOWN
-from jobs.cluster.preflight_job import VERSION_VARIABLE
+from jobs.cluster.serving.preflight_job import VERSION_VARIABLE
 from jobs.errors import Exit, JobError, exit_code
 from jobs.known import known_evidence, known_images
 from jobs.settings import load_settings

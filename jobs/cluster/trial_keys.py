@@ -8,7 +8,7 @@ import secrets
 import sys
 
 from jobs.cluster.client import ApiError, Json, Kubernetes, current_namespace
-from jobs.cluster.template import belonging_to, read_template
+from jobs.cluster.serving.template import belonging_to, read_template
 from jobs.errors import Exit, JobError, exit_code
 from jobs.settings import load_settings
 

@@ -62,7 +62,7 @@ def data(
     list_file: ListFlag = None,
     fix: FixFlag = None,
     rename: RenameFlag = None,
-    drop_leaks: DropLeaksFlag = False,
+    drop_leaks: DropLeaksFlag = None,
     fail_on: FailOnFlag = None,
     as_json: JsonFlag = False,
     store: StoreFlag = None,
@@ -81,9 +81,9 @@ def data(
     if source and named and source != named:
         raise MistakeError(f"The data is named twice, {source!r} and {named!r}; name it once.")
     kinds = _kinds(fail_on)
-    settings = load_settings(data=source or named, store=store)
+    settings = load_settings(data=source or named, rename=rename, drop_leaks=drop_leaks, store=store)
     opened = settings.open_store()
-    request = request_of(settings, 0, fix=fix, rename=rename or (), drop_leaks=drop_leaks)
+    request = request_of(settings, 0, fix=fix, rename=settings.rename)
     found = None
     if settings.data:
         with decoding_shown() as progress:

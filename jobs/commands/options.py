@@ -46,12 +46,17 @@ NewClassesFlag = Annotated[
 RenameFlag = Annotated[
     list[str] | None,
     typer.Option(
-        "--rename", help="old=new: a class is called something else and stays the same one; may be repeated."
+        "--rename",
+        help="old=new: a class is called something else and stays the same one; may be repeated. "
+        "[CNN_IMAGE_RENAME]",
     ),
 ]
 DropLeaksFlag = Annotated[
-    bool,
-    typer.Option("--drop-leaks", help="Leave out what a source that gives its splits has in two of them."),
+    bool | None,
+    typer.Option(
+        "--drop-leaks",
+        help="Leave out what a source that gives its splits has in two of them. [CNN_IMAGE_DROP_LEAKS]",
+    ),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 OutputsFlag = Annotated[

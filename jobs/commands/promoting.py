@@ -32,7 +32,7 @@ def judge(
     version: VersionArgument,
     data: DataFlag = None,
     fix: FixFlag = None,
-    drop_leaks: DropLeaksFlag = False,
+    drop_leaks: DropLeaksFlag = None,
     store: StoreFlag = None,
     as_json: JsonFlag = False,
     outputs: OutputsFlag = None,
@@ -42,10 +42,10 @@ def judge(
     from jobs.pipeline.data import read_data, tests_of
     from jobs.pipeline.mlflow import registry
 
-    settings = load_settings(data=data, store=store)
+    settings = load_settings(data=data, drop_leaks=drop_leaks, store=store)
     opened = settings.open_store()
     manifest = opened.manifest(version)
-    request = request_of(settings, 0, fix=fix, drop_leaks=drop_leaks)
+    request = request_of(settings, 0, fix=fix)
     dataset = read_data(request, settings, opened, sample_allowed=False, version=manifest)
     tests = tests_of(lambda: dataset, request, settings, opened, manifest)
     verdict = carry_out(opened, version, tests, settings)

@@ -63,12 +63,12 @@ class Training:
     fix: FixFlag = None
     new_classes: NewClassesFlag = False
     rename: RenameFlag = None
-    drop_leaks: DropLeaksFlag = False
+    drop_leaks: DropLeaksFlag = None
     gpu: GpuFlag = None
 
     def settings(self, **more: object) -> Settings:
         """The settings with these flags over them, and a command's own."""
-        names = ("data", "recipe", "epochs", "batch_size", "size", "fit", "mirror")
+        names = ("data", "recipe", "epochs", "batch_size", "size", "fit", "mirror", "rename", "drop_leaks")
         flags = {name: getattr(self, name) for name in names}
         return load_settings(**flags, require_gpu=self.gpu, **more)
 
@@ -79,8 +79,7 @@ class Training:
             self.seed,
             fix=self.fix,
             new_classes=self.new_classes,
-            rename=self.rename or (),
-            drop_leaks=self.drop_leaks,
+            rename=settings.rename,
         )
 
 
@@ -143,7 +142,7 @@ def quantize(
     version: VersionArgument,
     data: DataFlag = None,
     fix: FixFlag = None,
-    drop_leaks: DropLeaksFlag = False,
+    drop_leaks: DropLeaksFlag = None,
     store: StoreFlag = None,
     outputs: OutputsFlag = None,
 ) -> None:
@@ -152,11 +151,11 @@ def quantize(
     from jobs.pipeline.mlflow import registry
     from jobs.pipeline.quantization import publish_quantized
 
-    settings = load_settings(data=data, store=store)
+    settings = load_settings(data=data, drop_leaks=drop_leaks, store=store)
     opened = settings.open_store()
     original = opened.manifest(version)
     dataset = load_data(
-        request_of(settings, 0, fix=fix, drop_leaks=drop_leaks),
+        request_of(settings, 0, fix=fix),
         settings,
         opened,
         sample_allowed=original.data.kind == "sample",

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.gate.evidence import CONFIDENCE
+from jobs.gate.evidence import CONFIDENCE, share_bound
 
 MARGIN: Final = 0.01
 """So much lower may the candidate's accuracy be, at worst, where the test split can show it: one point."""
@@ -104,8 +104,12 @@ def resolution(images: int, groups: NDArray[np.int64] | None, expected: Expected
     if groups is not None:
         # A history of few groups knows their spread badly: it may lift what is assumed, not lower it.
         effect = max(1 + (weighty - 1) * GROUP_CORRELATION, expected.design_effect or 1)
-    times = special.stdtrit(images / weighty - 1, (CONFIDENCE, POWER)).sum()
-    smallest = min(1.0, float(times * np.sqrt(expected.flips * effect / images)))
+    sure, often = special.stdtrit(images / weighty - 1, (CONFIDENCE, POWER))
+    spread = np.sqrt(expected.flips * effect / images)
+    smallest = min(1.0, float((sure + often) * spread))
+    if groups is not None and smallest * (1 - smallest) >= expected.flips:
+        # The bound takes the error for as many flips as the loss that it excludes; see `difference_bound`.
+        smallest = share_bound(often * spread, sure**2 * effect / images)
     margin = min(max(smallest, MARGIN), MARGIN_AT_MOST)
     if images >= ONE_POINT_FROM and groups is None and not expected.verdicts:
         margin = MARGIN

@@ -12,9 +12,9 @@ calibration refuse where a one-sided bound says that they are worse, the classes
 
 The lower bound is the one-sided 95 % confidence bound of the mean of the paired differences by Student's t,
 less what a skew would flatter; with thousands of images it is the Wald bound for matched pairs (A. Agresti,
-Categorical Data Analysis, 3rd ed., 11.1.1), with groups it is cluster-robust; see `jobs.gate.evidence`. The
-exact two-sided McNemar test on the images whose answer flips is reported beside it, over groups where there
-are some.
+Categorical Data Analysis, 3rd ed., 11.1.1), with groups it is cluster-robust and takes a loss for no fewer
+flips than it needs; see `jobs.gate.evidence`. The exact two-sided McNemar test on the images whose answer
+flips is reported beside it, over groups where there are some.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from jobs.gate import class_checks
 from jobs.gate.answers import Answers, figures
-from jobs.gate.evidence import calibration_bound, calibration_error, means
+from jobs.gate.evidence import calibration_bound, calibration_error, difference_bound, means
 from jobs.gate.power import Expected, Floors, resolution
 from jobs.gate.verdict import Check, Flips
 from model.contract import CLASSES
@@ -178,7 +178,7 @@ def lower_bound(
         champion: The same of the champion, on the same images.
         groups: Which images belong together, `[N]`; None where each stands for itself.
     """
-    return float(means(candidate.astype(np.float64) - champion, groups).lower()[0])
+    return difference_bound(candidate.astype(np.float64) - champion, groups)
 
 
 def flips(

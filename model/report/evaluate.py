@@ -131,25 +131,33 @@ def wilson_interval(right: int, total: int) -> tuple[float, float]:
 
 
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    """Find the temperature that makes the labels likeliest under softmax(logits / temperature).
+    """Find the temperature that makes the labels likeliest under softmax(logits / temperature), without bias.
 
-    Temperature scaling is by Guo et al. 2017. Golden-section search over 1/temperature from 0.05 to 20, in
-    which the likelihood is concave.
+    Temperature scaling is by Guo et al. 2017. The likeliest temperature is too low where there are few
+    mistakes to learn from, and the lowest that there is where there are none; half the logarithm of the
+    information on 1/temperature, added to the likelihood, takes that off (D. Firth, Biometrika 80:27, 1993).
+    Among thousands of images it adds nothing. Golden-section search over 1/temperature from 0.05 to 20.
     """
     _check(logits, labels)
-    scores = logits.astype(np.float64)
+    # Below each image's best, so that nothing overflows; a class that is masked has no part in anything.
+    below = logits.astype(np.float64)
+    below = below - below.max(axis=1, keepdims=True)
 
-    def nll(log_inverse: float) -> float:
-        scaled = scores * math.exp(log_inverse)
-        top = scaled.max(axis=1)
-        return float((np.log(np.exp(scaled - top[:, None]).sum(axis=1)) + top - scaled[rows, labels]).mean())
+    def unlikely(log_inverse: float) -> float:
+        scaled = below * math.exp(log_inverse)
+        parts = np.exp(scaled)
+        total = parts.sum(axis=1)
+        parts /= total[:, None]
+        information = ((parts * below**2).sum(axis=1) - (parts * below).sum(axis=1) ** 2).sum()
+        penalty = math.log(max(float(information), 1e-300)) / 2
+        return float((np.log(total) - scaled[rows, labels]).sum()) - penalty
 
     rows = np.arange(len(labels))
     golden = (math.sqrt(5) - 1) / 2
     low, high = math.log(0.05), math.log(20)
     while high - low > 1e-6:
         a, b = high - golden * (high - low), low + golden * (high - low)
-        low, high = (low, b) if nll(a) < nll(b) else (a, high)
+        low, high = (low, b) if unlikely(a) < unlikely(b) else (a, high)
     return math.exp(-(low + high) / 2)
 
 

@@ -243,7 +243,22 @@ def test_size_fit_mirroring_and_weak_evidence_reach_whatever_trains() -> None:
     assert {"name": "CNN_IMAGE_ACCEPT_WEAK_EVIDENCE", "value": "true"} in commands[0]
 
 
-@pytest.mark.parametrize("value", ["training.size=50", "training.fit=squeeze", "training.mirror=perhaps"])
+def test_renamed_classes_and_dropped_leaks_reach_whatever_trains() -> None:
+    for env in containers_of_trainings().values():
+        assert not {"CNN_IMAGE_RENAME", "CNN_IMAGE_DROP_LEAKS"} & set(env)
+    asked = ("training.rename={cat=felis,a dog=canis}", "training.dropLeaks=true")
+    for env in containers_of_trainings(*asked).values():
+        assert env["CNN_IMAGE_RENAME"] == "cat=felis\na dog=canis"
+        assert env["CNN_IMAGE_DROP_LEAKS"] == "true"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("training.size=50", "training.fit=squeeze", "training.mirror=perhaps"),
+        *("training.rename={cat}", "training.dropLeaks=some"),
+    ],
+)
 def test_a_size_or_fit_that_there_is_not_is_refused_before_anything_is_installed(value: str) -> None:
     with pytest.raises(AssertionError, match=value.partition("=")[0].replace(".", "[./]")):
         render(*TRIAL, value)

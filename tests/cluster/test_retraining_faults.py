@@ -16,7 +16,7 @@ from cluster.volumes import seed_data
 from export.artifact import assemble
 from export.graph.export import Graphs
 from export.store.lineage import Lineage
-from jobs.cluster.preflight_job import VERSION_VARIABLE
+from jobs.cluster.serving.preflight_job import VERSION_VARIABLE
 from model.contract import FILTERS_MODEL_NAME, MODEL_NAME
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]

@@ -271,6 +271,12 @@ env:
   {{- if not $training.mirror }}
   - {name: CNN_IMAGE_MIRROR, value: "false"}
   {{- end }}
+  {{- with $training.rename }}
+  - {name: CNN_IMAGE_RENAME, value: {{ join "\n" . | quote }}}
+  {{- end }}
+  {{- if $training.dropLeaks }}
+  - {name: CNN_IMAGE_DROP_LEAKS, value: "true"}
+  {{- end }}
   - {name: CNN_IMAGE_RECIPE, value: {{ $training.recipe }}}
   - {name: CNN_IMAGE_INT8, value: {{ and $training.int8 (ne (include "cnn-image.variant" $root) "gpu") | quote }}}
   {{- if and $training.requireGpu (gt (int $training.gpus) 0) }}

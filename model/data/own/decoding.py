@@ -1,6 +1,7 @@
 """One file's bytes become a picture, and many do side by side."""
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import threading
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import IMAGE_SIZE, Fit
-from model.data.own.places.files import MOST_BYTES, File, Place, Read, UnreadableError
+from model.data.own.places.files import MOST_BYTES, UNREAD, File, Place, Read, UnreadableError
 from model.data.own.places.listing import too_large
 from model.data.pictures import LeftOut, Picture, Reason
 from model.data.splits.duplicates import signature
@@ -116,7 +117,7 @@ def _decode(file: File, read: Read, size: int, fit: Fit) -> tuple[File, Decoded 
             return file, too_large(file.name, file.label, len(data))
         return file, decode_file(file, data, size, fit)
     except UnreadableError as error:
-        return file, LeftOut(file.name, file.label, "broken", str(error))
+        return dataclasses.replace(file, stamp=UNREAD), LeftOut(file.name, file.label, "broken", str(error))
     except ImageError as error:
         return file, LeftOut(file.name, file.label, _REASONS[error.code], _about_file(error))
 

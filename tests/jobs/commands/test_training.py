@@ -44,6 +44,24 @@ def test_both_take_the_same_flags(command: str, home: Path, monkeypatch: pytest.
     assert (settings.store, settings.require_gpu) == ("there", False)
 
 
+def test_a_jobs_environment_asks_as_the_flags_do_and_flags_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Request] = []
+    monkeypatch.setattr("jobs.pipeline.retrain.retrain", lambda *given, **_: asked.append(given[3]))
+    monkeypatch.setenv("CNN_IMAGE_RENAME", "cat=felis\n\nnight, starry=night\n")
+    monkeypatch.setenv("CNN_IMAGE_DROP_LEAKS", "true")
+    assert run("retrain").exit_code == 0
+    assert run("retrain", "--rename", "dog=canis").exit_code == 0
+    assert [request.renamed for request in asked] == [
+        {"cat": "felis", "night, starry": "night"},
+        {"dog": "canis"},
+    ]
+    assert [request.drop_leaks for request in asked] == [True, True]
+    monkeypatch.setenv("CNN_IMAGE_RENAME", "cat")
+    refused = run("retrain")
+    assert refused.exit_code == 2
+    assert "--rename is 'cat': write the old name, one =, and the new name." in refused.output
+
+
 def test_retrain_has_flags_of_its_own_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
     monkeypatch.setattr(

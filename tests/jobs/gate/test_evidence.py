@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jobs.gate.evidence import calibration_bound, calibration_error, means
+from jobs.gate.evidence import calibration_bound, calibration_error, difference_bound, means, share_bound
 
 
 def students(values: np.ndarray) -> tuple[float, float]:
@@ -87,6 +87,44 @@ def test_the_bound_by_group_is_wrong_once_in_twenty_and_the_one_by_image_far_mor
         wrong["image"] += means(values).lower()[0] > 0
     assert wrong["group"] / 600 == pytest.approx(0.05, abs=0.025)
     assert wrong["image"] / 600 > 0.12
+
+
+def test_where_few_of_few_groups_move_a_version_worse_by_the_margin_passes_no_more_often() -> None:
+    """412 images in 42 groups, 5 % of them turned wrong: by the groups' spread alone 8 in 100 would pass."""
+    rng, groups, draws = np.random.default_rng(0), np.arange(412) // 10, 1_000
+    passed = {"score": 0, "spread": 0}
+    for _ in range(draws):
+        score = np.sqrt(0.5) * (rng.standard_normal(42)[groups] + rng.standard_normal(412))
+        differences = -(score < stats.norm.ppf(0.05)).astype(float)
+        passed["score"] += difference_bound(differences, groups) > -0.05
+        passed["spread"] += means(differences, groups).lower()[0] > -0.05
+    assert passed["score"] / draws < 0.06 < 0.075 < passed["spread"] / draws
+
+
+def test_where_more_flips_than_is_lost_the_bound_of_a_difference_is_that_of_a_mean() -> None:
+    rng, groups = np.random.default_rng(0), np.arange(1_000) // 10
+    differences = rng.choice([-1.0, 0.0, 1.0], 1_000, p=[0.06, 0.9, 0.04])
+    assert difference_bound(differences, groups) == means(differences, groups).lower()[0]
+    lost = np.where(np.arange(1_000) < 40, -1.0, 0.0)
+    assert difference_bound(lost) == means(lost).lower()[0]  # each image stands for itself
+    assert difference_bound(np.zeros(1_000), groups) == 0
+    assert difference_bound(lost[:10], np.zeros(10, np.int64)) == -1
+
+
+def test_a_loss_has_the_error_of_as_many_flips_as_it_takes() -> None:
+    """Of 400 images, each a group, 8 turned wrong: the bound is where the test of that loss just refuses."""
+    differences, groups = np.where(np.arange(400) < 8, -1.0, 0.0), np.arange(400)
+    found, loss = means(differences, groups), -difference_bound(differences, groups)
+    times = stats.t.ppf(0.95, 399)
+    error = np.sqrt(400 / 399 * loss * (1 - loss) / 400)
+    assert 0.02 + times * error - found.lean[0] * (1 + 2 * times**2) == pytest.approx(loss, abs=1e-6)
+    assert -loss < found.lower()[0] - 0.002
+
+
+@pytest.mark.parametrize(("count", "images"), [(1, 50), (8, 400), (30, 40)])
+def test_a_shares_bound_is_wilsons(count: int, images: int) -> None:
+    high = stats.binomtest(count, images).proportion_ci(0.9, method="wilson").high
+    assert share_bound(count / images, stats.norm.ppf(0.95) ** 2 / images) == pytest.approx(high)
 
 
 def calibrated(rng: np.random.Generator, images: int, accuracy: float) -> tuple[np.ndarray, np.ndarray]:

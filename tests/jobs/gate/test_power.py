@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from jobs.gate.power import Expected, Floors, resolution
 
@@ -46,6 +47,17 @@ def test_groups_resolve_less_and_fewer_than_thirty_are_weak() -> None:
     assert resolution(2_000, np.arange(2_000) % 29, Expected(0.001, 1.0, 1)).weak
     assert not resolution(2_000, np.arange(2_000) % 30, Expected(0.001, 1.0, 1)).weak
     assert resolution(5_000, np.arange(5_000) // 10).margin > 0.02  # one point is for images on their own
+
+
+def test_by_groups_a_margin_takes_as_many_flips_as_it_is_wide() -> None:
+    """As the bound does: with one answer in a hundred flipping the error is not that of one in a hundred."""
+    groups = np.arange(420) // 10
+    few = resolution(420, groups, Expected(0.01, verdicts=1)).margin
+    sure, often = stats.t.ppf([0.95, 0.90], 41)
+    error, spread = (np.sqrt(share * (1 + 9 * 0.25) / 420) for share in (few * (1 - few), 0.01))
+    assert few == pytest.approx(sure * error + often * spread)
+    assert few > 1.4 * (sure + often) * spread
+    assert resolution(420, None, Expected(0.01, verdicts=1)).margin == pytest.approx(0.0143, abs=5e-5)
 
 
 @pytest.mark.parametrize("images", [0, 1])

@@ -57,11 +57,38 @@ def test_the_temperature_that_made_the_labels_is_found(true_temperature: float) 
     found = fit_temperature(logits, labels)
     assert found == pytest.approx(true_temperature, rel=0.1)
 
-    def nll(temperature: float) -> float:
-        return float(-scipy.special.log_softmax(logits / temperature, axis=1)[np.arange(4000), labels].mean())
+    def unlikely(temperature: float) -> float:
+        """Firth's penalised likelihood: the information is the variance of the logits, image by image."""
+        probs = scipy.special.softmax(logits / temperature, axis=1)
+        spread = (probs * (logits - (probs * logits).sum(axis=1, keepdims=True)) ** 2).sum()
+        likelihood = scipy.special.log_softmax(logits / temperature, axis=1)[np.arange(4000), labels].sum()
+        return float(-likelihood - np.log(spread) / 2)
 
-    best = scipy.optimize.minimize_scalar(nll, bounds=(0.05, 20), method="bounded", options={"xatol": 1e-8})
+    bounds, options = (0.05, 20), {"xatol": 1e-8}
+    best = scipy.optimize.minimize_scalar(unlikely, bounds=bounds, method="bounded", options=options)
     assert found == pytest.approx(best.x, rel=1e-3)
+
+
+def test_of_few_images_the_temperature_is_neither_too_low_nor_the_lowest_there_is() -> None:
+    """60 images with three mistakes on average, often none: the likeliest is too low, at times 0.05."""
+    rng, found, likeliest = np.random.default_rng(7), [], []
+    for _ in range(200):
+        logits = rng.normal(0, 3, (60, 5))
+        logits[np.arange(60), rng.integers(0, 5, 60)] += 9
+        drawn = scipy.special.softmax(logits, axis=1).cumsum(axis=1)
+        labels = (rng.random((60, 1)) * drawn[:, -1:] > drawn).sum(axis=1)
+        found.append(fit_temperature(logits, labels))
+
+        def nll(log: float, logits: np.ndarray = logits, labels: np.ndarray = labels) -> float:
+            return float(
+                -scipy.special.log_softmax(logits / np.exp(log), axis=1)[np.arange(60), labels].sum()
+            )
+
+        bounds = (np.log(0.05), np.log(20))
+        likeliest.append(np.exp(scipy.optimize.minimize_scalar(nll, bounds=bounds, method="bounded").x))
+    assert np.mean(np.log(found)) == pytest.approx(0, abs=0.06)
+    assert np.mean(np.log(likeliest)) < -0.15
+    assert min(found) > 0.2 > 0.06 > min(likeliest)
 
 
 def test_temperature_never_changes_the_answer() -> None:

@@ -10,6 +10,12 @@ from model.images.limits import LIMITS
 MOST_BYTES: Final = max(limit.bytes for limit in LIMITS.values())
 """No picture has more; a longer file is not read."""
 
+UNREAD: Final = "unread"
+"""The stamp of a file that could not be read: no file has it, so the next start tries again.
+
+What lets it be read, a right or an object that is back, need not change the file's own stamp.
+"""
+
 Read = Callable[[], bytes]
 """Brings a file's bytes, in whichever thread; raises UnreadableError."""
 

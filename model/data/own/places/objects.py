@@ -24,9 +24,6 @@ _AHEAD_BYTES: Final = 64_000_000
 
 _NAMES_IN_A_NOTE: Final = 3
 
-_GONE: Final = "removed"
-"""The stamp of an object that is not there any more: no object has it, so one that comes back is read."""
-
 
 class Object(NamedTuple):
     """A file and where it lies.
@@ -130,10 +127,10 @@ def _fetch(one: Object, stop: threading.Event, meanwhile: Meanwhile) -> tuple[Fi
         data, now = one.address.read(one.key, listed, MOST_BYTES, stop)
     except RemovedError:
         meanwhile.gone(file.name)
-        return dataclasses.replace(file, stamp=_GONE), _unreadable("It was removed before it was read.")
+        return file, _unreadable("It was removed before it was read.")
     except ChangedError:
         detail = "It was written again while it was read, to more bytes than a picture has or more than once."
-        return dataclasses.replace(file, stamp=_GONE), _unreadable(detail)
+        return file, _unreadable(detail)
     except DataAwayError as error:
         return file, _failing(
             DataAwayError(f"{str(error).removesuffix('.')}; the same command goes on where this one stopped.")

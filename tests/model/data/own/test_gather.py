@@ -1,8 +1,11 @@
 """What is decoded once is not decoded again, and what was half done is never used."""
 
 import dataclasses
+import errno
 import os
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -67,6 +70,32 @@ def test_a_second_run_decodes_only_what_is_new_or_changed(
     decoded.clear()
     assert gather(str(folder), wishes).left_out == third.left_out
     assert decoded == []
+
+
+def test_a_file_that_could_not_be_read_is_tried_again_though_it_is_the_same(
+    folder: Path, wishes: Wishes, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def obeying(path: str, mode: str) -> BinaryIO:
+        if not Path(path).stat().st_mode & stat.S_IRUSR:  # root, as whom tests may run, reads it all the same
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return Path(path).open(mode)  # type: ignore[return-value]
+
+    monkeypatch.setattr("model.data.own.places.folder.open", obeying, raising=False)
+    locked = folder / "cat" / "1.png"
+    locked.chmod(0)
+    for _ in range(2):
+        gathered = gather(str(folder), wishes)
+        (left,) = gathered.left_out
+        assert (left.name, left.reason) == ("cat/1.png", "broken")
+        assert left.detail == "It cannot be read (Permission denied)."
+        assert {picture.name for picture in gathered.pictures} == set(FILES) - {"cat/1.png"}
+    decoded.clear()
+    locked.chmod(0o600)
+    gathered = gather(str(folder), wishes)
+    assert (gathered.left_out, decoded) == ([], ["cat/1.png"])
+    assert {picture.name for picture in gathered.pictures} == set(FILES)
+    decoded.clear()
+    assert (gather(str(folder), wishes).left_out, decoded) == ([], [])
 
 
 def test_of_one_source_and_size_one_file_of_pixels_is_kept(folder: Path, wishes: Wishes) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from export.errors import IntegrityError, StoreError
 from export.store.blobs import Blobs
-from export.store.class_events import ClassEvent
-from export.store.classes import ClassList
+from export.store.classes.class_list import ClassList
+from export.store.classes.events import ClassEvent
 from export.store.lineage import Lineage
 from export.store.manifest import Manifest
 from export.store.versions import Store

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 
 from jobs.cluster.client import ApiError, Json, Kubernetes, own_pod
-from jobs.cluster.rollout import container_statuses, ending, last_word
+from jobs.cluster.serving.rollout import container_statuses, ending, last_word
 from jobs.console import say
 from jobs.errors import Exit, FaultError, MistakeError, RefusedError
 

@@ -12,10 +12,10 @@ import httpx
 import yaml
 
 from export.store.versions import Store
-from jobs.cluster import preflight_job
 from jobs.cluster.client import ApiError, Json, Kubernetes
-from jobs.cluster.rollout import Rollout
-from jobs.cluster.template import belonging_to, read_template
+from jobs.cluster.serving import preflight_job
+from jobs.cluster.serving.rollout import Rollout
+from jobs.cluster.serving.template import belonging_to, read_template
 from jobs.console import say
 from jobs.errors import FaultError, LostError, MistakeError
 from jobs.known import known_evidence, known_images, verify_service

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from jobs.cluster import preflight_job, rollout
 from jobs.cluster.client import ApiError
 from jobs.cluster.names import Names
-from jobs.cluster.rollout import SOURCE, Rollout
+from jobs.cluster.serving import preflight_job, rollout
+from jobs.cluster.serving.rollout import SOURCE, Rollout
 from jobs.errors import FaultError, MistakeError, RefusedError
 
 URI = "s3://b/versions/000002/"

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from export.errors import ExistsError, IntegrityError, StoreError
 from export.store.blobs import Blobs
-from export.store.class_events import Action, ClassEvent, Names, UnfitError, replay
+from export.store.classes.events import Action, ClassEvent, Names, UnfitError, replay
 from export.store.numbered import NumberedList
 from model.contract import MAX_CLASSES, ContractError, check_class
 

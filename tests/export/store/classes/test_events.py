@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from export.store.class_events import Action, ClassEvent, UnfitError, replay
+from export.store.classes.events import Action, ClassEvent, UnfitError, replay
 
 
 def events(*changes: tuple[Action, tuple[str, ...]]) -> list[ClassEvent]:

@@ -7,10 +7,10 @@ import httpx
 import numpy as np
 import pytest
 
-from jobs.cluster import inferenceservice, preflight_job
 from jobs.cluster.client import ApiError
-from jobs.cluster.inferenceservice import InferenceServiceDeployer, edited_by_hand, uri_version
 from jobs.cluster.names import Names
+from jobs.cluster.serving import inferenceservice, preflight_job
+from jobs.cluster.serving.inferenceservice import InferenceServiceDeployer, edited_by_hand, uri_version
 from jobs.errors import FaultError, LostError, MistakeError
 from jobs.known import KnownImages
 from jobs.settings import Settings
@@ -114,7 +114,9 @@ def test_template_and_version_make_the_object(
     kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[str] = []
-    monkeypatch.setattr("jobs.cluster.rollout.Rollout.wait", lambda self, seconds: waited.append(self._uri))
+    monkeypatch.setattr(
+        "jobs.cluster.serving.rollout.Rollout.wait", lambda self, seconds: waited.append(self._uri)
+    )
     deployer(kubernetes).deploy(12)
     body, force, dry_run = kubernetes.applied[0]
     assert body["spec"]["predictor"]["model"] == {
@@ -131,7 +133,7 @@ def test_template_and_version_make_the_object(
 def test_transformers_come_before_the_predictors_that_had_them_go(
     kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.cluster.rollout.Rollout.wait", lambda self, seconds: None)
+    monkeypatch.setattr("jobs.cluster.serving.rollout.Rollout.wait", lambda self, seconds: None)
     together = {"model": {"storageUri": "s3://b/store/versions/000011/"}, "containers": [{"name": "both"}]}
     kubernetes.service = {"spec": {"predictor": together}}
     kubernetes.configmap["data"]["inferenceservice.yaml"] += "  transformer: {minReplicas: 2}\n"
@@ -150,7 +152,7 @@ def test_transformers_go_once_the_predictors_have_their_own(
     def wait(self: object, seconds: float) -> None:
         assert kubernetes.deleted == []
 
-    monkeypatch.setattr("jobs.cluster.rollout.Rollout.wait", wait)
+    monkeypatch.setattr("jobs.cluster.serving.rollout.Rollout.wait", wait)
     kubernetes.service = {"spec": {"predictor": {}, "transformer": {}}}
     deployer(kubernetes).deploy(12)
     assert len(kubernetes.applied) == 1
@@ -200,7 +202,7 @@ def test_an_image_changed_after_rendering_is_said(
 
 
 def test_force_takes_the_fields_back(kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.cluster.rollout.Rollout.wait", lambda self, seconds: None)
+    monkeypatch.setattr("jobs.cluster.serving.rollout.Rollout.wait", lambda self, seconds: None)
     kubernetes.refusal = ApiError(409, CONFLICT, "Conflict")
     deployer(kubernetes, force=True).deploy(12)
     assert kubernetes.applied[0][1] is True

@@ -1,0 +1,1 @@
+"""Class ids: what was changed, and the lists that follow from it."""

@@ -1,0 +1,1 @@
+"""The InferenceService: its template, a trial of a version before, its rollout."""
