@@ -25,11 +25,11 @@ from jobs.scoring.source.readers import Reader, reader_of
 from jobs.scoring.summary import Summary, page, seen, summarize
 from jobs.scoring.worker import Job
 from jobs.settings import Settings
-from model.data.own.decoding import workers as cores
 from model.data.own.places.opening import identity
 from model.data.own.places.pointed import S3
 from model.images.decode import DECODER_VERSION
 from model.images.header import image_format
+from model.training.device import usable_cores
 
 _LOOKED_AT = 32
 
@@ -97,8 +97,8 @@ def score(settings: Settings, wish: Wish, stdin: Iterable[str] = ()) -> Summary 
         done = destination.done(plan)
         mine = {number for number in range(len(plan.shards)) if number % wish.part[1] == wish.part[0]} - done
         _say_begun(plan, done, destination)
-        count = wish.workers or cores()
-        job = Job(settings, wish.out, version, container, max(1, cores() // count))
+        count = wish.workers or usable_cores()
+        job = Job(settings, wish.out, version, container, max(1, usable_cores() // count))
         ready = sum(plan.shards[number] for number in done)
         scored = sum(plan.shards[number] for number in mine)
         with scoring_shown(ready + scored, ready) as tell:

@@ -132,6 +132,23 @@ def test_a_job_is_the_templates_with_its_own_words_and_variables(kubernetes: Fak
     assert created["metadata"]["ownerReferences"][0]["uid"] == "u1"
 
 
+def test_many_pods_are_an_indexed_job(kubernetes: FakeKubernetes) -> None:
+    spec = kubernetes.objects["cronjobs", "cnn-image-retrain"]["spec"]["jobTemplate"]["spec"]
+    volumes = [{"name": "work", "persistentVolumeClaim": {"claimName": "w"}}, {"name": "tmp", "emptyDir": {}}]
+    spec["template"]["spec"]["volumes"] = volumes
+    spec["podFailurePolicy"] = {"rules": ["as they are"]}
+    launch.start(kubernetes, args=["score", "s3://b/in", "--out", "s3://b/out", "--of", "20"], pods=20)
+    made = kubernetes.created[0]["spec"]
+    assert (made["completionMode"], made["completions"], made["parallelism"]) == ("Indexed", 20, 20)
+    assert made["backoffLimitPerIndex"] == 2
+    assert "backoffLimit" not in made
+    assert made["podFailurePolicy"] == {"rules": ["as they are"]}
+    assert made["template"]["spec"]["volumes"] == [
+        {"name": "work", "emptyDir": {}},
+        {"name": "tmp", "emptyDir": {}},
+    ]
+
+
 def test_another_model_has_templates_and_jobs_of_its_own(kubernetes: FakeKubernetes) -> None:
     kubernetes.names = Names("hands")
     with pytest.raises(MistakeError, match=r"no CronJob hands-retrain in namespace ns: .*--model"):

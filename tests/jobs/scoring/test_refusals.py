@@ -67,6 +67,16 @@ def test_a_place_that_cannot_be_written(source: Path) -> None:
     assert "Not a directory" in sentence
 
 
+def test_on_a_cluster_everything_lies_in_s3(home: Path) -> None:
+    sentence = refused("source", "--out", "s3://b/out", "--on-cluster", "--workers", "20")
+    assert sentence == "source is not seen by pods; with --on-cluster name s3:// addresses."
+
+
+def test_one_machine_of_many_has_an_index(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "2")
+    assert "it says which machine this is: 0 to 1." in refused("source", "--out", "out", "--of", "2")
+
+
 @pytest.mark.slow
 def test_the_result_of_another_scoring(scorer: Scorer, source: Path) -> None:
     scorer.run("source", "--out", "out", "--workers", "1")

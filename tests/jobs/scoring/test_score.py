@@ -212,6 +212,23 @@ def test_what_changed_since_the_plan_is_a_row_of_its_own(scorer: Scorer, small_m
 
 
 @pytest.mark.slow
+def test_machines_of_an_indexed_job_share_the_shards(
+    scorer: Scorer, small_model: SmallModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"{number:05}.png": paint(number % 20) for number in range(700)}
+    lay(scorer.home / "source", files)
+    arguments = ("source", "--out", "out", "--workers", "1", "--of", "2")
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
+    scorer.run(*arguments)
+    assert [path.name for path in scorer.home.glob("out/part-*")] == ["part-00001.parquet"]
+    assert not (scorer.home / "out/_summary.json").exists()
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "0")
+    scorer.run(*arguments)
+    check(rows_of(scorer.home / "out"), files, small_model)
+    assert (scorer.home / "out/_summary.json").exists()
+
+
+@pytest.mark.slow
 def test_limit_and_sample(scorer: Scorer) -> None:
     lay(scorer.home / "source", PICTURES)
     scorer.run("source", "--out", "first", "--limit", "5", "--workers", "1")
