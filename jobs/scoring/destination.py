@@ -114,6 +114,13 @@ class Destination:
             return False
         return True
 
+    def summary(self) -> bytes | None:
+        """The summary that is there; None where the result is not finished."""
+        try:
+            return patiently(lambda: self.blobs.get(SUMMARY))
+        except AbsentError:
+            return None
+
     def shard(self, number: int) -> bytes:
         """One shard, a Parquet file."""
         return patiently(lambda: self.blobs.get(shard_key(number)))

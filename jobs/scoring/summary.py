@@ -11,8 +11,9 @@ from typing import Any, Final
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from export.errors import IntegrityError
 from jobs.scoring.destination import Destination
 from jobs.scoring.plan import Plan
 from jobs.scoring.source.picture import Picture, Trouble
@@ -82,6 +83,21 @@ class Summary(BaseModel):
     def to_json(self) -> bytes:
         """As it is stored."""
         return (self.model_dump_json(indent=1) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, data: bytes, where: str) -> "Summary":
+        """Read what `to_json` made.
+
+        Raises:
+            IntegrityError: It was changed, or a newer cnn-image wrote it.
+        """
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            raise IntegrityError(
+                f"The summary in {where} is none that this cnn-image knows ({error.errors()[0]['msg']}); "
+                "remove it, and it is written anew."
+            ) from None
 
 
 Place = tuple[int, int]
