@@ -9,8 +9,8 @@ def indexed(job: Json, pods: int) -> Json:
     """Make one of a Job with a single pod.
 
     A lost pod is tried again by itself, as often as the single one would be; an exit code that ends the Job
-    (`podFailurePolicy`) ends all of it. Each pod works in a folder of its own: the workspace of trainings
-    can most often be mounted on one node alone.
+    (`podFailurePolicy`) ends all of it. Each pod has empty folders in place of the release's volumes, which
+    most often can be mounted on one node alone.
 
     Args:
         job: As `jobs.cluster.launch.job_from` makes it.
@@ -22,7 +22,7 @@ def indexed(job: Json, pods: int) -> Json:
     spec["backoffLimitPerIndex"] = spec.pop("backoffLimit", 1)
     pod = spec["template"]["spec"]
     pod["volumes"] = [
-        {"name": "work", "emptyDir": {}} if volume["name"] == "work" else volume
+        {"name": volume["name"], "emptyDir": {}} if "persistentVolumeClaim" in volume else volume
         for volume in pod.get("volumes", [])
     ]
     return made
