@@ -193,8 +193,10 @@ def report(found: dict[str, list[Measured]], precision: str, rounds: int) -> str
         "# Scoring offline",
         "",
         f"Measured by `python -m benchmarks.scoring`, {PICTURES:,} JPEGs of about 900 bytes, the {precision} "
-        f"network, in turns, {rounds} rounds, medians with the lowest and the highest. Whole runs, from the start "
-        "of the command to its table, but for the limit, which begins when its processes are ready.",
+        f"network, in turns, {rounds} rounds, medians with the lowest and the highest.",
+        "",
+        "Whole runs, from the start of the command to its table, but for the limit, which begins when its "
+        "processes are ready.",
         "",
         *(
             f"- {name}: {told[name]}"

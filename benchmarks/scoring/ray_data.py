@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import ray
+import ray  # type: ignore[import-not-found]  # of a Python of its own
 
 
 class Answer:

@@ -76,9 +76,11 @@ def score(
         table(("class", "pictures", "share"), rows)
         for code, kind in summary.errors.items():
             say(f"{code}: {kind.pictures:,} pictures, {kind.image} for example: {kind.error}")
+        # A start that found all of it done has no rate of its own.
+        rate = f", {summary.images_per_second:,.0f} a second" if summary.images_per_second else ""
         say(
-            f"{summary.answered:,} of {summary.pictures:,} pictures are answered, "
-            f"{summary.images_per_second:,.0f} a second. Look at _summary.html in {out}."
+            f"{summary.answered:,} of {summary.pictures:,} pictures are answered{rate}. "
+            f"Look at _summary.html in {out}."
         )
 
 
