@@ -1,10 +1,10 @@
 """`cnn-image score` on real files: each picture once, with the right answer or why it has none."""
 
+import contextlib
 import io
 import os
 import random
 import signal
-import subprocess
 import tarfile
 import time
 import zipfile
@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -165,16 +166,17 @@ def test_killed_at_any_time_and_begun_twice_it_has_each_picture_once(
     lay(scorer.home / "source", files)
     out, chance = scorer.home / "out", random.Random(22)
     arguments = ("source", "--out", "out", "--workers", "2")
-    for already in (0, 3, 7):  # shards that are there when it is killed
+    for already, whom in ((0, "all"), (3, "all"), (6, "a worker")):  # shards that are there when it is killed
         process = scorer.start(*arguments)
         deadline = time.monotonic() + 60
         while len(list(out.glob("part-*"))) <= already and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(chance.uniform(0, 0.02))
-        victims = [process.pid] if already != 3 else children_of(process.pid)[:1]
-        for victim in victims:  # the third time a worker alone, whose shards another one takes over
-            os.kill(victim, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+            for victim in [process.pid] if whom == "all" else workers_of(process.pid)[:1]:
+                os.kill(victim, signal.SIGKILL)
         process.communicate(timeout=60)
+        assert process.returncode == (-signal.SIGKILL if whom == "all" else 0)
     both = [scorer.start(*arguments) for _ in range(2)]
     for process in both:
         _, said = process.communicate(timeout=60)
@@ -182,11 +184,10 @@ def test_killed_at_any_time_and_begun_twice_it_has_each_picture_once(
     check(rows_of(out), files, small_model)
 
 
-def children_of(pid: int) -> list[int]:
-    found = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=True
-    )
-    return [int(word) for word in found.stdout.split()]
+def workers_of(pid: int) -> list[int]:
+    """The worker processes of a scoring that have not ended yet."""
+    children = psutil.Process(pid).children() if psutil.pid_exists(pid) else []
+    return [child.pid for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
 @pytest.mark.slow
