@@ -17,6 +17,7 @@ from jobs.commands import (
     models,
     predicting,
     promoting,
+    scoring,
     serving,
     training,
 )
@@ -68,7 +69,7 @@ def which(
         os.environ["CNN_IMAGE_MODEL"] = model  # commands that this one starts are about it too
 
 
-for group in (data, training, promoting, inspecting, models, keeping, checking, serving, predicting):
+for group in (data, training, promoting, inspecting, models, keeping, checking, serving, predicting, scoring):
     for command in group.COMMANDS:
         app.command()(command)
 app.add_typer(cluster_jobs.app, name="jobs")

@@ -3,16 +3,20 @@
 import getpass
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from export.store.blobs import Blobs
 from export.store.versions import Store, open_store
 from jobs.errors import MistakeError
 from model.addresses import joined
 from model.contract import DEFAULT_HTTP_PORT, MODEL_NAME, SIZES, Fit, check_model_name
 from model.training.tracking.server import database_uri
+
+if TYPE_CHECKING:
+    from export.store.s3 import Encryption
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -156,16 +160,27 @@ class Settings(BaseSettings):
             MistakeError: A key is named for an encryption that takes none.
             StoreError: The address is none, or the environment's settings for S3 make no sense.
         """
+        return open_store(self.store_url, self._encryption(), self.model)
+
+    def open_place(self, url: str) -> Blobs:
+        """Open a place for what is made out of the store; in an S3 it is encrypted as the store is.
+
+        Raises:
+            MistakeError: A key is named for an encryption that takes none.
+            StoreError: The address is none, or the environment's settings for S3 make no sense.
+        """
+        return open_store(url, self._encryption() if url.startswith("s3://") else None).blobs
+
+    def _encryption(self) -> "Encryption | None":
         if self.store_kms_key and self.store_encryption != "aws:kms":
             raise MistakeError(
                 "CNN_IMAGE_STORE_KMS_KEY goes with CNN_IMAGE_STORE_ENCRYPTION=aws:kms; set both."
             )
         if self.store_encryption is None:
-            return open_store(self.store_url, model=self.model)
+            return None
         from export.store.s3 import Encryption  # boto3 takes a while to import
 
-        encryption = Encryption(self.store_encryption, self.store_kms_key)
-        return open_store(self.store_url, encryption, self.model)
+        return Encryption(self.store_encryption, self.store_kms_key)
 
     @property
     def prefers_int8(self) -> bool:

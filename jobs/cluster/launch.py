@@ -12,13 +12,14 @@ from datetime import datetime
 from typing import Literal
 
 from jobs.cluster.client import ApiError, Json, Kubernetes
+from jobs.cluster.indexed import indexed
 from jobs.cluster.names import Names
 from jobs.cluster.outcome import Outcome
 from jobs.cluster.serving.rollout import container_statuses, ending, last_word
 from jobs.errors import FaultError, JobError, MistakeError
 
 TRAINING_COMMANDS = frozenset(
-    {"data", "train", "export", "publish", "quantize", "judge", "retrain", "doctor"}
+    {"data", "train", "export", "publish", "quantize", "judge", "retrain", "doctor", "score"}
 )
 """What runs with the training data, the workspace and the resources of training; doctor looks at them."""
 
@@ -49,13 +50,20 @@ class JobState:
     exit_code: int | None = None
 
 
-def start(kubernetes: Kubernetes, *, args: Sequence[str] = (), env: Mapping[str, str] | None = None) -> str:
+def start(
+    kubernetes: Kubernetes,
+    *,
+    args: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    pods: int | None = None,
+) -> str:
     """Start a Job from the template that suits the command.
 
     Args:
         kubernetes: The release's place.
         args: For `cnn-image`, beginning with the command; a plain retrain when empty.
         env: Variables in place of the template's, such as EPOCHS.
+        pods: So many side by side, each with an index of its own; None for one pod.
 
     Returns:
         The Job's name.
@@ -73,7 +81,8 @@ def start(kubernetes: Kubernetes, *, args: Sequence[str] = (), env: Mapping[str,
     template = template_of(args, kubernetes.names)
     try:
         cronjob = kubernetes.get("cronjobs", template)
-        created = kubernetes.create("jobs", job_from(cronjob, args, env or {}))
+        job = job_from(cronjob, args, env or {})
+        created = kubernetes.create("jobs", job if pods is None else indexed(job, pods))
     except ApiError as error:
         if error.code == 404:
             raise MistakeError(

@@ -1,10 +1,12 @@
 """Jobs from the installed template: what is created, and how a Job's state is told."""
 
 import copy
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from jobs.cluster import launch
 from jobs.cluster.client import ApiError
@@ -130,6 +132,27 @@ def test_a_job_is_the_templates_with_its_own_words_and_variables(kubernetes: Fak
     assert created["spec"]["backoffLimit"] == 2
     assert created["metadata"]["labels"] == {"app.kubernetes.io/component": "training"}
     assert created["metadata"]["ownerReferences"][0]["uid"] == "u1"
+
+
+def test_many_pods_are_an_indexed_job_of_the_installed_template(kubernetes: FakeKubernetes) -> None:
+    rendered = yaml.safe_load_all((Path(__file__).parents[3] / "k8s" / "retraining.yaml").read_text())
+    template = next(each for each in rendered if each["metadata"]["name"] == "cnn-image-retrain")
+    template["metadata"]["uid"] = "u1"
+    kubernetes.objects["cronjobs", "cnn-image-retrain"] = template
+    due = copy.deepcopy(template["spec"]["jobTemplate"]["spec"])
+    words = ["score", "s3://b/in", "--out", "s3://b/out", "--of", "20"]
+    launch.start(kubernetes, args=words, pods=20)
+    made = kubernetes.created[0]["spec"]
+    pod = due["template"]["spec"]
+    pod["containers"][0]["args"] = words
+    pod["volumes"] = [
+        {"name": volume["name"], "emptyDir": {}} if volume["name"] in {"work", "data"} else volume
+        for volume in pod["volumes"]
+    ]
+    due["backoffLimitPerIndex"] = due.pop("backoffLimit")
+    assert made == due | {"completionMode": "Indexed", "completions": 20, "parallelism": 20}
+    assert "persistentVolumeClaim" not in str(pod["volumes"])
+    assert [rule["action"] for rule in made["podFailurePolicy"]["rules"]] == ["Ignore", "FailJob"]
 
 
 def test_another_model_has_templates_and_jobs_of_its_own(kubernetes: FakeKubernetes) -> None:

@@ -25,7 +25,7 @@ _IN_UTF_8: Final = 0x800
 _NAMES_IN_A_NOTE: Final = 3
 
 
-class _Member(NamedTuple):
+class Member(NamedTuple):
     """One entry of an archive.
 
     Attributes:
@@ -69,7 +69,7 @@ class Archive:
     def listing(self) -> Listing:
         """See `Place.listing`."""
         try:
-            members = _zip_members(self._zip) if self._is_zip else _tar_members(self._tar, self.mark)
+            members = zip_members(self._zip) if self._is_zip else _tar_members(self._tar, self.mark)
         except BROKEN as error:
             raise DataError(
                 f"{self.source} is truncated or not an archive ({reason(error)}); fetch it again."
@@ -104,7 +104,7 @@ class Archive:
         """See `Place.read`."""
         if self._is_zip:
             infos = self._zip.infolist()
-            return ((file, partial(_read_zipped, self._zip, infos[int(file.key)])) for file in files)
+            return ((file, partial(read_zipped, self._zip, infos[int(file.key)])) for file in files)
         return self._read_tar(files)
 
     def _read_tar(self, files: Sequence[File]) -> Iterator[tuple[File, Read]]:
@@ -133,21 +133,22 @@ class Archive:
         return tarfile.open(self.path, "r:*")
 
 
-def _tar_members(archive: tarfile.TarFile, stamp: str) -> Iterator[_Member]:
+def _tar_members(archive: tarfile.TarFile, stamp: str) -> Iterator[Member]:
     for number, member in enumerate(archive.getmembers()):
         kind = "link"
         if member.isdir():
             kind = "folder"
         elif member.isreg():
             kind = "file"
-        yield _Member(readable(member.name), kind, member.size, f"{stamp}:{number}")
+        yield Member(readable(member.name), kind, member.size, f"{stamp}:{number}")
 
 
-def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
+def zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
+    """What a zip holds, in the order of `infolist`."""
     for member in archive.infolist():
         name = _name_of(member)
         kind = "folder" if name.endswith("/") else "file"
-        yield _Member(name, kind, member.file_size, f"{member.file_size}:{member.CRC:08x}")
+        yield Member(name, kind, member.file_size, f"{member.file_size}:{member.CRC:08x}")
 
 
 def _name_of(member: zipfile.ZipInfo) -> str:
@@ -161,7 +162,12 @@ def _name_of(member: zipfile.ZipInfo) -> str:
     return name.replace("\\", "/") if member.create_system == _MADE_ON_DOS else name
 
 
-def _read_zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+def read_zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """A member's bytes.
+
+    Raises:
+        UnreadableError: They cannot be unpacked.
+    """
     try:
         return archive.read(member)
     except RuntimeError as error:  # no class of its own for a password

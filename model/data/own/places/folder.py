@@ -28,7 +28,7 @@ class Folder:
     def listing(self) -> Listing:
         """See `Place.listing`."""
         found, folders, left_out = [], [], []
-        for seen in _walk(self.path):
+        for seen in walk(self.path):
             if isinstance(seen, LeftOut):
                 left_out.append(seen)
             elif isinstance(seen, Found):
@@ -65,8 +65,12 @@ def readable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _walk(top: Path) -> Iterator[Found | Parts | LeftOut]:
-    """All files and folders below; links are followed, but not round and round."""
+def walk(top: Path) -> Iterator[Found | Parts | LeftOut]:
+    """All files and folders below; links are followed, but not round and round.
+
+    Raises:
+        DataError: The folder itself cannot be read.
+    """
     try:
         # A link to what the source itself lies in would bring all the neighbours along.
         whole = top.resolve(strict=True)

@@ -25,7 +25,7 @@ SPLIT_NAMES: Final[dict[str, SplitName]] = {
 """What a split's folder, or a manifest's column, may call it; in small letters or capitals."""
 
 _HIDDEN: Final = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin"}
-_PICTURES: Final = {
+PICTURES: Final = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif",
     ".avif",
 }  # fmt: skip
@@ -128,6 +128,6 @@ def _within(paths: Iterable[Parts], top: Parts) -> list[Parts]:
 def _has_pictures(paths: Iterable[Parts], folder: Parts) -> bool:
     depth = len(folder) + 1
     return any(
-        len(path) == depth and path[:-1] == folder and PurePosixPath(path[-1]).suffix.casefold() in _PICTURES
+        len(path) == depth and path[:-1] == folder and PurePosixPath(path[-1]).suffix.casefold() in PICTURES
         for path in paths
     )

@@ -64,7 +64,7 @@ class Manifest:
                 f"({rows[0].path}); name the pictures' folder, or write it again with their bytes in it."
             )
         targets = self._targets(rows)
-        names = _names(rows)
+        names = names_of(rows)
         files: list[File] = []
         left_out: list[LeftOut] = []
         for row, name in zip(rows, names, strict=True):
@@ -126,7 +126,7 @@ class Manifest:
         return {path: target for path, target in found.items() if target is not None}
 
 
-def _names(rows: Sequence[Row]) -> list[str]:
+def names_of(rows: Sequence[Row]) -> list[str]:
     """What each picture is called; of the same name only one."""
     often = Counter(row.name for row in rows)
     names = []

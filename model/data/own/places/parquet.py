@@ -1,7 +1,10 @@
 """A Parquet that lists pictures, as Hugging Face has it: their bytes, numbers of classes, names of those."""
 
+import bisect
+import itertools
 import json
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 
@@ -9,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.data.errors import DataError
-from model.data.own.places.rows import OFFERED, Row, check_columns, split_of, text
+from model.data.own.places.rows import IMAGE, OFFERED, WANTED, Row, check_columns, split_of, text
 
 _ROWS_AT_A_TIME: Final = 64
 _PICTURES_AT_A_TIME: Final = 4  # each may have sixty megabytes, however few the file itself has
+_BYTES_AT_A_TIME: Final = 4_000_000
 _BUFFER_BYTES: Final = 1 << 20  # else the whole column of a row group is read into memory
 _BYTES: Final = "image.bytes"
 _PATH: Final = "image.path"
@@ -21,8 +25,13 @@ _PATH: Final = "image.path"
 class Table:
     """See `parquet_rows` and `parquet_bytes`."""
 
-    def __init__(self, path: Path, source: str) -> None:
+    def __init__(self, path: Path, source: str, wanted: Sequence[str] = WANTED) -> None:
         """Open it.
+
+        Args:
+            path: Where it lies.
+            source: What the user calls it.
+            wanted: Columns that it must have.
 
         Raises:
             DataError: It is no Parquet, has not the columns, or columns of another kind.
@@ -35,7 +44,7 @@ class Table:
                 f"{source} is truncated or no Parquet ({_line(error)}); fetch it again."
             ) from error
         schema = self._file.schema_arrow
-        check_columns(schema.names, source)
+        check_columns(schema.names, source, wanted)
         kind = schema.field("image").type
         self._is_struct = pa.types.is_struct(kind) and {"bytes", "path"} <= {field.name for field in kind}
         self._is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
@@ -44,7 +53,8 @@ class Table:
                 f"{source} has images of the type {kind}; a manifest has paths, bytes, or both as Hugging "
                 "Face does."
             )
-        self._names = _class_names(schema, source)
+        self._labelled = "label" in schema.names
+        self._names = _class_names(schema, source) if self._labelled else None
 
     def rows(self) -> list[Row]:
         """All rows, without the pictures' bytes.
@@ -52,11 +62,11 @@ class Table:
         Raises:
             DataError: It is damaged, or has an unknown split.
         """
-        columns = ["label", *(name for name in OFFERED if name in self._file.schema_arrow.names)]
+        columns = [name for name in ("label", *OFFERED) if name in self._file.schema_arrow.names]
         if self._is_struct:
             columns += [_PATH] if self._all_have_bytes() else [_PATH, _BYTES]
         elif not self._is_bytes:
-            columns.append("image")
+            columns.append(IMAGE)
         rows: list[Row] = []
         for batch in self._batches(columns):
             rows.extend(self._rows_of(batch, len(rows)))
@@ -68,23 +78,67 @@ class Table:
         Raises:
             DataError: It is damaged.
         """
-        wanted, number = set(numbers), 0
-        for batch in self._batches([_BYTES if self._is_struct else "image"]):
-            column = batch.column("image")
+        wanted = set(numbers)
+        for number, data in self.read_from(1):
+            if number in wanted:
+                yield number, data
+
+    def read_from(self, first: int) -> Iterator[tuple[int, bytes]]:
+        """The bytes of all rows' pictures from one row on, with the rows' numbers from 1.
+
+        Whole row groups before that row are passed over.
+
+        Raises:
+            DataError: It is damaged.
+        """
+        group = self.group_of(first)
+        number = sum(self._file.metadata.row_group(before).num_rows for before in range(group))
+        groups = range(group, self._file.metadata.num_row_groups)
+        for batch in self._batches([_BYTES if self._is_struct else IMAGE], groups):
+            column = batch.column(IMAGE)
             if self._is_struct:
                 column = column.field("bytes")
             for cell in column:
                 number += 1
-                if number in wanted:
+                if number >= first:
                     yield number, cell.as_py() or b""
 
-    def _batches(self, columns: list[str]) -> Iterator[Any]:
+    def group_of(self, number: int) -> int:
+        """Which row group a row is in, by its number from 1."""
+        return bisect.bisect_left(self._ends, number)
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """The number of each row group's last row."""
+        groups = map(self._file.metadata.row_group, range(self._file.metadata.num_row_groups))
+        return list(itertools.accumulate(group.num_rows for group in groups))
+
+    @cached_property
+    def picture_bytes(self) -> int:
+        """What a picture that stands in it has on average, as far as the file itself tells."""
+        metadata = self._file.metadata
+        name = _BYTES if self._is_struct else IMAGE
+        total = sum(
+            column.total_uncompressed_size
+            for group in map(metadata.row_group, range(metadata.num_row_groups))
+            for column in map(group.column, range(metadata.num_columns))
+            if column.path_in_schema == name
+        )
+        return int(total // max(1, metadata.num_rows))
+
+    def _batches(self, columns: list[str], groups: Sequence[int] | None = None) -> Iterator[Any]:
         try:
-            heavy = _BYTES in columns or (self._is_bytes and "image" in columns)
-            rows = _PICTURES_AT_A_TIME if heavy else _ROWS_AT_A_TIME
-            yield from self._file.iter_batches(rows, columns=columns)
+            heavy = _BYTES in columns or (self._is_bytes and IMAGE in columns)
+            rows = self._pictures_at_a_time if heavy else _ROWS_AT_A_TIME
+            yield from self._file.iter_batches(rows, row_groups=groups, columns=columns)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{self._source} is damaged ({_line(error)}); fetch it again.") from error
+
+    @property
+    def _pictures_at_a_time(self) -> int:
+        """Few, because one may be far larger than the others; of small ones more, which is faster."""
+        fitting = _BYTES_AT_A_TIME // max(1, self.picture_bytes)
+        return max(_PICTURES_AT_A_TIME, min(fitting, _ROWS_AT_A_TIME))
 
     def _all_have_bytes(self) -> bool:
         """Whether the file says so of itself, and the bytes need not be read to find out."""
@@ -118,7 +172,7 @@ class Table:
                 number=after + place + 1,
                 path=None if has_bytes else path,
                 name=path or "",
-                label=self._label(cells["label"][place], where),
+                label=self._label(cells["label"][place], where) if self._labelled else "",
                 given=split_of("" if split is None else str(split).strip(), self._source, where),
                 group=None if group in {None, ""} else str(group),
                 followed=has_bytes or not (self._is_struct and _is_absolute(path or "")),

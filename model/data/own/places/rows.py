@@ -2,6 +2,7 @@
 
 import csv
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -9,7 +10,8 @@ from model.data.errors import DataError
 from model.data.own.places.layout import SPLIT_NAMES
 from model.data.pictures import SplitName
 
-WANTED: Final = ("image", "label")
+IMAGE: Final = "image"
+WANTED: Final = (IMAGE, "label")
 OFFERED: Final = ("split", "group")
 
 _SEPARATORS: Final = ",;\t"
@@ -37,12 +39,13 @@ class Row(NamedTuple):
     followed: bool = True
 
 
-def csv_rows(path: Path, source: str) -> list[Row]:
+def csv_rows(path: Path, source: str, wanted: Sequence[str] = WANTED) -> list[Row]:
     """Read a CSV with a line of column names; commas, semicolons and tabs separate.
 
     Args:
         path: Where it lies.
         source: What the user calls it.
+        wanted: Columns that it must have.
 
     Raises:
         DataError: It cannot be read, has not the columns, or an unknown split.
@@ -54,7 +57,7 @@ def csv_rows(path: Path, source: str) -> list[Row]:
             separator = max(_SEPARATORS, key=first.count)
             lines = csv.reader(file, delimiter=separator, skipinitialspace=True)
             names = [name.strip().casefold() for name in next(lines, [])]
-            check_columns(names, source)
+            check_columns(names, source, wanted)
             places = {name: names.index(name) for name in (*WANTED, *OFFERED) if name in names}
             rows = []
             for fields in lines:
@@ -86,16 +89,16 @@ def csv_rows(path: Path, source: str) -> list[Row]:
         raise DataError(f"{source} is no CSV in UTF-8 ({error}); save it as one.") from error
 
 
-def check_columns(names: list[str], source: str) -> None:
+def check_columns(names: Sequence[str], source: str, wanted: Sequence[str] = WANTED) -> None:
     """Require the columns that a manifest must have.
 
     Raises:
         DataError: One is absent.
     """
-    if absent := [name for name in WANTED if name not in names]:
+    if absent := [name for name in wanted if name not in names]:
         raise DataError(
             f"{source} has no column {absent[0]!r}, but {', '.join(map(repr, names[:8])) or 'none at all'}; "
-            "a manifest has image and label, and may have split and group."
+            f"a manifest has {' and '.join(wanted)}, and may have split and group."
         )
 
 

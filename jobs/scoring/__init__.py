@@ -1,0 +1,1 @@
+"""Scoring offline: an archive of pictures becomes a table of a version's answers."""

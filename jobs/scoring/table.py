@@ -1,0 +1,108 @@
+"""The rows of one shard: what a version answers to each picture, or why it answers nothing."""
+
+import io
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from jobs.scoring.plan import Plan
+from jobs.scoring.source.picture import Picture, Trouble
+
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("image", pa.string(), nullable=False),
+        pa.field("version", pa.int32(), nullable=False),
+        ("class_id", pa.int32()),
+        ("class_name", pa.string()),
+        ("confidence", pa.float32()),
+        ("probabilities", pa.list_(pa.float32())),
+        ("error_code", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+"""Of each row either the four in the middle or the last two are there."""
+
+_COMPRESSION: Final = "zstd"
+
+
+class Rows:
+    """What is known so far of the pictures of a shard.
+
+    Args:
+        shard: Its number.
+        pictures: In the order of the plan.
+        classes: How many there are.
+
+    Attributes:
+        left: How many pictures have neither an answer nor a reason yet.
+    """
+
+    def __init__(self, shard: int, pictures: Sequence[Picture], classes: int) -> None:
+        self.shard = shard
+        self._pictures = pictures
+        self._probs = np.zeros((len(pictures), classes), np.float32)
+        self._troubles: dict[int, Trouble] = {}
+        self.left = len(pictures)
+
+    def answer(self, rows: Sequence[int], probs: NDArray[np.float32]) -> None:
+        """Take the answers to some pictures, `[N, classes]`."""
+        self._probs[rows] = probs
+        self.left -= len(rows)
+
+    def refuse(self, row: int, trouble: Trouble) -> None:
+        """Take why a picture has no answer."""
+        self._troubles[row] = trouble
+        self.left -= 1
+
+    def to_parquet(self, plan: Plan) -> bytes:
+        """The shard as it is stored, with its lineage."""
+        count, classes = self._probs.shape
+        without = np.zeros(count, bool)
+        without[list(self._troubles)] = True
+        chosen = self._probs.argmax(axis=1)
+        confidence = self._probs[np.arange(count), chosen]
+        names = pa.array(plan.classes, pa.string())
+        offsets = np.concatenate([[0], np.cumsum(np.where(without, 0, classes))]).astype(np.int32)
+        troubles = [self._troubles.get(row) for row in range(count)]
+        ids = pa.array(chosen.astype(np.int32), mask=without)
+        columns = [
+            pa.array([picture.name for picture in self._pictures], pa.string()),
+            pa.array(np.full(count, plan.version, np.int32)),
+            ids,
+            names.take(ids),
+            pa.array(confidence, mask=without),
+            pa.ListArray.from_arrays(
+                pa.array(offsets),
+                pa.array(self._probs[~without].reshape(-1)),
+                mask=pa.array(without),
+            ),
+            pa.array([trouble and trouble.code for trouble in troubles], pa.string()),
+            pa.array([trouble and trouble.sentence for trouble in troubles], pa.string()),
+        ]
+        table = pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(_lineage(plan, self.shard)))
+        sink = io.BytesIO()
+        pq.write_table(table, sink, compression=_COMPRESSION)
+        return sink.getvalue()
+
+
+def _lineage(plan: Plan, shard: int) -> dict[str, str]:
+    """What a shard's own metadata say of where it comes from."""
+    said: dict[str, Any] = {
+        "plan": plan.id,
+        "shard": f"{shard} of {len(plan.shards)}",
+        "source": plan.request.source,
+        "model": plan.model,
+        "version": plan.version,
+        "precision": plan.precision,
+        "graph_sha256": plan.graph_sha256,
+        "decoder": plan.decoder,
+        "data_digest": plan.data_digest,
+        "commit": plan.commit,
+        "classes": json.dumps(plan.classes, ensure_ascii=False),
+    }
+    return {f"cnn_image.{name}": str(value) for name, value in said.items()}
