@@ -121,6 +121,9 @@ def train(
         StaleCheckpointError: `run_dir` holds a checkpoint that is another run's or damaged.
         KeyboardInterrupt: It was asked to stop by Ctrl-C.
     """
+    file, pretrained = None, None
+    if isinstance(recipe, FineTuneRecipe):
+        file, pretrained = find_weights(recipe.pretrained, weights, recipe.weights or None)
     device = prepare_device(require_gpu=require_gpu)
     recipe = recipe.fitted(len(dataset.train))
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -135,11 +138,9 @@ def train(
             "teacher_val_accuracy": teacher.history["val_accuracy"][-1],
             "teacher_cpu_seconds": sum(teacher.history["cpu_seconds"]),
         }
-    pretrained = None
     trainer = Trainer(dataset, recipe, seed, device.policy, targets, model)
-    if isinstance(recipe, FineTuneRecipe):
-        file, pretrained = find_weights(recipe.pretrained, weights, recipe.weights or None)
-        checkpoint = checkpoint or _begun(trainer, dataset, file, run_dir, fingerprint)
+    if file and checkpoint is None:
+        checkpoint = _begun(trainer, dataset, file, run_dir, fingerprint)
     history: dict[str, list[float]] = {}
     first_epoch = 1
     if checkpoint:
