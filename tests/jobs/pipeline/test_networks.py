@@ -42,18 +42,18 @@ def missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def served(store: Store, build: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def before(store: Store, build: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Publishes and promotes a version of own pictures, whose splits nobody asks for."""
     monkeypatch.setattr("jobs.pipeline.data._earlier_splits", lambda *_: None)
 
-    def served(network: Any, size: int, **more: Any) -> None:
+    def before(network: Any, size: int, **more: Any) -> None:
         contract = Contract(("cat", "dog"), size=size, network=network, filters=network_filters(network))
         version = store.publish(
             lambda version, folder: build(version, folder, contract=contract, **more), {SPLITS: b"splits"}
         ).version
         store.ledger.record("promote", version, by="me", reason="a test", after=0)
 
-    return served
+    return before
 
 
 def asked(settings: Settings, photos: Path, **wishes: Any) -> Request:
@@ -109,9 +109,9 @@ def test_without_the_weights_photographs_are_learned_from_nothing_unless_asked_f
 
 
 def test_a_later_version_keeps_the_network_unless_told(
-    settings: Settings, photos: Path, store: Store, served: Any
+    settings: Settings, photos: Path, store: Store, before: Any
 ) -> None:
-    served(LITE1, 128)
+    before(LITE1, 128)
 
     def found(**wishes: Any) -> tuple[str, int]:
         request = asked(settings, photos, **wishes)
@@ -127,9 +127,9 @@ def test_a_later_version_keeps_the_network_unless_told(
 
 
 def test_a_size_of_before_that_the_network_does_not_take_is_chosen_anew(
-    settings: Settings, photos: Path, store: Store, served: Any
+    settings: Settings, photos: Path, store: Store, before: Any
 ) -> None:
-    served("cnn", 64)
+    before("cnn", 64)
     dataset = load_data(asked(settings, photos), settings, store, sample_allowed=False)
     assert (dataset.network, dataset.size) == ("cnn", 64)
     dataset = load_data(asked(settings, photos, network=LITE0), settings, store, sample_allowed=False)
@@ -137,9 +137,9 @@ def test_a_size_of_before_that_the_network_does_not_take_is_chosen_anew(
 
 
 def test_weights_of_ones_own_are_not_replaced_without_a_word(
-    settings: Settings, photos: Path, store: Store, served: Any
+    settings: Settings, photos: Path, store: Store, before: Any
 ) -> None:
-    served(LITE0, 96, pretrained=OTHER)
+    before(LITE0, 96, pretrained=OTHER)
     with pytest.raises(MistakeError, match=r"Version 1 began with the weights mine\.pth: name them with"):
         check_network(asked(settings, photos), store)
     check_network(asked(settings, photos, network=LITE0), store)
