@@ -139,7 +139,11 @@ class Trainer:
         """Pass over the training images once, then judge the averaged network on the validation split."""
         began, cpu_began = time.monotonic(), time.process_time()
         metrics = self.train_steps(epoch, observers)
-        judged = evaluate(softmax(self.validation_logits()), self._judged_labels, self.contract.classes)
+        logits, labels = self.validation_logits(), self._judged_labels
+        # Epochs of a fine-tuning are chosen by this loss: by what they would come to, and smoothed labels leave
+        # the plain one where it is as answers get better.
+        temperature = fit_temperature(logits, labels) if self._tunes else 1.0
+        judged = evaluate(softmax(logits, temperature), labels, self.contract.classes)
         metrics |= {"val_accuracy": judged.accuracy, "val_loss": judged.nll}
         metrics["seconds"] = time.monotonic() - began
         metrics["cpu_seconds"] = time.process_time() - cpu_began

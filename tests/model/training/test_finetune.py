@@ -155,9 +155,10 @@ def test_a_stopped_fine_tuning_goes_on_and_ends_where_no_epoch_helps(
     assert (whole.contract.filters, whole.contract.unlearned) == ((), (1, 2))
     assert whole.pretrained == find_weights("efficientnet-lite0")[1]
     # what is handed over is the best epoch's, not the last one's
-    probs = classifier(whole.network, 1.0, whole.contract)(dataset.validation.images)
+    probs = classifier(whole.network, whole.temperature, whole.contract)(dataset.validation.images)
     judged = evaluate(probs, dataset.validation.labels, CONTRACT.classes)
     assert judged.nll == pytest.approx(min(losses), rel=1e-3)
+    assert whole.metrics["val_loss"] == min(losses)
     assert whole.metrics["val_accuracy"] == judged.accuracy
 
     assert sum("Computing what" in line for line in caplog.messages) == 1
