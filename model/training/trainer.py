@@ -140,8 +140,8 @@ class Trainer:
         began, cpu_began = time.monotonic(), time.process_time()
         metrics = self.train_steps(epoch, observers)
         logits, labels = self.validation_logits(), self._judged_labels
-        # Epochs of a fine-tuning are chosen by this loss: by what they would come to, and smoothed labels leave
-        # the plain one where it is as answers get better.
+        # By this loss the epochs of a fine-tuning are compared. Smoothed labels leave the plain one where it
+        # is while answers get better; and what is handed over has a temperature.
         temperature = fit_temperature(logits, labels) if self._tunes else 1.0
         judged = evaluate(softmax(logits, temperature), labels, self.contract.classes)
         metrics |= {"val_accuracy": judged.accuracy, "val_loss": judged.nll}
