@@ -105,6 +105,7 @@ _MODEL_ERRORS: Final = (
     ("model.data.errors", "DataAwayError", Exit.FAULT),
     ("model.data.errors", "DataError", Exit.MISTAKE),
     ("model.contract", "ContractError", Exit.MISTAKE),
+    ("model.network.pretrained.errors", "WeightsError", Exit.MISTAKE),
     ("model.training.recipe", "TrainingError", Exit.MISTAKE),
     ("model.training.runs", "RunError", Exit.MISTAKE),
     ("model.images.decode", "ImageError", Exit.MISTAKE),

@@ -12,7 +12,7 @@ from export.store.blobs import Blobs
 from export.store.versions import Store, open_store
 from jobs.errors import MistakeError
 from model.addresses import joined
-from model.contract import DEFAULT_HTTP_PORT, MODEL_NAME, SIZES, Fit, check_model_name
+from model.contract import DEFAULT_HTTP_PORT, MODEL_NAME, SIZES, Fit, Network, check_model_name
 from model.training.tracking.server import database_uri
 
 if TYPE_CHECKING:
@@ -64,6 +64,12 @@ class Settings(BaseSettings):
     )
     fit: Fit | None = Field(
         None, description="how a picture becomes a square; that of the version served, else stretch"
+    )
+    network: Network | None = Field(
+        None, description="what learns; that of the version served, else by the pictures' size"
+    )
+    weights: Path | None = Field(
+        None, description="a file of weights that a network begins with, in place of its package's"
     )
     mirror: bool = Field(True, description="learn mirrored pictures too; not where left and right differ")
     rename: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_lines)] = Field(

@@ -20,11 +20,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from export.store.versions import Store
 from jobs.errors import MistakeError
 from jobs.settings import Settings
-from model.contract import Fit
+from model.contract import Fit, Network
+
+_LATER: Final = ("network", "weights")
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Request:
         new_classes: Begin a new list of class ids; versions of it have nothing to do with those before.
         renamed: Classes that are called something else from now on: old name → new name.
         drop_leaks: Whether pictures that the source has in two splits are left out of the weaker one.
+        network: What learns, in place of what the version before has, or the pictures' size says.
+        weights: File that it begins with, in place of the network's package.
     """
 
     data: str | None
@@ -58,6 +63,8 @@ class Request:
     new_classes: bool = False
     renamed: Mapping[str, str] = field(default_factory=dict)
     drop_leaks: bool = False
+    network: Network | None = None
+    weights: str | None = None
 
 
 def request_of(
@@ -88,6 +95,8 @@ def request_of(
         new_classes=new_classes,
         renamed=read_renames(rename),
         drop_leaks=settings.drop_leaks,
+        network=settings.network,
+        weights=str(settings.weights.absolute()) if settings.weights else None,
     )
 
 
@@ -224,7 +233,9 @@ def new_run(runs: Path, request: Request, name: str | None = None) -> Run:
     if run.folder.is_dir() and run.request() != request:
         raise MistakeError(f"{run.folder} was made for something else; choose another name for this run.")
     run.folder.mkdir(parents=True, exist_ok=True)
-    (run.folder / "request.json").write_text(json.dumps(asdict(request), indent=1) + "\n")
+    # What earlier releases do not know is written where it says something: they refuse the run otherwise.
+    asked = {name: value for name, value in asdict(request).items() if value or name not in _LATER}
+    (run.folder / "request.json").write_text(json.dumps(asked, indent=1) + "\n")
     return run
 
 

@@ -7,6 +7,7 @@ import argparse
 import json
 import statistics
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,17 +16,19 @@ from numpy.typing import NDArray
 
 from benchmarks.serving import machine
 from benchmarks.training.seeds import RESULTS, Say
-from model.contract import SIZES
+from model.contract import NETWORKS, SIZES
 from model.data.dataset import Dataset
 from model.network.cnn import classifier
 from model.report.evaluate import evaluate
+from model.training.finetune import FINE_TUNE
 from model.training.fitting import fit_recipe
+from model.training.recipe import Recipe
 from model.training.train import RECIPES, train
 
 _CHANCE: Final = 1000  # draws of right and wrong answers, to know a calibrated model's own ECE
 _HEAD: Final = (
-    "| size | seed | test accuracy (95 % interval) | wrong | ECE | by chance, 95 % below | epochs "
-    "| minutes | CPU minutes |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+    "| network | size | seed | test accuracy (95 % interval) | wrong | ECE | by chance, 95 % below | epochs "
+    "| minutes | CPU minutes |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
 )
 
 
@@ -38,6 +41,7 @@ def parser(description: str | None, size: int) -> argparse.ArgumentParser:
     """
     flags = argparse.ArgumentParser(description=description)
     flags.add_argument("--size", type=int, choices=SIZES, default=size)
+    flags.add_argument("--network", choices=NETWORKS, default="cnn")
     flags.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
     flags.add_argument("--recipe", choices=RECIPES, default="quick")
     flags.add_argument("--epochs", type=int)
@@ -53,19 +57,28 @@ def chance_ece(probs: NDArray[np.float32], classes: tuple[str, ...]) -> float:
     return float(np.quantile([evaluate(probs, labels, classes).ece for labels in drawn], 0.95))
 
 
+def recipe_of(dataset: Dataset, arguments: argparse.Namespace) -> Recipe:
+    """The recipe of a network for a data set."""
+    recipe: Recipe = RECIPES[arguments.recipe]
+    if arguments.network != "cnn":
+        recipe = replace(FINE_TUNE, pretrained=arguments.network)
+    return fit_recipe(recipe, dataset, epochs=arguments.epochs)
+
+
 def measure(dataset: Dataset, arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Train one seed, and judge it on the test split."""
-    recipe = fit_recipe(RECIPES[arguments.recipe], dataset, epochs=arguments.epochs)
+    recipe = recipe_of(dataset, arguments)
     with tempfile.TemporaryDirectory(prefix="cnn-image-") as folder:
         trained = train(dataset, recipe, run_dir=Path(folder), seed=seed, observers=[Say(f"seed {seed}")])
     test = dataset.test
     probs = classifier(trained.network, trained.temperature, trained.contract)(test.images)
     judged = evaluate(probs, test.labels, dataset.classes)
     return {
+        "network": arguments.network,
         "size": dataset.size,
         "seed": seed,
         "images": [len(split) for split in (dataset.train, dataset.validation, test)],
-        "epochs": trained.recipe.epochs,
+        "epochs": len(trained.history["loss"]),
         "accuracy": judged.accuracy,
         "interval": judged.interval,
         "wrong": round((1 - judged.accuracy) * len(test)),
@@ -76,15 +89,22 @@ def measure(dataset: Dataset, arguments: argparse.Namespace, seed: int) -> dict[
     }
 
 
+def _kind(one: dict[str, Any]) -> tuple[str, int]:
+    """Network and size of a result; the first ones were all of the cnn."""
+    return one.get("network", "cnn"), one["size"]
+
+
 def _page(results: list[dict[str, Any]], title: str, command: str) -> str:
     lines = [f"# {title}", ""]
-    for size in sorted({one["size"] for one in results}):
-        accuracies = [one["accuracy"] for one in results if one["size"] == size]
+    for network, size in sorted({_kind(one) for one in results}):
+        accuracies = [one["accuracy"] for one in results if _kind(one) == (network, size)]
         spread = f", standard deviation {statistics.stdev(accuracies):.4f}" if len(accuracies) > 1 else ""
-        lines.append(f"- {size} pixels, {len(accuracies)} seeds: {statistics.mean(accuracies):.4f}{spread}")
+        lines.append(
+            f"- {network}, {size} pixels, {len(accuracies)} seeds: {statistics.mean(accuracies):.4f}{spread}"
+        )
     lines += ["", f"Written by `{command}`.", "", _HEAD]
     lines += [
-        f"| {one['size']} | {one['seed']} "
+        f"| {one.get('network', 'cnn')} | {one['size']} | {one['seed']} "
         f"| {one['accuracy']:.4f} ({one['interval'][0]:.3f}–{one['interval'][1]:.3f}) | {one['wrong']} "
         f"| {one['ece']:.4f} | {one['chance_ece']:.4f} | {one['epochs']} | {one['minutes']:.1f} "
         f"| {one['cpu_minutes']:.1f} |"
@@ -106,8 +126,9 @@ def run(dataset: Dataset, arguments: argparse.Namespace, *, name: str, title: st
     record = arguments.results / f"{name}.json"
     kept = json.loads(record.read_text())["results"] if record.is_file() else []
     for seed in arguments.seeds:
-        kept = [one for one in kept if (one["size"], one["seed"]) != (arguments.size, seed)]
-        kept = sorted([*kept, measure(dataset, arguments, seed)], key=lambda one: (one["size"], one["seed"]))
+        this = (arguments.network, arguments.size)
+        kept = [one for one in kept if (_kind(one), one["seed"]) != (this, seed)]
+        kept = sorted([*kept, measure(dataset, arguments, seed)], key=lambda one: (*_kind(one), one["seed"]))
         arguments.results.mkdir(parents=True, exist_ok=True)
         record.write_text(json.dumps({"machine": machine.describe(), "results": kept}, indent=1) + "\n")
         (arguments.results / f"{name}.md").write_text(_page(kept, title, command))

@@ -5,11 +5,21 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from model.contract import DEFAULT_CONTRACT, Contract
 
-NEW_IN_2: Final = frozenset({"contract", "class_list", "evidence"})
+NEW_IN_2: Final = frozenset({"contract", "class_list", "evidence", "pretrained"})
 """What a manifest of layout 1 has not; see `export.store.manifest`."""
 
 
@@ -47,6 +57,24 @@ class Parity(Record):
     disagreements: int
 
 
+class Pretrained(Record):
+    """Where the weights are from that a training began with; `model.network.pretrained.source` finds it out.
+
+    Attributes:
+        network: What they are for.
+        origin: The package and its version, or the file as its user named it.
+        sha256: Of the file.
+        licence: SPDX identifier; None where a file of one's own does not say it.
+        dataset: What they were trained on; None where a file of one's own does not say it.
+    """
+
+    network: str
+    origin: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    licence: str | None = None
+    dataset: str | None = None
+
+
 class Lineage(Record):
     """Where a version comes from; everything about it that is known before it has a number.
 
@@ -67,6 +95,7 @@ class Lineage(Record):
         quantized_from: The version that an int8 graph was made from.
         contract: What it takes and what it answers.
         class_list: Which list of the store's class ids it follows; see `export.store.classes`.
+        pretrained: Where the weights are from that it began with; None where it learned from nothing.
     """
 
     created: AwareDatetime
@@ -85,6 +114,15 @@ class Lineage(Record):
     quantized_from: Annotated[int, Field(ge=1)] | None = None
     contract: Contract = DEFAULT_CONTRACT
     class_list: Annotated[int, Field(ge=1)] = 1
+    pretrained: Pretrained | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_earlier_releases_refuse(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A field is written where it says something, so that what has none is read by those as ever."""
+        content: dict[str, Any] = handler(self)
+        if self.pretrained is None:
+            content.pop("pretrained", None)
+        return content
 
     @model_validator(mode="before")
     @classmethod
@@ -136,4 +174,5 @@ def lineage_parameters(lineage: Lineage, version: int) -> dict[str, str]:
         **({} if commas else {"classes": ",".join(lineage.classes)}),
         "contract": lineage.contract.to_json(),
         "metrics": json.dumps(lineage.metrics, sort_keys=True),
+        **({"pretrained": lineage.pretrained.model_dump_json()} if lineage.pretrained else {}),
     }

@@ -75,6 +75,7 @@ def data(
     from jobs.pipeline.candidate import made_before
     from jobs.pipeline.data import load_data, say_which, wishes
     from jobs.pipeline.decoding import decoding_shown
+    from jobs.pipeline.networks import say_network
     from model.data.dataset import Dataset
     from model.data.own.look import look
 
@@ -106,6 +107,7 @@ def data(
         _refuse_inside(found.check.source, [file for file in (page, list_file) if file is not None])
         findings = _show(found, page, list_file, as_json=as_json)
         dataset = found.dataset
+        say_network(dataset, request, opened)
     made = made_before(request, dataset, opened)
     if made is not None:
         say(f"Version {made} was made of it, by the same recipe, seed and code.")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from export.store.lineage import Pretrained
 from export.store.manifest import Manifest
 from export.store.versions import Store
 from jobs.commands.options import JsonFlag, StoreFlag, VersionArgument
@@ -159,6 +160,8 @@ def info(version: VersionArgument, store: StoreFlag = None, as_json: JsonFlag = 
             "data": f"{manifest.data.kind}, {manifest.data.source}, digest {manifest.data.digest[:16]}",
             "classes": _classes(manifest.contract),
             "input": f"{manifest.contract.size} x {manifest.contract.size} pixels, {manifest.contract.fit}",
+            "network": manifest.contract.network,
+            **({"pretrained": _pretrained(manifest.pretrained)} if manifest.pretrained else {}),
             "code": manifest.commit,
             "MLflow run": manifest.mlflow_run or "none",
             "verdict": verdict.sentence if verdict else "never judged",
@@ -179,6 +182,12 @@ def _classes(contract: Contract) -> str:
     more = f" and {len(learned) - _NAMES_SHOWN} more" if len(learned) > _NAMES_SHOWN else ""
     kept = f"; {len(contract.unlearned)} known by name alone" if contract.unlearned else ""
     return f"{len(learned)}: {', '.join(learned[:_NAMES_SHOWN])}{more}{kept}"
+
+
+def _pretrained(source: Pretrained) -> str:
+    """Where the weights are from that it began with."""
+    dataset, licence = source.dataset or "data unknown", source.licence or "licence unknown"
+    return f"{source.origin} ({dataset}; {licence}; sha256 {source.sha256[:16]})"
 
 
 def _attached(store: Store, version: int) -> str:

@@ -31,6 +31,21 @@ FitFlag = Annotated[
         "--fit", help="How a picture becomes a square: stretch, crop or pad. [CNN_IMAGE_FIT, as before]"
     ),
 ]
+NetworkFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--network",
+        help="What learns: cnn, from nothing; efficientnet-lite0, -lite1 or -lite2, which know photographs. "
+        "[CNN_IMAGE_NETWORK, as before]",
+    ),
+]
+WeightsFlag = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        help="A file of weights that the network begins with. [CNN_IMAGE_WEIGHTS, its package's]",
+    ),
+]
 MirrorFlag = Annotated[
     bool | None,
     typer.Option("--mirror/--no-mirror", help="Learn mirrored pictures too. [CNN_IMAGE_MIRROR, mirror]"),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands.options import DataFlag, FitFlag, MirrorFlag, SizeFlag, StoreFlag
+from jobs.commands.options import DataFlag, FitFlag, MirrorFlag, NetworkFlag, SizeFlag, StoreFlag, WeightsFlag
 from jobs.console import say
 from jobs.settings import load_settings
 
@@ -22,6 +22,8 @@ def run(
     data: DataFlag = None,
     size: SizeFlag = None,
     fit: FitFlag = None,
+    network: NetworkFlag = None,
+    weights: WeightsFlag = None,
     mirror: MirrorFlag = None,
     port: PortFlag = None,
     store: StoreFlag = None,
@@ -29,7 +31,18 @@ def run(
     """Train if nothing was trained yet, then serve on this machine: what `make run` does."""
     from jobs.laptop.run import run as carry_out
 
-    carry_out(load_settings(data=data, size=size, fit=fit, mirror=mirror, port=port, store=store))
+    carry_out(
+        load_settings(
+            data=data,
+            size=size,
+            fit=fit,
+            network=network,
+            weights=weights,
+            mirror=mirror,
+            port=port,
+            store=store,
+        )
+    )
 
 
 def serve(port: PortFlag = None, store: StoreFlag = None) -> None:

@@ -13,6 +13,7 @@ from jobs.commands.options import (
     FitFlag,
     FixFlag,
     MirrorFlag,
+    NetworkFlag,
     NewClassesFlag,
     OutputsFlag,
     RenameFlag,
@@ -21,6 +22,7 @@ from jobs.commands.options import (
     StoreFlag,
     VersionArgument,
     WeakFlag,
+    WeightsFlag,
     one_line,
     taking,
     write_outputs,
@@ -59,6 +61,8 @@ class Training:
     seed: SeedFlag = 0
     size: SizeFlag = None
     fit: FitFlag = None
+    network: NetworkFlag = None
+    weights: WeightsFlag = None
     mirror: MirrorFlag = None
     fix: FixFlag = None
     new_classes: NewClassesFlag = False
@@ -68,8 +72,8 @@ class Training:
 
     def settings(self, **more: object) -> Settings:
         """The settings with these flags over them, and a command's own."""
-        names = ("data", "recipe", "epochs", "batch_size", "size", "fit", "mirror", "rename", "drop_leaks")
-        flags = {name: getattr(self, name) for name in names}
+        asked = ("data", "recipe", "epochs", "batch_size", "size", "fit", "network", "weights", "mirror")
+        flags = {name: getattr(self, name) for name in (*asked, "rename", "drop_leaks")}
         return load_settings(**flags, require_gpu=self.gpu, **more)
 
     def request(self, settings: Settings) -> Request:
@@ -94,6 +98,7 @@ def train(
     """Train a model; after Ctrl-C the same command goes on with the last whole epoch."""
     from jobs.pipeline.candidate import require_gpu, train_run
     from jobs.pipeline.data import load_data
+    from jobs.pipeline.networks import check_network
 
     settings = wanted.settings(store=store)
     opened, request = settings.open_store(), wanted.request(settings)
@@ -102,6 +107,7 @@ def train(
     if begun.trained:
         say(f"Run {begun.name} is trained already.")
     else:
+        check_network(request, opened)
         require_gpu(settings)
         dataset = load_data(request, settings, opened, sample_allowed=sample_allowed)
         train_run(begun, dataset, settings, opened)

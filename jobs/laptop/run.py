@@ -153,7 +153,16 @@ def _wishes(settings: Settings) -> list[str]:
     """What to train on and how, as flags."""
     mirror = [] if settings.mirror else ["--no-mirror"]
     size = _flag("--size", str(settings.size) if settings.size else None)
-    return [*_flag("--data", settings.data), *size, *_flag("--fit", settings.fit), *mirror]
+    network = _flag("--network", settings.network)
+    weights = _flag("--weights", str(settings.weights) if settings.weights else None)
+    return [
+        *_flag("--data", settings.data),
+        *size,
+        *_flag("--fit", settings.fit),
+        *network,
+        *weights,
+        *mirror,
+    ]
 
 
 def _flag(name: str, value: str | None) -> list[str]:

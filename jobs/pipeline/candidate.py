@@ -1,7 +1,7 @@
 """From data to a published version: train, export with proof, publish. Each step can be run on its own."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from export.errors import IntegrityError
-from export.store.lineage import DataLineage, Lineage
+from export.store.lineage import DataLineage, Lineage, Pretrained
 from export.store.manifest import Manifest
 from export.store.versions import KNOWN, SPLITS, Store
 from jobs.console import say
@@ -18,6 +18,7 @@ from jobs.gate.attached import last_verdict
 from jobs.known import make_known
 from jobs.pipeline.data import give_ids
 from jobs.pipeline.mlflow import registry
+from jobs.pipeline.networks import weights_of
 from jobs.pipeline.progress import ProgressBar
 from jobs.pipeline.quantization import twin_or_itself
 from jobs.pipeline.reporting import attach_reports, report_on
@@ -104,10 +105,11 @@ def train_run(run: Run, dataset: "Dataset", settings: Settings, store: Store) ->
             require_gpu=settings.require_gpu,
             teacher_dir=settings.state / "teachers",
             teacher_observers=[ProgressBar()],
+            weights=weights_of(request),
         )
         _keep_evidence(run, dataset)
         saved = save_run(run.folder, trained, dataset, mlflow_run=tracking.run_id)
-        report = report_on(saved, dataset, recipe, settings, trained.network)
+        report = report_on(saved, dataset, recipe, settings, trained.network, weights=weights_of(request))
         tracking.record_files(report.page)
         tracking.record_files(report.pictures, "pictures")
         tracking.close()
@@ -153,6 +155,7 @@ def export_run(run: Run, settings: Settings) -> Lineage:
         decoder_version=DECODER_VERSION,
         contract=contract,
         class_list=run.class_list,
+        pretrained=Pretrained(**asdict(saved.pretrained)) if saved.pretrained else None,
     )
     (run.export_folder / "lineage.json").write_text(lineage.model_dump_json(indent=1) + "\n")
     say(f"Parity: at most {parity.max_difference:.1e} apart on {parity.images:,} held-out images.")
@@ -224,12 +227,22 @@ def _keep_evidence(run: Run, dataset: "Dataset") -> None:
 
 
 def recipe_of(request: Request, dataset: "Dataset") -> "Recipe":
-    """The recipe that was asked for, fitted to the data."""
+    """The recipe that was asked for, fitted to the data; a network that knows photographs has its own.
+
+    Raises:
+        WeightsError: There are no weights for that.
+    """
+    from model.network.pretrained.source import find_weights
+    from model.training.finetune import FINE_TUNE
     from model.training.fitting import fit_recipe
     from model.training.train import RECIPES
 
+    recipe: Recipe = RECIPES[request.recipe]
+    if dataset.network != "cnn":
+        _, source = find_weights(dataset.network, weights_of(request))
+        recipe = replace(FINE_TUNE, pretrained=dataset.network, weights=source.sha256)
     return fit_recipe(
-        RECIPES[request.recipe],
+        recipe,
         dataset,
         epochs=request.epochs,
         batch_size=request.batch_size,

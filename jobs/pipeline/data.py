@@ -11,6 +11,14 @@ from jobs.console import say
 from jobs.errors import LostError, MistakeError
 from jobs.gate.judge import Tests, fixed
 from jobs.pipeline.decoding import decoding_shown
+from jobs.pipeline.networks import (
+    network_of,
+    newest_of_own_images,
+    require_own_pictures,
+    say_network,
+    size_of,
+    succeeded,
+)
 from jobs.settings import Settings
 from jobs.training_runs import Request
 from model.contract import CLASSES, Contract
@@ -31,6 +39,8 @@ def load_data(
     """Load the data of a request and say which it is: `read_data`, and a line for people."""
     dataset = read_data(request, settings, store, sample_allowed=sample_allowed, version=version)
     say_which(dataset)
+    if version is None:
+        say_network(dataset, request, store)
     return dataset
 
 
@@ -71,7 +81,7 @@ def read_data(
     """
     from model.data.sources import load_dataset
 
-    newest = _newest_of_own_images(store) if store else None
+    newest = newest_of_own_images(store) if store else None
     like = version or newest
     if request.data is None and like is not None and like.data.kind == "images":
         raise MistakeError(  # else CIFAR-10 would be downloaded, to be refused
@@ -88,6 +98,7 @@ def read_data(
             f"--rename, --drop-leaks and --fix are for own pictures, and {dataset.source} is CIFAR-10: "
             "leave them out, or name other data with --data."
         )
+    require_own_pictures(request, dataset)
     known = with_classes.classes[: len(dataset.classes)]
     if dataset.kind != "images" and known and known != dataset.classes:
         raise MistakeError(
@@ -149,11 +160,11 @@ def wishes(request: Request, settings: Settings, store: Store | None) -> "Wishes
     """What a request asks of its data, beside what the model knows and has decided already.
 
     Args:
-        request: Size and fit, where it says them.
+        request: Network, size and fit, where it says them.
         settings: Where decoded pictures are kept.
-        store: Its classes; size and fit of what is served, the splits of the newest. None knows nothing.
+        store: Its classes; network, size and fit of what is served, the splits of the newest. None has none.
     """
-    return _wishes(request, settings, store, _newest_of_own_images(store) if store else None)
+    return _wishes(request, settings, store, newest_of_own_images(store) if store else None)
 
 
 def _wishes(
@@ -166,9 +177,8 @@ def _wishes(
     """As `wishes`; `before` is the store's newest version of own images, `version` the one they are for."""
     from model.data.own.wishes import Wishes
 
-    # What is served says size and fit: a version that tried others and was refused changes nothing.
-    like = version or (_served_of_own_images(store) if store else None) or before
-    size, fit = (None, None) if version else (request.size, request.fit)
+    like = version or succeeded(store)
+    wanted = replace(request, network=None, size=None, fit=None) if version else request
     known: tuple[str, ...] = ()
     renamed: dict[str, str] = {}
     if store is not None and (version or not request.new_classes):
@@ -179,8 +189,9 @@ def _wishes(
     known = tuple(request.renamed.get(name, name) for name in known)
     renamed = {old: request.renamed.get(new, new) for old, new in renamed.items()} | dict(request.renamed)
     return Wishes(
-        size=size or (like.contract.size if like else None),
-        fit=fit or (like.contract.fit if like else "stretch"),
+        size=size_of(wanted, like),
+        fit=wanted.fit or (like.contract.fit if like else "stretch"),
+        network=network_of(wanted, like),
         cache=settings.home / "pictures",
         classes=known,
         renamed=renamed,
@@ -211,12 +222,6 @@ def give_ids(dataset: "Dataset", request: Request, settings: Settings, store: St
     if names[: len(dataset.classes)] != dataset.classes:
         raise LostError("Another training has added classes at the same moment; run the command again.")
     return store.classes.number
-
-
-def _served_of_own_images(store: Store) -> Manifest | None:
-    served = store.ledger.served()
-    manifest = store.manifest(served) if served is not None else None
-    return manifest if manifest and SPLITS in manifest.evidence else None
 
 
 def _check_renames(renamed: Mapping[str, str], known: Sequence[str], former: Mapping[str, str]) -> None:
@@ -250,10 +255,3 @@ def _earlier_splits(store: Store, newest: Manifest) -> bytes:
 
     theirs = Splits.from_bytes(store.evidence(served.version, SPLITS))
     return joined(Splits.from_bytes(splits), theirs).to_bytes()
-
-
-def _newest_of_own_images(store: Store) -> Manifest | None:
-    for manifest in reversed(store.versions()):
-        if SPLITS in manifest.evidence:
-            return manifest
-    return None

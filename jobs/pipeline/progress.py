@@ -81,6 +81,9 @@ class ProgressBar(Observer):
             f"Trained in {_clock(metrics['seconds'])}: validation accuracy {metrics['val_accuracy']:.3f}, "
             f"temperature {trained.temperature:.2f}."
         )
+        if "best_epoch" in metrics:
+            epochs, best = len(trained.history["loss"]), metrics["best_epoch"]
+            self._say(f"Its weights are of epoch {best:.0f} of {epochs}, of the lowest validation loss.")
 
     def stopped(self, reason: BaseException) -> None:
         """See `Observer.stopped`."""

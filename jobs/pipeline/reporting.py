@@ -1,10 +1,12 @@
 """A run's report, and for one's own images the labels that networks doubt which have not learned them."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from export.store.versions import Store
 from jobs.console import say
+from jobs.pipeline.networks import weights_of
 from jobs.pipeline.progress import ProgressBar
 from jobs.settings import Settings
 from jobs.training_runs import Run
@@ -27,6 +29,8 @@ def report_on(
     recipe: "Recipe",
     settings: Settings,
     network: "keras.Model | None" = None,
+    *,
+    weights: Path | None = None,
 ) -> "Report":
     """Write a trained run's report into its folder.
 
@@ -36,6 +40,7 @@ def report_on(
         recipe: By which it was.
         settings: Whether the training images' labels are looked at too, which trains for longer.
         network: The run's, where it is loaded already.
+        weights: The file of one's own that the run began with, where it did.
     """
     from model.report.page import write_report
 
@@ -51,8 +56,10 @@ def report_on(
             seed=saved.seed,
             observers=[ProgressBar()],
             require_gpu=settings.require_gpu,
+            weights=weights,
         )
-    say("Writing the report: test images, robustness, what the filters see …")
+    filters = ", what the filters see" if saved.contract.filters else ""
+    say(f"Writing the report: test images, robustness{filters} …")
     report = write_report(saved, dataset, network, doubts)
     say(f"Report: {report.page}")
     if report.disputed is not None:
@@ -70,7 +77,7 @@ def finish_report(
         return
     saved, dataset = load_run(run.folder), data()
     if saved.data["digest"] == dataset.digest:
-        report_on(saved, dataset, recipe(dataset), settings)
+        report_on(saved, dataset, recipe(dataset), settings, weights=weights_of(run.request()))
 
 
 def attach_reports(run: Run, store: Store, version: int) -> None:

@@ -27,6 +27,7 @@ from jobs.pipeline.candidate import (
 )
 from jobs.pipeline.data import load_data, tests_of
 from jobs.pipeline.mlflow import registry
+from jobs.pipeline.networks import check_network
 from jobs.pipeline.reporting import finish_report
 from jobs.pipeline.upkeep import prune
 from jobs.promotion.deployer import Deployer
@@ -77,6 +78,7 @@ def retrain(
 
     Raises:
         LeaseHeldError: Another retrain runs.
+        WeightsError: There are no weights for the network, or they cannot be read.
         RefusedError: The version is not good enough; it stays in the store, unserved.
         JobError: See the steps.
     """
@@ -84,6 +86,7 @@ def retrain(
         lease = stack.enter_context(retrain_lease(settings, store))
         if keep is not None:
             prune(store, settings.runs, keep)
+        check_network(request, store)
         data = functools.cache(lambda: load_data(request, settings, store, sample_allowed=sample_allowed))
         begun = unfinished_run(settings.runs, request, store)
         if begun is None and unless_unchanged:

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model.contract import CLASSES, Fit
+from model.contract import CLASSES, Fit, Network
 from model.data.images import FileRows, Images
 
 Kind = Literal["cifar10", "sample", "images"]
@@ -63,6 +63,7 @@ class Dataset:
         fit: How the pictures became squares.
         splits: Which picture is in which split, to be kept beside the version; see `model.data.splits`. None
             where the source itself says so for ever.
+        network: What it is to be learned by: as the user wished, or by the size of the pictures.
         unlearned: Class ids, ascending, of which there is no picture: classes that the model knew before.
     """
 
@@ -74,6 +75,7 @@ class Dataset:
     fit: Fit = "stretch"
     splits: bytes | None = None
     unlearned: tuple[int, ...] = ()
+    network: Network = "cnn"
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from model.data.dataset import Dataset, Split
 from model.network.cnn import classifier
+from model.network.pretrained.source import PretrainedSource
 from model.report import pictures
 from model.report.by_class import class_table, confused_pairs, without_figures
 from model.report.disputed import (
@@ -74,7 +75,7 @@ def write_report(
         "confusion": pictures.confusion_matrix(evaluation),
         "reliability": pictures.reliability(bins, evaluation.ece),
         "robustness": pictures.robustness(degraded),
-        "filters": pictures.filters_seen(test),
+        **({"filters": pictures.filters_seen(test)} if contract.filters else {}),
     }
     drawn = {name: pictures.png(figure) for name, figure in figures.items()}
     folder = run.folder / PICTURES_FOLDER
@@ -112,6 +113,8 @@ def _page(
     )
     teacher = run.recipe.get("teacher")
     facts = {
+        "network": run.contract.network,
+        **({"begun with": _pretrained(run.pretrained)} if run.pretrained else {}),
         "recipe": _settings(run.recipe),
         "teacher": _settings(teacher) if teacher else "none",
         "seed": run.seed,
@@ -141,14 +144,26 @@ def _page(
         ),
         "<h2>Worst mistakes</h2>" + _mistakes(test, probs, run.contract.unlearned),
         *([f"<h2>Doubtful labels</h2>{disputed_section(doubts)}"] if doubts else []),
-        "<h2>What the filters see</h2>"
-        + _picture(drawn["filters"], "An image of each class through each filter")
-        + '<p class="note">Edges and sharpness reach below black and beyond white; shown cut off there.</p>',
+        *([_filters(drawn["filters"])] if "filters" in drawn else []),
         "<h2>Training</h2>"
         + _picture(drawn["curves"], "Loss and accuracy by epoch")
         + table((k, str(v)) for k, v in facts.items()),
     ]
     return document(f"{run.folder.name}: evaluation", sections, STYLE)
+
+
+def _pretrained(source: PretrainedSource) -> str:
+    """Where the weights are from, in a line."""
+    dataset, licence = source.dataset or "data unknown", source.licence or "licence unknown"
+    return f"weights of {source.network}, {source.origin}: {dataset}, {licence}, sha256 {source.sha256}"
+
+
+def _filters(png: bytes) -> str:
+    return (
+        "<h2>What the filters see</h2>"
+        + _picture(png, "An image of each class through each filter")
+        + '<p class="note">Edges and sharpness reach below black and beyond white; shown cut off there.</p>'
+    )
 
 
 def _side_by_side(evaluation: Evaluation, drawn: dict[str, bytes]) -> str:

@@ -5,24 +5,32 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.contract import MODEL_NAME, Contract
+from model.contract import MODEL_NAME, Contract, Network, network_filters
 from model.data.dataset import Dataset
 
 WEIGHT_LIMIT: Final = 5.0
 """How many times a frequent class's weight a rare one's is at most: a handful of images says only so much."""
 
 
-def contract_of(dataset: Dataset, model: str = MODEL_NAME) -> Contract:
-    """Return the contract of a version that is trained on a data set.
+def contract_of(dataset: Dataset, model: str = MODEL_NAME, network: Network = "cnn") -> Contract:
+    """Return the contract of a version of a network that is trained on a data set.
 
     A class without a training image is known by name alone.
 
     Raises:
-        ContractError: Fewer than two classes have training images.
+        ContractError: Fewer than two classes have training images, or their size suits no such network.
     """
     counts = class_counts(dataset)
     unlearned = tuple(np.flatnonzero(counts == 0).tolist())
-    return Contract(dataset.classes, dataset.size, dataset.fit, unlearned=unlearned, model=model)
+    return Contract(
+        dataset.classes,
+        dataset.size,
+        dataset.fit,
+        network=network,
+        filters=network_filters(network),
+        unlearned=unlearned,
+        model=model,
+    )
 
 
 def class_counts(dataset: Dataset) -> NDArray[np.int64]:

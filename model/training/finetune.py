@@ -2,8 +2,9 @@
 
 The features of all images are computed once; a softmax over them is a convex problem, solved in seconds. The
 network that comes out is a classifier by itself, and what the second half begins with: epochs as of any other
-training, at a small rate, by `tuning_logits`. From classes of chance, the first steps of that would undo what
-the features know (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features").
+training (`model.training.trainer`), at a small rate, by `tuning_logits`. From classes of chance, the first
+steps of that would undo what the features know (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained
+Features").
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from model.data.images import Images
 from model.network.cnn import images_at_a_time
 from model.report.evaluate import evaluate, softmax
 from model.training.classes import class_counts, class_weights
-from model.training.recipe import PictureRecipe
+from model.training.recipe import FineTuneRecipe
 
 if TYPE_CHECKING:
     import keras
@@ -28,8 +29,8 @@ PENALTIES: Final = (1e-1, 1e-2, 1e-3, 1e-4)
 
 _ITERATIONS: Final = 200
 
-# Where a search may begin: no training to its end has been judged by it yet.
-FINE_TUNE: Final = PictureRecipe(
+# For 1,500 images of 128 pixels; `model.training.fitting` fits it to others.
+FINE_TUNE: Final = FineTuneRecipe(
     name="fine-tune",
     epochs=20,
     batch_size=32,
@@ -67,7 +68,7 @@ class Head:
     val_loss: float
 
 
-def begin(
+def fit_classes(
     network: "keras.Model", dataset: Dataset, contract: Contract, *, flip: bool, balance: float
 ) -> Head:
     """Give a network its classes.
@@ -109,12 +110,13 @@ def pooled_features(network: "keras.Model", images: Images, *, mirrored: bool = 
 
     size = images.shape[1]
     model = keras.Model(network.input, network.get_layer("features").output)
-    graph = tf.function(
-        lambda batch: model(batch[:, :, ::-1] if mirrored else batch, training=False),
-        input_signature=[tf.TensorSpec((None, *images.shape[1:]), tf.uint8)],
-    )
+    function = tf.function(lambda batch: model(batch[:, :, ::-1] if mirrored else batch, training=False))
+    # A function of its own each time is meant here: TensorFlow, which counts calls, would warn of it.
+    graph = function.get_concrete_function(tf.TensorSpec((None, *images.shape[1:]), tf.uint8))
     at_a_time = images_at_a_time(size)
-    parts = [graph(images[row : row + at_a_time]).numpy() for row in range(0, len(images), at_a_time)]
+    parts = [
+        graph(tf.constant(images[row : row + at_a_time])).numpy() for row in range(0, len(images), at_a_time)
+    ]
     return np.concatenate(parts).astype(np.float32)
 
 

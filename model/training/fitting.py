@@ -1,8 +1,10 @@
 """A recipe fitted to one's own pictures: their number, their size, and how many each class has.
 
-The recipes were made for 23,000 images of 32 pixels. Those of CIFAR-10 and of the sample stay as they are.
+The recipes were made for 23,000 images of 32 pixels, the one for fine-tuning for fewer and larger ones. For
+CIFAR-10 and the sample they stay as they are.
 """
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -10,11 +12,16 @@ import numpy as np
 from model.contract import IMAGE_SIZE
 from model.data.dataset import Dataset
 from model.training.classes import class_counts
-from model.training.recipe import PictureRecipe, Recipe
+from model.training.recipe import FineTuneRecipe, PictureRecipe, Recipe
 
 _MADE_FOR: Final = 23_000
 _EPOCHS: Final = (6, 200)
 """At least and at most, whatever the number of images."""
+
+_TUNED_FOR: Final = (1500, 128)
+"""Images and pixels a side that the recipe for fine-tuning was made for."""
+
+_TUNED_EPOCHS: Final = (4, 60)
 
 _FEW: Final = 4096
 _VERY_FEW: Final = 512
@@ -44,13 +51,15 @@ def fit_recipe(
     """Return the recipe by which a data set is trained.
 
     Args:
-        recipe: One of `model.training.train.RECIPES`.
+        recipe: One of `model.training.train.RECIPES`, or `model.training.finetune.FINE_TUNE`.
         dataset: Only one's own pictures change the recipe; any may make the batch smaller.
         epochs: To be taken whatever the number of images; None takes what fits.
         batch_size: The same.
         mirror: False where left and right differ; else the recipe says it.
     """
-    if dataset.kind == "images":
+    if isinstance(recipe, FineTuneRecipe):
+        recipe = _for_fine_tuning(recipe, dataset)
+    elif dataset.kind == "images":
         recipe = _for_pictures(recipe, dataset)
     flip = None if mirror else False
     return recipe.override(epochs=epochs, batch_size=batch_size, flip=flip).fitted(len(dataset.train))
@@ -63,8 +72,6 @@ def _for_pictures(recipe: Recipe, dataset: Dataset) -> PictureRecipe:
         smaller *= 2
     # A third more passes over half as many images: fewer need more, though not in proportion.
     epochs = round(recipe.epochs * (_MADE_FOR / images) ** (1 / 3))
-    counts = class_counts(dataset)
-    counts = counts[counts > 0]
     resampled = size > IMAGE_SIZE  # at 32 pixels it blurs what there is
     return PictureRecipe(
         **vars(recipe)
@@ -80,5 +87,25 @@ def _for_pictures(recipe: Recipe, dataset: Dataset) -> PictureRecipe:
         turn=TURN if resampled else 0.0,
         zoom=ZOOM if resampled else 0.0,
         brightness=BRIGHTNESS if resampled else 0.0,
-        balance=BALANCE if counts.max() > _IMBALANCED * counts.min() else 0.0,
+        balance=_balance(dataset),
     )
+
+
+def _for_fine_tuning(recipe: FineTuneRecipe, dataset: Dataset) -> FineTuneRecipe:
+    images, size = len(dataset.train), dataset.size
+    made_for, its_size = _TUNED_FOR
+    smaller = (2 if images < _VERY_FEW else 1) * (2 if size >= _LARGE else 1)
+    return replace(
+        recipe,
+        epochs=int(np.clip(round(recipe.epochs * (made_for / images) ** (1 / 3)), *_TUNED_EPOCHS)),
+        batch_size=max(1, recipe.batch_size // smaller),
+        learning_rate=recipe.learning_rate / smaller**0.5,
+        shift=round(recipe.shift * size / its_size),
+        balance=_balance(dataset),
+    )
+
+
+def _balance(dataset: Dataset) -> float:
+    counts = class_counts(dataset)
+    counts = counts[counts > 0]
+    return BALANCE if counts.max() > _IMBALANCED * counts.min() else 0.0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from model.contract import DEFAULT_CONTRACT, Contract
 from model.data.dataset import Dataset
+from model.network.pretrained.source import PretrainedSource
 from model.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is about to be trained, for observers."""
+    """What is about to be trained, for observers; `pretrained` where it begins with weights of others."""
 
     dataset: Dataset
     recipe: Recipe
@@ -23,6 +24,7 @@ class Plan:
     device: str
     steps_per_epoch: int
     first_epoch: int
+    pretrained: PretrainedSource | None = None
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,13 @@ class TrainedModel:
         temperature: What the logits are divided by before softmax; fitted on the validation split.
         metrics: `accuracy`, `loss` of the last epoch's training images; `val_accuracy`, `val_loss` of the
             validation split with the averaged weights, the latter calibrated; `images_per_second`, `seconds`,
-            `cpu_seconds`; `teacher_val_accuracy` and `teacher_cpu_seconds` where there was a teacher.
-        history: One entry an epoch, by metric.
+            `cpu_seconds`; `teacher_val_accuracy` and `teacher_cpu_seconds` where there was a teacher;
+            `best_epoch` where the weights are not the last epoch's, but those of the best.
+        history: One entry an epoch, by metric; `val_loss` calibrated in a fine-tuning alone.
         recipe: As it was used, overrides included.
         seed: Of weights, order, augmentation and dropout.
         contract: What the network takes and answers.
+        pretrained: Where the weights are from that it began with; None where it learned from nothing.
     """
 
     network: "keras.Model"
@@ -77,3 +81,4 @@ class TrainedModel:
     recipe: Recipe
     seed: int
     contract: Contract = DEFAULT_CONTRACT
+    pretrained: PretrainedSource | None = None

@@ -46,6 +46,7 @@ def out_of_fold(
     folds: int = FOLDS,
     observers: Sequence[Observer] = (),
     require_gpu: bool = False,
+    weights: Path | None = None,
 ) -> NDArray[np.float32]:
     """Answer each training image by a network that has learned neither it nor one of its group.
 
@@ -59,6 +60,7 @@ def out_of_fold(
         folds: How many.
         observers: Told of each epoch, fold after fold.
         require_gpu: End at once when there is no GPU.
+        weights: See `model.training.train.train`.
 
     Returns:
         Calibrated probabilities, float32 `[N, C]`. A row is NaN where nobody can say: all other images of its
@@ -77,7 +79,8 @@ def out_of_fold(
         if not len(held) or len(learned) < 2 or not np.isin(dataset.validation.labels, learned).any():
             continue
         folder = run_dir / f"fold-{fold + 1}"
-        answers = _answers(dataset, shorter(recipe), held, others, folder, seed, observers, require_gpu)
+        part = (dataset, shorter(recipe), held, others, folder)
+        answers = _answers(*part, seed, observers, require_gpu, weights)
         answers[~np.isin(labels[held], learned)] = np.nan
         probs[held] = answers
     return probs
@@ -129,6 +132,7 @@ def _answers(
     seed: int,
     observers: Sequence[Observer],
     require_gpu: bool,
+    weights: Path | None,
 ) -> NDArray[np.float32]:
     """One fold's answers, `[len(held), C]`: those kept in `folder`, or of a network trained now."""
     about = {"recipe": asdict(recipe), "seed": seed, "data": dataset.digest, "images": len(held)}
@@ -144,7 +148,14 @@ def _answers(
     part = _part(dataset.train, others)
     fold = replace(dataset, train=part, test=dataset.validation, splits=None)
     learn = partial(
-        train, fold, recipe, run_dir=folder, seed=seed, observers=observers, require_gpu=require_gpu
+        train,
+        fold,
+        recipe,
+        run_dir=folder,
+        seed=seed,
+        observers=observers,
+        require_gpu=require_gpu,
+        weights=weights,
     )
     try:
         trained = learn()

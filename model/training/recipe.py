@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from model.contract import Network
 from model.network.cnn import DROPOUT_BLOCK, DROPOUT_HIDDEN
 
 
@@ -100,3 +101,19 @@ class PictureRecipe(Recipe):
     zoom: float = 0.0
     brightness: float = 0.0
     balance: float = 0.0
+
+
+@dataclass(frozen=True)
+class FineTuneRecipe(PictureRecipe):
+    """How to train a network on from weights that others have trained.
+
+    Attributes:
+        pretrained: The contract's network, in place of `network`.
+        weights: SHA-256 of the file that it begins with; empty takes whichever is there.
+        patience: Epochs without a lower validation loss after which no further one is begun; the weights of
+            the best are kept.
+    """
+
+    pretrained: Network = "efficientnet-lite0"
+    weights: str = ""
+    patience: int = 5

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from model.contract import DEFAULT_CONTRACT, Contract
 from model.data.dataset import Dataset
+from model.network.pretrained.source import PretrainedSource
 from model.training.checkpoint import remove_checkpoint
 from model.training.device import load_tensorflow
 from model.training.observer import TrainedModel
@@ -41,6 +42,7 @@ class Run:
         mlflow_run: MLflow's id of the run; None when there is none.
         created: When it was saved, UTC, ISO 8601.
         contract: What the network takes and answers; of an older run the default's.
+        pretrained: Where the weights are from that it began with; None where it learned from nothing.
     """
 
     folder: Path
@@ -54,6 +56,7 @@ class Run:
     mlflow_run: str | None
     created: str
     contract: Contract = DEFAULT_CONTRACT
+    pretrained: PretrainedSource | None = None
 
     def network(self) -> "keras.Model":
         """Load the network: uint8 image → float32 logits.
@@ -98,8 +101,12 @@ def save_run(folder: Path, trained: TrainedModel, dataset: Dataset, *, mlflow_ru
         mlflow_run=mlflow_run,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         contract=trained.contract,
+        pretrained=trained.pretrained,
     )
-    about = {name: value for name, value in asdict(run).items() if name != "folder"}
+    about = asdict(run)
+    del about["folder"]
+    if run.pretrained is None:  # a field that earlier releases refuse
+        del about["pretrained"]
     part = folder / f"{RUN_FILE}.part"
     part.write_text(json.dumps(about, indent=2) + "\n")
     part.replace(folder / RUN_FILE)
@@ -120,6 +127,8 @@ def load_run(folder: Path) -> Run:
         about = json.loads(path.read_text())
         if "contract" in about:
             about["contract"] = Contract.from_json(json.dumps(about["contract"]))
+        if "pretrained" in about:
+            about["pretrained"] = PretrainedSource(**about["pretrained"])
         return Run(folder=folder, **about)
     except (ValueError, TypeError) as error:
         raise RunError(f"{path} is damaged ({error}); train again.") from error

@@ -1,23 +1,32 @@
 """What trains: one compiled step over a batch of images, and what it moves."""
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.contract import MODEL_NAME
+from model.contract import MODEL_NAME, Contract
 from model.data.dataset import Dataset
+from model.network import efficientnet_lite
 from model.network.cnn import build_network, images_at_a_time, unlearned_mask
 from model.network.forward import compile_sweep, training_logits
+from model.network.pretrained.source import PretrainedSource
+from model.network.pretrained.torch_file import read_torch_file
+from model.network.pretrained.weights import load_weights
 from model.report.evaluate import evaluate, fit_temperature, softmax
 from model.training.augment import augmentation, cut_out
 from model.training.classes import class_counts, class_weights, contract_of, smoothed
 from model.training.feed import Feed
+from model.training.finetune import Head, fit_classes, tuning_logits
 from model.training.observer import Observer, Step, TrainedModel
-from model.training.recipe import PictureRecipe, Recipe
+from model.training.recipe import FineTuneRecipe, PictureRecipe, Recipe
 from model.training.teacher import build_teacher, teacher_logits
+
+if TYPE_CHECKING:
+    import keras
 
 
 class Trainer:
@@ -51,15 +60,17 @@ class Trainer:
             model: The model's name, for the contract.
 
         Raises:
-            ContractError: Fewer than two classes have training images.
+            ContractError: Fewer than two classes have training images, or their size suits no such network.
         """
         import keras
         import tensorflow as tf
 
         self.recipe, self.seed = recipe, seed
         self.steps_per_epoch = len(dataset.train) // recipe.batch_size
-        self.contract = contract_of(dataset, model)
-        build = build_teacher if recipe.network == "teacher" else build_network
+        self._tunes = isinstance(recipe, FineTuneRecipe)
+        network = recipe.pretrained if isinstance(recipe, FineTuneRecipe) else "cnn"
+        self.contract = contract_of(dataset, model, network)
+        build = _builder(recipe)
         self.averaged = build(seed, self.contract)
         keras.config.set_dtype_policy(policy)
         try:
@@ -77,6 +88,7 @@ class Trainer:
         self.optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay)
         self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         self.optimizer.build(self.network.trainable_variables)
+        self._best = [tf.Variable(weight.value) for weight in self.averaged.weights] if self._tunes else []
 
         self.augmentation = augmentation(recipe)
         self.feed = Feed(dataset.train.images, self.augmentation.border)
@@ -101,11 +113,37 @@ class Trainer:
             input_signature=[tf.TensorSpec((None, *dataset.train.images.shape[1:]), tf.uint8)],
         )
 
+    def begin(self, dataset: Dataset, weights: Path) -> Head:
+        """Take weights that others have trained, and fit the classes to the features that they give.
+
+        Args:
+            dataset: As in the beginning.
+            weights: The file; of the recipe's network.
+
+        Raises:
+            WeightsError: It cannot be read, or holds another network's.
+        """
+        load_weights(self.averaged, read_torch_file(weights), weights.name)
+        balance = self.recipe.balance if isinstance(self.recipe, PictureRecipe) else 0.0
+        head = fit_classes(self.averaged, dataset, self.contract, flip=self.recipe.flip, balance=balance)
+        for weight, begun in zip(self.network.weights, self.averaged.weights, strict=True):
+            weight.assign(begun)
+        return head
+
+    def keep(self) -> None:
+        """Keep the averaged weights as they are now: they are handed over in place of the last ones."""
+        for best, weight in zip(self._best, self.averaged.weights, strict=True):
+            best.assign(weight)
+
     def train_epoch(self, epoch: int, observers: Sequence[Observer] = ()) -> dict[str, float]:
         """Pass over the training images once, then judge the averaged network on the validation split."""
         began, cpu_began = time.monotonic(), time.process_time()
         metrics = self.train_steps(epoch, observers)
-        judged = evaluate(softmax(self.validation_logits()), self._judged_labels, self.contract.classes)
+        logits, labels = self.validation_logits(), self._judged_labels
+        # By this loss the epochs of a fine-tuning are compared. Smoothed labels leave the plain one where it
+        # is while answers get better; and what is handed over has a temperature.
+        temperature = fit_temperature(logits, labels) if self._tunes else 1.0
+        judged = evaluate(softmax(logits, temperature), labels, self.contract.classes)
         metrics |= {"val_accuracy": judged.accuracy, "val_loss": judged.nll}
         metrics["seconds"] = time.monotonic() - began
         metrics["cpu_seconds"] = time.process_time() - cpu_began
@@ -189,6 +227,8 @@ class Trainer:
             average.assign(average.value + (weight.value - average.value) * (1 - keep))
 
     def _forward(self, images: Any, seed: Any) -> Any:
+        if self._tunes:
+            return tuning_logits(self.network, images)
         if self.recipe.network == "teacher":
             return teacher_logits(self.network, images)
         rates = {"dropout_block": self.recipe.dropout_block, "dropout_hidden": self.recipe.dropout_hidden}
@@ -204,15 +244,33 @@ class Trainer:
         logits = np.concatenate(parts)
         return logits + unlearned_mask(self.contract) if self.contract.unlearned else logits
 
-    def finish(self, history: dict[str, list[float]], more: dict[str, float]) -> TrainedModel:
-        """Fit the temperature and hand over the averaged network, with `more` among its metrics."""
+    def finish(
+        self,
+        history: dict[str, list[float]],
+        more: dict[str, float],
+        pretrained: PretrainedSource | None = None,
+    ) -> TrainedModel:
+        """Fit the temperature and hand over the averaged network, with `more` among its metrics.
+
+        What was kept is handed over where anything was: see `keep`.
+        """
+        for weight, best in zip(self.averaged.weights if self._best else (), self._best, strict=True):
+            weight.assign(best)
         logits, labels = self.validation_logits(), self._judged_labels
         temperature = fit_temperature(logits, labels)
         metrics = more | {name: values[-1] for name, values in history.items()}
-        metrics["val_loss"] = evaluate(softmax(logits, temperature), labels, self.contract.classes).nll
+        judged = evaluate(softmax(logits, temperature), labels, self.contract.classes)
+        metrics |= {"val_accuracy": judged.accuracy, "val_loss": judged.nll}
         metrics |= {name: sum(history[name]) for name in ("seconds", "cpu_seconds")}
         return TrainedModel(
-            self.averaged, temperature, metrics, history, self.recipe, self.seed, self.contract
+            self.averaged,
+            temperature,
+            metrics,
+            history,
+            self.recipe,
+            self.seed,
+            self.contract,
+            pretrained,
         )
 
     @property
@@ -230,4 +288,10 @@ class Trainer:
             variable.assign(value)
 
     def _state(self) -> list[Any]:
-        return [*self.network.weights, *self.optimizer.variables, *self.averaged.weights]
+        return [*self.network.weights, *self.optimizer.variables, *self.averaged.weights, *self._best]
+
+
+def _builder(recipe: Recipe) -> Callable[[int, Contract], "keras.Model"]:
+    if isinstance(recipe, FineTuneRecipe):
+        return efficientnet_lite.build_network
+    return build_teacher if recipe.network == "teacher" else build_network

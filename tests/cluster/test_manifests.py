@@ -218,20 +218,23 @@ def containers_of_trainings(*values: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def test_size_fit_mirroring_and_weak_evidence_reach_whatever_trains() -> None:
+def test_size_fit_network_mirroring_and_weak_evidence_reach_whatever_trains() -> None:
     own = {"CNN_IMAGE_SIZE", "CNN_IMAGE_FIT", "CNN_IMAGE_MIRROR", "CNN_IMAGE_ACCEPT_WEAK_EVIDENCE"}
+    own.add("CNN_IMAGE_NETWORK")
     for env in containers_of_trainings().values():
         assert not own & set(env)  # the command's own defaults: the version's before
         assert env["CIFAR10_DIR"] == "/data"
-    asked = ("training.size=64", "training.fit=pad", "training.mirror=false")
+    asked = ("training.size=96", "training.fit=pad", "training.mirror=false")
+    network = "training.network=efficientnet-lite1"
     weak = "training.acceptWeakEvidence=true"
     where = ("training.data.volumeClaim=pictures", "training.data.path=hands/by-sign")
-    for env in containers_of_trainings(*asked, weak, *where).values():
+    for env in containers_of_trainings(*asked, network, weak, *where).values():
         assert (env["CNN_IMAGE_SIZE"], env["CNN_IMAGE_FIT"], env["CNN_IMAGE_MIRROR"]) == (
-            "64",
+            "96",
             "pad",
             "false",
         )
+        assert env["CNN_IMAGE_NETWORK"] == "efficientnet-lite1"
         assert env["CNN_IMAGE_ACCEPT_WEAK_EVIDENCE"] == "true"
         assert env["CIFAR10_DIR"] == "/data/hands/by-sign"
     commands = [
@@ -255,7 +258,7 @@ def test_renamed_classes_and_dropped_leaks_reach_whatever_trains() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *("training.size=50", "training.fit=squeeze", "training.mirror=perhaps"),
+        *("training.size=50", "training.fit=squeeze", "training.network=vgg", "training.mirror=perhaps"),
         *("training.rename={cat}", "training.dropLeaks=some"),
     ],
 )

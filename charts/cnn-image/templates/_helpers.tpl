@@ -268,6 +268,9 @@ env:
   {{- with $training.fit }}
   - {name: CNN_IMAGE_FIT, value: {{ . }}}
   {{- end }}
+  {{- with $training.network }}
+  - {name: CNN_IMAGE_NETWORK, value: {{ . }}}
+  {{- end }}
   {{- if not $training.mirror }}
   - {name: CNN_IMAGE_MIRROR, value: "false"}
   {{- end }}

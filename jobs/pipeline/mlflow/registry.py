@@ -166,6 +166,8 @@ def _run_of(client: Any, settings: Settings, manifest: Manifest, tags: dict[str,
             return run  # of a try that got no further
     run = client.create_run(experiment, run_name=f"{settings.model}-{manifest.version}", tags=tags)
     facts = {**manifest.recipe, "seed": manifest.seed, "data_digest": manifest.data.digest}
+    if manifest.pretrained:
+        facts["pretrained_origin"] = manifest.pretrained.origin
     facts |= {"data_source": manifest.data.source, "data_kind": manifest.data.kind}
     milliseconds = int(manifest.created.timestamp() * 1000)
     client.log_batch(

@@ -15,6 +15,10 @@ from model.images.header import NAMES
 # of them are the original's, and the last's channels go on.
 _LAST_SIDE: Final = 7
 _CHANNELS: Final = (32, 64, 128)
+# Of EfficientNet-Lite (model/network/efficientnet_lite.py): the inverted bottlenecks between stem and head.
+_BOTTLENECKS: Final = {"efficientnet-lite0": 16, "efficientnet-lite1": 21, "efficientnet-lite2": 21}
+_FEATURES: Final = 1280
+_AS_JSON: Final = {"metrics", "pretrained"}
 _LIMITS: Final = (
     "max_images",
     "max_image_bytes",
@@ -41,6 +45,7 @@ def information(settings: Settings, served: Served, versions: Sequence[str]) -> 
         "lineage": _lineage(served),
         "classes": contract.classes,
         "filters": contract.filters,
+        "network": contract.network,
         "architecture": architecture(contract),
         "input_shape": contract.image_shape,
         "fit": contract.fit,
@@ -58,7 +63,12 @@ def information(settings: Settings, served: Served, versions: Sequence[str]) -> 
 
 
 def architecture(contract: Contract) -> str:
-    """Describes the network `cnn` of a contract in a line."""
+    """Describes the network of a contract in a line."""
+    if contract.network in _BOTTLENECKS:
+        return (
+            f"{contract.network}: Conv, {_BOTTLENECKS[contract.network]} x inverted bottleneck, Conv "
+            f"{_FEATURES}, each with BatchNorm and ReLU6; mean; Dense {len(contract.classes)}, softmax"
+        )
     side, blocks = contract.size, 0
     while side > _LAST_SIDE:
         side, blocks = side // 2, blocks + 1
@@ -73,6 +83,6 @@ def architecture(contract: Contract) -> str:
 
 def _lineage(served: Served) -> dict[str, Any]:
     lineage: dict[str, Any] = {**served.lineage, "version": served.version}
-    if "metrics" in lineage:
-        lineage["metrics"] = orjson.loads(lineage["metrics"])
+    for name in _AS_JSON & lineage.keys():
+        lineage[name] = orjson.loads(lineage[name])
     return lineage

@@ -14,18 +14,20 @@ import contextlib
 import fcntl
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from model.contract import Fit
+from model.contract import SIZES, Fit
 from model.data.own import table
 from model.data.own.growing import journal_names
 from model.data.own.kept import Kept, Key, is_current, opened
 from model.data.pictures import LeftOut, Picture
 
+# Another word than that of releases that knew no size above 64: one of theirs is written again, not trusted.
+_NATURAL: Final = "natural_size"
 _OURS: Final = (".json", ".u8", ".arrow", ".digests", ".journal", ".part")
 
 
@@ -38,11 +40,18 @@ def head_of(key: Key) -> dict[str, Any] | None:
         return None
 
 
-def natural_key(folder: Path, source: str, fit: Fit, sizes: Sequence[int]) -> Key | None:
-    """What a source is kept by at the size that fits its pictures best; None where it is not."""
-    for size in sizes:
+def natural_key(folder: Path, source: str, fit: Fit, chosen: Callable[[int], int]) -> Key | None:
+    """What a source is kept by at the size that is chosen for its pictures; None where it is not.
+
+    Args:
+        folder: Of all that is kept.
+        source: Which place.
+        fit: How a picture became a square.
+        chosen: The size, by the one that the pictures have by themselves.
+    """
+    for size in SIZES:
         key = Key(folder, source, size, fit)
-        if (head := head_of(key)) and head.get("natural") == size:
+        if (head := head_of(key)) and _NATURAL in head and chosen(head[_NATURAL]) == size:
             return key
     return None
 
@@ -69,7 +78,7 @@ def find(key: Key) -> Kept | None:
         return Kept(
             key=key,
             stamp=head["stamp"],
-            natural=head["natural"],
+            natural=head.get(_NATURAL, 0),
             pictures=pictures,
             rows=np.array(rows, np.int64),
             stamps=stamps,
@@ -93,7 +102,7 @@ def publish(kept: Kept) -> Kept:
     name = f"{key.stem}-{secrets.token_hex(6)}.arrow"
     head = key.about() | {
         "stamp": kept.stamp,
-        "natural": kept.natural,
+        _NATURAL: kept.natural,
         "pixels": kept.file.name,
         "rows": len(kept.images),
         "table": name,

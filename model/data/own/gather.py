@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.contract import SIZES, Fit
+from model.contract import Fit
 from model.data.errors import DataError
 from model.data.own.cache import find, head_of, natural_key
 from model.data.own.growing import kept_in
@@ -77,7 +77,7 @@ def gather(source: str, wishes: Wishes | None = None, progress: Progress = silen
 
     Args:
         source: A folder, an archive, a CSV or Parquet, or the `s3://` address of one of them.
-        wishes: Size, fit and cache are used.
+        wishes: Size, fit, network and cache are used.
         progress: Is told how many files are done, from time to time.
 
     Raises:
@@ -106,7 +106,7 @@ def gather_from(place: Place, wishes: Wishes, progress: Progress = silent) -> Ga
 
     Args:
         place: Where they lie.
-        wishes: Size, fit and cache are used.
+        wishes: Size, fit, network and cache are used.
         progress: Is told how many files are done.
 
     Raises:
@@ -122,12 +122,12 @@ def gather_from(place: Place, wishes: Wishes, progress: Progress = silent) -> Ga
         return Gathered.of(old, place.source)
     listing = place.listing()
     if key is None:
-        size = wishes.size or _likely_size(place, listing.files)
+        size = wishes.size or wishes.chosen_size(_likely_size(place, listing.files))
         key = Key(wishes.cache, identity(place.source), size, wishes.fit)
     with kept_in(wishes.cache):
         kept = taken_over(place, listing, key, progress)
-        if wishes.size is None and kept.natural != key.size:
-            kept = taken_over(place, listing, dataclasses.replace(key, size=kept.natural), progress)
+        if (size := wishes.chosen_size(kept.natural)) != key.size:
+            kept = taken_over(place, listing, dataclasses.replace(key, size=size), progress)
     return Gathered.of(kept, place.source)
 
 
@@ -135,7 +135,7 @@ def _key(place: Place, wishes: Wishes) -> Key | None:
     """What a place's pictures are kept by; None where the size is not known yet."""
     source = identity(place.source)
     if wishes.size is None:
-        return natural_key(wishes.cache, source, wishes.fit, SIZES)
+        return natural_key(wishes.cache, source, wishes.fit, wishes.chosen_size)
     return Key(wishes.cache, source, wishes.size, wishes.fit)
 
 

@@ -97,7 +97,7 @@ class Kept:
     Attributes:
         key: What they are kept by.
         stamp: Of the place when they were read; see `model.data.own.places.files.Place`.
-        natural: The size that fits these pictures best.
+        natural: The size that these pictures have by themselves; see `takeover.natural_size`.
         pictures: What is known of each.
         rows: int64 `[N]`, where each of them lies in `images`.
         stamps: By name, of each picture's file, and of each file that was decoded and is none.

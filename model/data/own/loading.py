@@ -172,6 +172,7 @@ def divided(gathered: Gathered, decision: Decision, wishes: Wishes) -> Dataset:
         source=gathered.source,
         kind="images",
         fit=gathered.fit,
+        network=wishes.chosen_network(gathered.size),
         splits=decision.splits.to_bytes(),
         unlearned=tuple(number for number, name in enumerate(classes) if name not in present),
     )

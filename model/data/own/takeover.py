@@ -17,8 +17,8 @@ from model.data.own.kept import Entry, Kept, Key
 from model.data.own.places.files import File, Listing, Place
 from model.data.pictures import LeftOut, Picture
 
-LARGEST_CHOSEN: Final = 64
-"""Side in pixels of the largest square that is chosen by itself: larger ones train for long on a CPU."""
+LARGEST_CHOSEN: Final = 128
+"""Side in pixels of the largest square that is chosen by itself, and not asked for."""
 
 _PROGRESS_EVERY: Final = 16
 
@@ -31,7 +31,7 @@ def silent(done: int, total: int) -> None:
 
 
 def natural_size(shorter_sides: Sequence[int]) -> int:
-    """The size that is chosen for pictures.
+    """The size that pictures have by themselves; what is chosen for a network is in `Wishes`.
 
     It is the largest of `SIZES` not above the median of their shorter sides, at least 32 and at most
     `LARGEST_CHOSEN`.

@@ -4,8 +4,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
-from model.contract import Fit
+from model.contract import LITE_SIZES, Fit, Network, network_sizes
+
+FOR_PHOTOGRAPHS: Final[Network] = "efficientnet-lite0"
+"""What is chosen for pictures that are large enough for it, where the user leaves the choice."""
+
+LARGEST_OF_CNN: Final = 64
+"""Side in pixels of the largest square that is chosen for `cnn`: larger ones train for long on a CPU."""
 
 
 def _default_cache() -> Path:
@@ -20,6 +27,7 @@ class Wishes:
     Attributes:
         size: Side of the squares in pixels, one of `model.contract.SIZES`; None chooses it from the pictures.
         fit: How a picture becomes a square.
+        network: What they are to be learned by; None chooses it by the size.
         cache: The folder that decoded pictures are kept in.
         classes: Names by id that the model knows already; further ones get the next ids.
         renamed: What a class of the source is called from now on: name in the source → name in the model.
@@ -37,3 +45,16 @@ class Wishes:
     earlier: bytes | None = None
     drop_leaks: bool = False
     fixes: Path | None = None
+    network: Network | None = "cnn"
+
+    def chosen_size(self, natural: int) -> int:
+        """The side of the squares, for pictures whose `natural_size` this is."""
+        if self.size:
+            return self.size
+        if self.network is None:
+            return natural
+        return min(natural, LARGEST_OF_CNN) if self.network == "cnn" else max(natural, LITE_SIZES[0])
+
+    def chosen_network(self, size: int) -> Network:
+        """The network that pictures of a size are learned by."""
+        return self.network or (FOR_PHOTOGRAPHS if size in network_sizes(FOR_PHOTOGRAPHS) else "cnn")

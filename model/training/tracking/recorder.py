@@ -77,6 +77,10 @@ class Tracking(Observer):
             "data_digest": plan.dataset.digest,
             "training_images": len(plan.dataset.train),
         }
+        if plan.pretrained:
+            parameters["pretrained_origin"] = plan.pretrained.origin
+            parameters["pretrained_dataset"] = plan.pretrained.dataset or "unknown"
+            parameters["pretrained_licence"] = plan.pretrained.licence or "unknown"
         self._tags.setdefault("mlflow.source.git.commit", code_commit() or "unknown")
         self._enqueue(lambda: self._open(parameters, plan.run_dir.name))
 

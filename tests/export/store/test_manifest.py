@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from export.errors import IntegrityError
-from export.store.lineage import Lineage, lineage_parameters
+from export.store.lineage import Lineage, Pretrained, lineage_parameters
 from export.store.manifest import Manifest, digest_of, read_manifest
 from model.contract import CLASSES, DEFAULT_CONTRACT, Contract
 
@@ -59,6 +59,20 @@ def test_the_contract_goes_through_the_manifest_unharmed(lineage: Lineage) -> No
     assert read.classes == FLOWERS.classes
     assert read.evidence["splits.bin"].size == 6
     assert read.to_json() == made.to_json()
+
+
+def test_weights_of_others_stand_in_the_manifest_and_only_where_there_are_some(lineage: Lineage) -> None:
+    """Earlier releases refuse a field that they do not know."""
+    assert "pretrained" not in content(manifest(lineage, FLOWERS))
+    assert "pretrained" not in json.loads(lineage.model_dump_json())
+    source = Pretrained(network="efficientnet-lite0", origin="mine.pth", sha256="a" * 64)
+    begun = manifest(lineage.model_copy(update={"pretrained": source}), FLOWERS)
+    assert content(begun)["pretrained"] == source.model_dump()
+    read = Manifest.from_json(begun.to_json(), name="it")
+    assert read.pretrained == source
+    assert read.to_json() == begun.to_json()
+    assert json.loads(lineage_parameters(read, 7)["pretrained"]) == source.model_dump()
+    assert "pretrained" not in lineage_parameters(lineage, 7)
 
 
 def test_layout_1_is_the_default_contract_and_keeps_its_bytes(lineage: Lineage) -> None:

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.usefixtures("home")
 FLAGS = (
     *("--data", "photos", "--recipe", "best", "--epochs", "3", "--batch-size", "8", "--seed", "5"),
     *("--size", "64", "--fit", "pad", "--no-mirror", "--fix", "fixes.csv", "--drop-leaks", "--cpu"),
+    *("--network", "efficientnet-lite1", "--weights", "mine.pth"),
     *("--rename", "a=b", "--rename", "c=d", "--store", "there"),
 )
 
@@ -24,6 +25,7 @@ def test_both_take_the_same_flags(command: str, home: Path, monkeypatch: pytest.
     monkeypatch.setattr("jobs.pipeline.retrain.retrain", lambda *given, **_: asked.extend(given))
     monkeypatch.setattr("jobs.pipeline.data.load_data", lambda *given, **_: asked.extend(given))
     monkeypatch.setattr("jobs.pipeline.candidate.train_run", lambda *_: None)
+    monkeypatch.setattr("jobs.pipeline.networks.check_network", lambda *_: None)
     result = run(command, *FLAGS)
     assert result.exit_code == 0, result.output
     (settings,) = (each for each in asked if isinstance(each, Settings))
@@ -40,6 +42,8 @@ def test_both_take_the_same_flags(command: str, home: Path, monkeypatch: pytest.
         fixes=str(home / "fixes.csv"),
         renamed={"a": "b", "c": "d"},
         drop_leaks=True,
+        network="efficientnet-lite1",
+        weights=str(home / "mine.pth"),
     )
     assert (settings.store, settings.require_gpu) == ("there", False)
 

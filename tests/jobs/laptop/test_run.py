@@ -133,3 +133,26 @@ def test_a_twin_that_ctrl_c_kept_from_being_made_is_made_before_anything_is_judg
     run._first_version(settings, store)
     run._first_version(settings.model_copy(update={"int8": False}), store)
     assert [each[0] for each in steps] == 2 * ["judge", "promote"]
+
+
+def test_what_is_asked_of_a_first_version_reaches_its_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[str, ...]] = []
+    published: list[int] = []
+
+    def step(_: Settings, *arguments: str, **__: Any) -> Exit:
+        steps.append(arguments)
+        published.append(1)
+        return Exit.OK
+
+    monkeypatch.setattr(run, "_child", step)
+    newest = SimpleNamespace(version=1, data=SimpleNamespace(kind="images"))
+    store = SimpleNamespace(numbers=lambda: published, manifest=lambda _: newest)
+    wishes = {"size": 96, "fit": "pad", "network": "efficientnet-lite1", "weights": "mine.pth"}
+    settings = Settings(CIFAR10_DIR="photos", state=tmp_path, mirror=False, **wishes)  # type: ignore[arg-type]
+    run._first_version(settings, store)  # type: ignore[arg-type]
+    assert steps[0] == (
+        *("retrain", "--no-promote", "--sample-allowed", "--data", "photos", "--size", "96", "--fit", "pad"),
+        *("--network", "efficientnet-lite1", "--weights", "mine.pth", "--no-mirror"),
+    )

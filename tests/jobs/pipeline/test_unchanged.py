@@ -19,7 +19,7 @@ from model.training.train import QUICK
 COMMIT = "c" * 40
 DIGEST = "d" * 64
 REQUEST = Request("sample", "quick", 2, None, 0)
-DATASET: Any = SimpleNamespace(digest=DIGEST, kind="sample", train=range(50), test=None)
+DATASET: Any = SimpleNamespace(digest=DIGEST, kind="sample", network="cnn", train=range(50), test=None)
 
 
 @pytest.fixture(autouse=True)

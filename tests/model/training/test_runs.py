@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from model.data.dataset import Dataset
+from model.network.pretrained.source import PretrainedSource
 from model.training import runs
 from model.training.observer import TrainedModel
 from model.training.runs import RunError, code_commit, load_run, save_run
@@ -68,11 +69,23 @@ def test_a_saved_run_loads_as_it_was(easy: Dataset, tmp_path: Path, monkeypatch:
         "images": {"train": 320, "validation": 100, "test": 100},
     }
     np.testing.assert_array_equal(loaded.network()(easy.test.images), network(easy.test.images))
+    assert "pretrained" not in json.loads((tmp_path / "run.json").read_text()), "earlier releases refuse it"
     assert "test" not in json.loads((tmp_path / "run.json").read_text())["metrics"]
 
     (tmp_path / "model.keras").write_bytes((tmp_path / "model.keras").read_bytes()[:1000])
     with pytest.raises(RunError, match=r"model\.keras is damaged"):
         load_run(tmp_path).network()
+
+
+@pytest.mark.slow
+def test_a_run_says_which_weights_it_began_with(easy: Dataset, tmp_path: Path) -> None:
+    from model.network.cnn import build_network
+
+    source = PretrainedSource("efficientnet-lite0", "mine.pth", "a" * 64)
+    trained = TrainedModel(build_network(5), 1.7, {}, {"loss": [1.0]}, QUICK, 5, pretrained=source)
+    saved = save_run(tmp_path, trained, easy)
+    assert load_run(tmp_path) == saved
+    assert saved.pretrained == source
 
 
 @pytest.mark.slow

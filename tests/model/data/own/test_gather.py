@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from own_pictures import lay, paint, painted
 
+from model.contract import Network
 from model.data.errors import DataError
 from model.data.own import decoding
 from model.data.own.gather import gather
 from model.data.own.takeover import natural_size
 from model.data.own.wishes import Wishes
+from model.data.sources import load_dataset
 from model.images.decode import decode_image
 
 FILES = painted({"cat": 8, "dog": 8}, side=70)
@@ -181,15 +183,47 @@ def test_a_cache_that_cannot_be_written(folder: Path, wishes: Wishes, tmp_path: 
     [
         ([], 32),
         ([10], 32),
-        ([28, 100, 100], 64),
+        ([28, 90, 90], 64),
+        ([28, 100, 100], 96),
         ([47, 47], 32),
         ([48], 48),
         ([63, 64, 20], 48),
-        ([4000], 64),
+        ([4000], 128),
     ],
 )
-def test_the_size_that_is_chosen(sides: list[int], size: int) -> None:
+def test_the_size_that_pictures_have_by_themselves(sides: list[int], size: int) -> None:
     assert natural_size(sides) == size
+
+
+@pytest.mark.parametrize(
+    ("network", "side", "size", "learned_by"),
+    [
+        (None, 40, 32, "cnn"),
+        (None, 95, 64, "cnn"),
+        (None, 96, 96, "efficientnet-lite0"),
+        (None, 500, 128, "efficientnet-lite0"),
+        ("cnn", 500, 64, "cnn"),
+        ("efficientnet-lite1", 40, 96, "efficientnet-lite1"),
+    ],
+)
+def test_photographs_are_for_a_network_that_knows_photographs(
+    tmp_path: Path, wishes: Wishes, network: Network | None, side: int, size: int, learned_by: str
+) -> None:
+    folder = lay(tmp_path / "data", painted({"cat": 4, "dog": 4}, side=side))
+    free = dataclasses.replace(wishes, network=network)
+    for _ in range(2):  # the second time out of the cache
+        dataset = load_dataset(str(folder), allow_sample=False, wishes=free)
+        assert (dataset.size, dataset.network) == (size, learned_by)
+
+
+def test_what_a_release_decoded_that_knew_no_larger_size_is_looked_at_again(
+    tmp_path: Path, wishes: Wishes
+) -> None:
+    folder = lay(tmp_path / "data", painted({"cat": 4, "dog": 4}, side=100))
+    assert gather(str(folder), wishes).size == 64
+    (index,) = wishes.cache.glob("*.json")
+    index.write_text(index.read_text().replace('"natural_size": 96', '"natural": 64'))
+    assert gather(str(folder), dataclasses.replace(wishes, network=None)).size == 96
 
 
 def test_a_size_that_was_guessed_wrong_is_corrected(
