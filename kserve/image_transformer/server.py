@@ -30,6 +30,7 @@ from image_transformer.kserve_model import ImageDataPlane, ImageModel
 from image_transformer.observe.memory import collect_rarely, give_back_large_blocks
 from image_transformer.observe.metrics import Metrics
 from image_transformer.observe.requests import Observer
+from image_transformer.page.served import Page
 from image_transformer.settings import LEAVE_SECONDS, Settings
 from image_transformer.training.cluster import ClusterTrainer
 from image_transformer.training.local import LocalTrainer
@@ -131,8 +132,9 @@ class ImageServer(model_server.ModelServer):
     def _http(
         self, listener: socket.socket, inference: Inference, observer: Observer, train: TrainRoutes
     ) -> uvicorn.Server:
+        behind = Page(observer, model_server.app) if self._settings.page else model_server.app
         rest = RESTServer(
-            Routes(inference, observer, train, model_server.app),  # type: ignore[arg-type] # uvicorn takes either
+            Routes(inference, observer, train, behind),  # type: ignore[arg-type] # uvicorn takes either
             self.dataplane,
             self.model_repository_extension,
             self._settings.http_port,

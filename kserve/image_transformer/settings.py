@@ -111,6 +111,8 @@ class Settings(BaseSettings):
         description=f"until it has ended when told to; the first {LEAVE_SECONDS} for clients to hear of it",
     )
 
+    page: bool = Field(True, description="a page for browsers at /, to try pictures")
+
     train_api: bool = Field(False, description="offer POST /train")
     train_token: SecretStr = Field(SecretStr(""), description="bearer token that POST /train asks for")
     train_token_file: Path | None = Field(None, description="file with that token")
