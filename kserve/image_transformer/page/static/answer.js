@@ -2,7 +2,7 @@
 
 import { showBars } from "./bars.js";
 import { calls } from "./calls.js";
-import { by, make, percent, shown } from "./dom.js";
+import { announce, by, make, percent, shown } from "./dom.js";
 import { drawn } from "./seen.js";
 import { about, classified, filtered } from "./service.js";
 
@@ -15,7 +15,7 @@ let address = "";
  */
 export async function showAnswer({ name, file }) {
   const turn = ++latest;
-  by("problem").hidden = true;
+  by("problem").textContent = "";
   try {
     const answer = await classified(file);
     const info = await about(answer.version);
@@ -28,7 +28,7 @@ export async function showAnswer({ name, file }) {
     const texts = calls(name);
     by("curl").textContent = texts.curl;
     by("python").textContent = texts.python;
-    by("said").focus({ preventScroll: true });
+    announce(`${shown(name)}: ${answer.label}, ${percent(answer.confidence)}`);
     by("answer").scrollIntoView({ block: "nearest" });
     await look(file, info, turn);
   } catch (error) {
@@ -38,9 +38,15 @@ export async function showAnswer({ name, file }) {
 
 /** Says what did not work. */
 export function fail(sentence) {
-  by("answer").hidden = true;
+  hideAnswer();
   by("problem").textContent = sentence;
-  by("problem").hidden = false;
+}
+
+/** Makes room for something else; an answer that is still to come is dropped. */
+export function hideAnswer() {
+  latest++;
+  by("answer").hidden = true;
+  by("problem").textContent = "";
 }
 
 function preview(name, file) {
@@ -60,16 +66,21 @@ function preview(name, file) {
 
 function describe(info) {
   by("version").textContent = info.version;
-  const facts = { architecture: info.architecture, fit: info.fit, ...info.lineage };
-  by("lineage").replaceChildren(...flat(facts));
+  const { classes, ...lineage } = info.lineage; // the bars name them
+  by("lineage").replaceChildren(...flat({ architecture: info.architecture, fit: info.fit, ...lineage }));
 }
 
 function flat(facts, before = "") {
   return Object.entries(facts).flatMap(([key, value]) => {
     const name = before + key.replaceAll("_", " ");
     if (value !== null && typeof value === "object") return flat(value, `${name}: `);
-    return [make("dt", {}, name), make("dd", {}, make("bdi", {}, String(value)))];
+    return [make("dt", {}, name), make("dd", {}, make("bdi", {}, written(value)))];
   });
+}
+
+/** A measured number to four digits; whole ones, and texts, as they are. */
+function written(value) {
+  return typeof value === "number" && !Number.isInteger(value) ? value.toPrecision(4) : String(value);
 }
 
 async function look(file, info, turn) {

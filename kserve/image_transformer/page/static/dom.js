@@ -30,5 +30,10 @@ export function percent(share) {
 /** Writes a whole number with its thousands apart, in the page's language. */
 export const count = (number) => number.toLocaleString("en");
 
-/** Returns a file's name as it can be shown: control and direction signs, which change what is around, as squares. */
-export const shown = (name) => name.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\u25a1");
+/** Tells who listens to the page what who looks at it sees. */
+export function announce(text) {
+  by("announced").textContent = text;
+}
+
+/** Returns a file's name as it can be shown: signs that turn or break what is around them become squares. */
+export const shown = (name) => name.replace(/[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/gu, "\u25a1");

@@ -1,14 +1,18 @@
 // The page: what is served, the examples, and where pictures go that come in.
 
-import { fail, showAnswer } from "./answer.js";
+import { fail, hideAnswer, showAnswer } from "./answer.js";
 import { by, count, make } from "./dom.js";
 import { listen } from "./intake.js";
 import { about, example, examples } from "./service.js";
 import { showMany } from "./table.js";
 
 listen((pictures) => {
-  if (pictures.length === 1) showAnswer(pictures[0]);
-  else showMany(pictures, showAnswer);
+  if (pictures.length === 1) {
+    showAnswer(pictures[0]);
+  } else {
+    hideAnswer();
+    showMany(pictures, showAnswer);
+  }
 });
 
 for (const button of document.querySelectorAll("[data-copies]")) {
@@ -25,7 +29,7 @@ try {
   by("model").textContent = info.model;
   const [height, width] = info.input_shape;
   by("serving").textContent = `version ${info.version} · ${count(info.classes.length)} classes · ${width} × ${height} pixels`;
-  by("formats").textContent = `${info.formats.join(", ")}; up to ${count(info.limits.max_image_bytes / 1e6)} MB`;
+  by("formats").textContent = info.formats.join(", ");
   await offer(info.classes);
 } catch (error) {
   fail(error.message);

@@ -1,7 +1,7 @@
 // Many pictures: asked a few at a time, shown a hundred at a time, sorted by any column.
 
 import { csv } from "./csv.js";
-import { by, count, make, percent, shown } from "./dom.js";
+import { announce, by, count, make, percent, shown } from "./dom.js";
 import { about, classified, Refusal } from "./service.js";
 
 const AT_ONCE = 4; // a browser has six connections to a service; the page itself needs one now and then
@@ -18,7 +18,7 @@ let sorting = { key: null, down: false };
 let start = 0;
 let stop = new AbortController();
 let drawing = false;
-let open = () => {};
+let choose = () => {};
 
 /**
  * Asks for all pictures' answers and shows them as they come, in place of those that were there.
@@ -31,10 +31,11 @@ export async function showMany(pictures, chosen) {
   const { signal } = stop;
   for (const row of rows) URL.revokeObjectURL(row.address);
   rows = pictures.map((picture) => ({ ...picture, done: false }));
-  open = chosen;
+  choose = chosen;
   order = rows;
   start = 0;
   section.hidden = false;
+  section.scrollIntoView({ block: "nearest" });
   sort(null);
   const waiting = rows.values(); // shared: each takes the next one
   await Promise.all(
@@ -46,6 +47,7 @@ export async function showMany(pictures, chosen) {
       }
     }),
   );
+  if (!signal.aborted) announce(progress());
 }
 
 async function answer(row, signal) {
@@ -77,8 +79,8 @@ by("before").addEventListener("click", () => turn(-A_PAGE));
 by("after").addEventListener("click", () => turn(A_PAGE));
 by("csv").addEventListener("click", save);
 
-function turn(by_rows) {
-  start += by_rows;
+function turn(lines) {
+  start += lines;
   draw();
   section.querySelector(".scrolls").scrollTop = 0;
 }
@@ -113,15 +115,19 @@ function draw() {
     if (body.contains(focused)) focused.focus(); // who is in the table stays there
   }
   const done = rows.filter((row) => row.done).length;
-  const failed = rows.filter((row) => row.error).length;
   section.querySelector("progress").value = done / rows.length;
-  by("progress").textContent =
-    `${count(done)} of ${count(rows.length)} answered` + (failed ? `, ${count(failed)} refused` : "");
+  by("progress").textContent = progress();
   by("csv").disabled = done < rows.length;
   by("pages").hidden = rows.length <= A_PAGE;
   by("before").disabled = start === 0;
   by("after").disabled = start + A_PAGE >= rows.length;
   by("range").textContent = `${count(start + 1)} to ${count(start + visible.length)} of ${count(rows.length)}`;
+}
+
+function progress() {
+  const answered = rows.filter((row) => row.done && !row.error).length;
+  const refused = rows.filter((row) => row.error).length;
+  return `${count(answered)} of ${count(rows.length)} answered${refused ? `, ${count(refused)} refused` : ""}`;
 }
 
 /** A row's line, made when it is first seen, and filled once its answer is there. */
@@ -130,7 +136,7 @@ function line(row) {
     "tr",
     {},
     make("td", { class: "thumbnail" }, ...thumbnail(row)),
-    make("th", { scope: "row" }, make("button", { type: "button", click: () => open(row) }, make("bdi", {}, shown(row.name)))),
+    make("th", { scope: "row" }, make("button", { type: "button", click: () => choose(row) }, make("bdi", {}, shown(row.name)))),
     make("td"),
     make("td", { class: "number" }),
     make("td", { class: "number" }),
