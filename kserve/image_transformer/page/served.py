@@ -18,7 +18,9 @@ from image_transformer.observe.requests import Observer
 
 _INDEX: Final = "index.html"
 _EXAMPLES: Final = "examples/"
-_PLACE: Final = b"{{files}}"  # where the page's HTML names its files, relative to `/` or to what a proxy puts before it
+_PLACE: Final = (
+    b"{{files}}"  # where the page's HTML names its files, relative to `/` or to what a proxy puts before it
+)
 _TYPES: Final = {
     "html": b"text/html; charset=utf-8",
     "css": b"text/css; charset=utf-8",

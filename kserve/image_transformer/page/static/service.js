@@ -1,14 +1,13 @@
 // The calls to the service. Addresses are relative to the page, which may lie behind a proxy's path.
 
 const TRIES = 10;
-const AGAIN = new Set([429, 503]);
 
 /** What the service, or the way to it, did not do; the message is a sentence for whoever looks at the page. */
 export class Refusal extends Error {}
 
 const pause = (milliseconds) => new Promise((go) => setTimeout(go, milliseconds));
 
-/** Asks, and again after the time that the service names while it has too much to do; throws Refusal. */
+/** Asks, and again after the time that the service names while it cannot answer; throws Refusal. */
 async function ask(path, options = {}) {
   for (let attempt = 1; ; attempt++) {
     let response;
@@ -20,7 +19,7 @@ async function ask(path, options = {}) {
     }
     if (response.ok) return response;
     const wait = Number(response.headers.get("retry-after"));
-    if (!AGAIN.has(response.status) || !wait || attempt === TRIES) throw new Refusal(await sentence(response));
+    if (!wait || attempt === TRIES) throw new Refusal(await sentence(response));
     await pause(1000 * wait * (0.5 + Math.random()));
     options.signal?.throwIfAborted();
   }
