@@ -11,7 +11,7 @@ const COLOURS = 3;
  * @returns {HTMLElement[]} A figure for the picture, and one for each filter.
  */
 export function drawn({ size, depth, values }, filters) {
-  const names = [`${size} × ${size} pixels`, ...filters.map((name) => name.replaceAll("_", " "))];
+  const names = ["the picture", ...filters.map((name) => name.replaceAll("_", " "))];
   return names.map((name, number) => {
     const pixels = new ImageData(size, size);
     for (let at = 0; at < size * size; at++) {
@@ -21,9 +21,11 @@ export function drawn({ size, depth, values }, filters) {
       }
       pixels.data[4 * at + 3] = 255;
     }
-    const says = number ? `What the filter “${name}” makes of it` : `The picture as the network sees it, ${name}`;
+    const says = number
+      ? `What the filter “${name}” makes of it`
+      : `The picture as the network sees it, ${size} × ${size} pixels`;
     const canvas = make("canvas", { width: size, height: size, role: "img", "aria-label": says });
     canvas.getContext("2d").putImageData(pixels, 0, 0);
-    return make("figure", {}, canvas, make("figcaption", {}, number ? name : `the picture, ${name}`));
+    return make("figure", {}, canvas, make("figcaption", {}, name));
   });
 }
