@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from machine import missing, program
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-from serving import RunningTransformer, SmallModel, transformers, tritons
+from serving import RunningTransformer, RunningTriton, SmallModel, transformers, tritons
 
 from model.contract import FILTER_BANK, FILTERED_NAME, INPUT_NAME, OUTPUT_NAME, Contract, filters_model
 from model.network.filters import KERNELS
@@ -30,13 +30,13 @@ THOUSAND = Contract(
 
 @dataclass
 class Site:
-    """Two services on one Triton, at `triton`: five classes with their filters, a thousand without."""
+    """Two services on one Triton: five classes with their filters; a thousand without, and little room."""
 
     five: RunningTransformer
     thousand: RunningTransformer
     five_model: SmallModel
     thousand_model: SmallModel
-    triton: str
+    triton: RunningTriton
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,9 @@ def site(small_model: SmallModel, tmp_path_factory: pytest.TempPathFactory) -> I
         tritons(tmp_path_factory.mktemp("triton")) as start_triton,
         transformers(tmp_path_factory.mktemp("transformer")) as start,
     ):
-        address = start_triton(repository).address
-        others = start(address, model_name=THOUSAND.model)
-        yield Site(start(address), others, small_model, thousand, address)
+        triton = start_triton(repository)
+        others = start(triton.address, model_name=THOUSAND.model, max_held_bytes=3_000_000)
+        yield Site(start(triton.address), others, small_model, thousand, triton)
 
 
 def write_filters(repository: Path, beside: SmallModel) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -150,7 +151,8 @@ def test_a_thousand_are_dropped_in_a_folder_sorted_and_saved(
     (folder / "broken.png").write_bytes((folder / names[-1]).read_bytes()[:40])
     (folder / "notes.txt").write_text("no picture")
     (folder / ".hidden").write_text("not even looked at")
-    due = {f"holiday/{name}": answer_of(site.five_model, (folder / name).read_bytes()) for name in names}
+    probs = site.five_model.probs(np.stack([decode_image((folder / name).read_bytes()) for name in names]))
+    due = {f"holiday/{name}": (CLASSES[row.argmax()], row) for name, row in zip(names, probs, strict=True)}
 
     tab = open_page(site.five, refusals=(400,))
     page = tab.page
@@ -222,6 +224,24 @@ def test_a_thousand_classes(site: Any, open_page: Open) -> None:
     )
 
 
+def test_who_is_told_to_come_back_does(site: Any, open_page: Open, tmp_path: Path) -> None:
+    """There is room for one of these pictures, and while Triton stands still it is not answered."""
+    tab = open_page(site.thousand, refusals=(429, 503, 504))
+    for number in range(4):
+        Image.new("RGB", (800, 800), (number, 0, 0)).save(tmp_path / f"{number}.bmp")
+    site.triton.process.send_signal(signal.SIGSTOP)
+    try:
+        with tab.page.expect_response(lambda answer: answer.status == 429):
+            tab.drop(*tmp_path.iterdir())
+        expect(tab.page.locator("#progress")).to_have_text("0 of 4 answered")
+    finally:
+        site.triton.process.send_signal(signal.SIGCONT)
+    expect(tab.page.locator("#progress")).to_have_text("4 of 4 answered")
+    names = [answer_of(site.thousand_model, file.read_bytes())[0] for file in sorted(tmp_path.iterdir())]
+    tab.page.get_by_role("button", name="Picture", exact=True).click()
+    expect(tab.page.locator("tbody td .name")).to_have_text(names)
+
+
 def test_on_a_telephone(site: Any, open_page: Open) -> None:
     page = open_page(site.five, viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True).page
     expect(page.locator("#photograph")).to_be_visible()
@@ -264,7 +284,7 @@ def test_axe_finds_nothing(colours: str, site: Any, open_page: Open, axe: str, t
 
 def test_the_page_is_switched_off(site: Any, start_transformer: Any) -> None:
     on, browser = site.five, {"accept": "text/html,*/*;q=0.8"}
-    off = start_transformer(site.triton, page="false")
+    off = start_transformer(site.triton.address, page="false")
     assert httpx.get(on.url, headers=browser).text.startswith("<!doctype html>")
     assert httpx.head(on.url, headers=browser).headers["content-type"] == "text/html; charset=utf-8"
     assert httpx.get(on.url).json() == httpx.get(off.url, headers=browser).json() == {"status": "alive"}
