@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from machine import missing, program
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from serving import RunningTransformer, RunningTriton, SmallModel, transformers, tritons
 
 from model.contract import FILTER_BANK, FILTERED_NAME, INPUT_NAME, OUTPUT_NAME, Contract, filters_model
@@ -19,6 +19,7 @@ from model.network.filters import KERNELS
 
 TOOLS = Path(__file__).parents[3] / "var" / "tools"
 AXE = "axe-core@4.14.1"
+_PATIENCE = 60_000  # milliseconds, for a busy machine
 
 THOUSAND = Contract(
     classes=("<b id=bold> & bad", *(f"class {number:03}" for number in range(999))),
@@ -102,6 +103,7 @@ def write_filters(repository: Path, beside: SmallModel) -> None:
 def chromium() -> Iterator[Browser]:
     """The machine's own; Playwright's, which it would download, is not needed."""
     path = program("chromium", "apt-get install chromium")
+    expect.set_options(timeout=_PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--no-proxy-server"])
         yield browser
@@ -137,7 +139,7 @@ def open_page(chromium: Browser) -> Iterator[Any]:
 
     def open_page(service: RunningTransformer, refusals: tuple[int, ...] = (), **options: Any) -> Tab:
         context = chromium.new_context(**options)
-        context.set_default_timeout(60_000)  # for a busy machine
+        context.set_default_timeout(_PATIENCE)
         tab = Tab(context.new_page(), context)
         tabs.append(tab)
         tab.page.on("pageerror", lambda error: tab.wrong.append(f"{error}"))

@@ -3,6 +3,7 @@
 import { showBars } from "./bars.js";
 import { calls } from "./calls.js";
 import { announce, by, make, percent, shown } from "./dom.js";
+import { showHead } from "./head.js";
 import { drawn } from "./seen.js";
 import { about, classified, filtered } from "./service.js";
 
@@ -21,6 +22,7 @@ export async function showAnswer({ name, file }) {
     const info = await about(answer.version);
     if (turn !== latest) return;
     by("answer").hidden = false;
+    showHead(info);
     by("said").replaceChildren(make("bdi", {}, answer.label), ` ${percent(answer.confidence)}`);
     showBars(answer.probabilities, info);
     preview(name, file);

@@ -1,7 +1,8 @@
 // The page: what is served, the examples, and where pictures go that come in.
 
 import { fail, hideAnswer, showAnswer } from "./answer.js";
-import { by, count, make } from "./dom.js";
+import { by, make } from "./dom.js";
+import { showHead } from "./head.js";
 import { listen } from "./intake.js";
 import { about, example, examples } from "./service.js";
 import { showMany } from "./table.js";
@@ -25,10 +26,7 @@ for (const button of document.querySelectorAll("[data-copies]")) {
 
 try {
   const info = await about();
-  document.title = info.model;
-  by("model").textContent = info.model;
-  const [height, width] = info.input_shape;
-  by("serving").textContent = `version ${info.version} · ${count(info.classes.length)} classes · ${width} × ${height} pixels`;
+  showHead(info);
   by("formats").textContent = info.formats.join(", ");
   await offer(info.classes);
 } catch (error) {
