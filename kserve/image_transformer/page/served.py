@@ -38,7 +38,6 @@ _GUARDS: Final = (
     ),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
 )
 _FOREVER: Final = b"public, max-age=31536000, immutable"
 
@@ -67,14 +66,15 @@ class Page:
         """Answers a request for the page or one of its files, or passes it on."""
         if scope["type"] == "http" and scope["method"] == "GET":
             path: str = scope["path"]
-            headers = dict(scope["headers"])
-            if path == "/" and takes_html(headers.get(b"accept", b"").decode("latin-1")):
-                await self._hand_out("/", self._index, self._fresh(), headers, send)
-                return
-            if path.startswith("/page/"):
+            if path == "/":
+                asked = dict(scope["headers"])
+                if takes_html(asked.get(b"accept", b"").decode("latin-1")):
+                    await self._hand_out("/", self._index, self._fresh(), asked, send)
+                    return
+            elif path.startswith("/page/"):
                 digest, _, name = path.removeprefix("/page/").partition("/")
                 if (file := self._files.get(name)) is not None:
-                    await self._hand_out("/page", file, self._lasting(digest), headers, send)
+                    await self._hand_out("/page", file, self._lasting(digest), dict(scope["headers"]), send)
                     return
         await self._behind(scope, receive, send)
 

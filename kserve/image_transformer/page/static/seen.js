@@ -3,6 +3,7 @@
 import { make } from "./dom.js";
 
 const COLOURS = 3;
+const SMALL = 96; // up to here a pixel is shown as the square that it is
 
 /**
  * Draws what the filters model answered.
@@ -24,7 +25,7 @@ export function drawn({ size, depth, values }, filters) {
     const says = number
       ? `What the filter “${name}” makes of it`
       : `The picture as the network sees it, ${size} × ${size} pixels`;
-    const canvas = make("canvas", { width: size, height: size, role: "img", "aria-label": says });
+    const canvas = make("canvas", { class: size > SMALL && "smooth", width: size, height: size, role: "img", "aria-label": says });
     canvas.getContext("2d").putImageData(pixels, 0, 0);
     return make("figure", {}, canvas, make("figcaption", {}, name));
   });
