@@ -111,8 +111,6 @@ class Settings(BaseSettings):
         description=f"until it has ended when told to; the first {LEAVE_SECONDS} for clients to hear of it",
     )
 
-    page: bool = Field(True, description="a page for browsers at /, to try pictures")
-
     train_api: bool = Field(False, description="offer POST /train")
     train_token: SecretStr = Field(SecretStr(""), description="bearer token that POST /train asks for")
     train_token_file: Path | None = Field(None, description="file with that token")
@@ -121,6 +119,7 @@ class Settings(BaseSettings):
     )
     state: Path = Field(Path("var"), description="folder for the trainings' logs and outcomes")
 
+    page: bool = Field(True, description="a page for browsers at /, to try pictures")
     fast_routes: bool = Field(
         True, description="answer v1 and v2 inference ahead of kserve's own routing, which is slower"
     )
