@@ -17,7 +17,7 @@ from serving import (
 
 from model.data.remote.proxies import leave_this_machine_out
 
-PROGRAMS = ("wrk", "vegeta", "nginx", "haproxy", "curl", "javac", "go", "node", "chromium")
+PROGRAMS = ("wrk", "vegeta", "nginx", "haproxy", "curl", "javac", "go", "node")
 
 pytest_plugins = ["minio_server", "side_by_side"]
 
