@@ -79,6 +79,7 @@ async def test_the_index(filtering: Any) -> None:
         assert (await filtering.call("POST", "/v2/repository/index", body)).json() == rows
     await filtering.fake.stop()
     await filtering.triton.probe()
+    await filtering.inference.filters.probe()
     assert (await filtering.call("POST", "/v2/repository/index", b'{"ready": true}')).json() == []
     wrong = await filtering.call("POST", "/v2/repository/index", b'{"ready": "yes"}')
     assert (wrong.status, wrong.json()["code"]) == (422, "invalid_request")
