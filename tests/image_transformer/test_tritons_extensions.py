@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import httpx
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tritonclient.utils import InferenceServerException
 
 from benchmarks.perf_analyzer.program import Program, ProgramError, install
 from benchmarks.perf_analyzer.ways import WAYS, Way, arguments, read_report, write_input
-from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
+from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
 from model.images.decode import decode_image
 
 pytestmark = pytest.mark.slow
@@ -100,6 +101,17 @@ async def test_kserves_client_filters(transformer: RunningTransformer, jpegs: li
         await client.close()
     assert answer.id == "mine"
     assert answer.outputs[0].shape == [len(jpegs), 32, 32, 12]
+
+
+async def test_what_the_docs_say_of_kserves_clients(transformer: RunningTransformer) -> None:
+    once = InferenceGRPCClient(f"127.0.0.1:{transformer.grpc_port}", retries=1)
+    try:
+        with pytest.raises(grpc.aio.AioRpcError, match="must be at least 2") as raised:
+            await once.is_server_live()
+    finally:
+        await once.close()
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert RESTConfig(protocol="v2", retries=3).transport is None, "its retries go nowhere"
 
 
 def test_the_answers_have_tritons_form(transformer: RunningTransformer, small_triton: RunningTriton) -> None:
