@@ -172,7 +172,7 @@ class ImageServer(model_server.ModelServer):
             maximum_concurrent_rpcs=settings.max_requests,
         )
         service = InferenceService(self.dataplane, inference, observer)
-        stream = StreamService(service.infer, inference.held, observer, ending)
+        stream = StreamService(service, inference.held, observer, ending)
         health = HealthService(lambda: inference.ready, inference.catalogue.ready, ending)
         management = ManagementService(inference.catalogue)
         add_methods(server, (service, stream, management), health, ending)
