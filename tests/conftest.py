@@ -18,7 +18,18 @@ from serving import (
 
 from model.data.remote.proxies import leave_this_machine_out
 
-PROGRAMS = ("wrk", "vegeta", "nginx", "haproxy", "curl", "javac", "go", "node")
+PROGRAMS = (
+    "wrk",
+    "vegeta",
+    "nginx",
+    "haproxy",
+    "curl",
+    "javac",
+    "go",
+    "node",
+    "grpcurl",
+    "grpc-health-probe",
+)
 
 pytest_plugins = ["minio_server", "side_by_side"]
 

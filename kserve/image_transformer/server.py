@@ -44,6 +44,7 @@ from model import addresses
 
 # A compressed message could grow to any size before its length is looked at.
 _UNCOMPRESSED: Final = 1 << 0
+_KEEPALIVE_SECONDS: Final = 60.0
 _BODY_THREADS: Final = 2
 _FILES: Final = 2 * LIMIT  # beyond the limit they are accepted, to be told
 
@@ -171,7 +172,7 @@ class ImageServer(model_server.ModelServer):
             maximum_concurrent_rpcs=settings.max_requests,
         )
         service = InferenceService(self.dataplane, inference, observer)
-        stream = StreamService(service.infer, inference.held, observer, ending)
+        stream = StreamService(service, inference.held, observer, ending)
         health = HealthService(lambda: inference.ready, inference.catalogue.ready, ending)
         management = ManagementService(inference.catalogue)
         add_methods(server, (service, stream, management), health, ending)
@@ -211,6 +212,10 @@ def _connections(settings: Settings) -> tuple[tuple[str, int], ...]:
         # A channel asks one pod for as long as its connection lives: new pods would get nothing.
         ("grpc.max_connection_age_ms", _milliseconds(settings.grpc_connection_seconds)),
         ("grpc.max_connection_age_grace_ms", _milliseconds(settings.grpc_connection_grace_seconds)),
+        # A stream may be silent for long, and its client vanish: who answers no ping in a minute is gone.
+        ("grpc.keepalive_time_ms", _milliseconds(_KEEPALIVE_SECONDS)),
+        ("grpc.http2.ping_timeout_ms", _milliseconds(_KEEPALIVE_SECONDS)),
+        ("grpc.http2.max_pings_without_data", 0),
     )
 
 
