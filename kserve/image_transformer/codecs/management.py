@@ -5,10 +5,11 @@ gRPC's messages can be parsed from them
 (https://github.com/triton-inference-server/server/tree/main/docs/protocol).
 """
 
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from image_transformer.observe.statistics import Duration, Statistics
+from image_transformer.observe.statistics import Statistics
 from model.contract import INPUT_NAME
 
 REFUSED: Final = {
@@ -21,8 +22,6 @@ REFUSED: Final = {
     "logging": "Log settings are not changed by requests; set CNN_IMAGE_LOG_REQUESTS.",
 }
 """What would change a server and is not offered, by the extension's name in v2's paths."""
-
-_NOTHING: Final = {"count": 0, "ns": 0}
 
 
 def configuration(
@@ -77,36 +76,38 @@ def configuration(
 
 def statistics(name: str, version: str, counted: Statistics) -> dict[str, Any]:
     """One version's numbers, as an element of `model_stats`: decoding is `compute_input`."""
-    answered = counted.success.count
+    answered = counted.successes
+    last = time.time() - (time.perf_counter() - counted.last) if counted.last else 0
     return {
         "name": name,
         "version": version,
-        "last_inference": int(counted.last * 1000),
+        "last_inference": int(last * 1000),
         "inference_count": counted.images,
-        "execution_count": counted.executions,
+        "execution_count": sum(calls.count for calls in counted.calls.values()),
         "inference_stats": {
-            "success": _duration(counted.success),
-            "fail": _duration(counted.fail),
-            "queue": _duration(Duration(answered, counted.queue_seconds)),
-            "compute_input": _duration(Duration(answered, counted.decode_seconds)),
-            "compute_infer": _duration(Duration(answered, counted.infer_seconds)),
-            "compute_output": _duration(Duration(answered, counted.output_seconds)),
-            "cache_hit": _NOTHING,
-            "cache_miss": _NOTHING,
+            "success": _duration(answered, counted.success_seconds),
+            "fail": _duration(counted.failures, counted.failure_seconds),
+            "queue": _duration(answered, counted.queue_seconds),
+            "compute_input": _duration(answered, counted.decode_seconds),
+            "compute_infer": _duration(answered, counted.infer_seconds),
+            "compute_output": _duration(answered, counted.output_seconds),
+            "cache_hit": _duration(0, 0),
+            "cache_miss": _duration(0, 0),
         },
         "response_stats": {},
         "batch_stats": [
             {
-                "batch_size": size,
-                "compute_input": {"count": batch.infer.count, "ns": 0},
-                "compute_infer": _duration(batch.infer),
-                "compute_output": _duration(batch.output),
+                "batch_size": images,
+                # Pictures are decoded before it is known which of them go together.
+                "compute_input": _duration(0, 0),
+                "compute_infer": _duration(calls.count, calls.infer_seconds),
+                "compute_output": _duration(calls.count, calls.output_seconds),
             }
-            for size, batch in sorted(counted.batches.items())
+            for images, calls in sorted(counted.calls.items())
         ],
         "memory_usage": [],
     }
 
 
-def _duration(duration: Duration) -> dict[str, int]:
-    return {"count": duration.count, "ns": int(duration.seconds * 1e9)}
+def _duration(count: int, seconds: float) -> dict[str, int]:
+    return {"count": count, "ns": int(seconds * 1e9)}

@@ -6,15 +6,13 @@ goes on to kserve's own application: `/metrics`, health, the server's metadata, 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 from urllib.parse import parse_qs
 
 import orjson
 
-from image_transformer.codecs.outputs import FILTER_OUTPUTS, OUTPUTS, Datatype
 from image_transformer.codecs.predict import prediction, uploaded
 from image_transformer.codecs.tensors import Filtered, Images, Probabilities
 from image_transformer.codecs.v1 import v1_answer, v1_request
@@ -25,11 +23,10 @@ from image_transformer.http.info import information
 from image_transformer.http.management import Handler, ManagementRoutes
 from image_transformer.http.request import Receive, Request, Response, Scope, Send
 from image_transformer.inference.answer import Inference
-from image_transformer.inference.batching import Alive
 from image_transformer.inference.catalogue import check_version, unknown_model
+from image_transformer.inference.offers import Offer, offers
 from image_transformer.observe.requests import Observation, Observer
 from image_transformer.training.routes import TrainRoutes
-from image_transformer.triton.client import Triton
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,21 +36,6 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 _LARGE_BODY: Final = 256 * 1024
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A model that v2 infers by.
-
-    Attributes:
-        triton: It.
-        outputs: What may be asked of it; see `codecs.outputs.check_output`.
-        answer: Answers images.
-    """
-
-    triton: Triton
-    outputs: Mapping[str, Datatype]
-    answer: Callable[[Images, Alive], Awaitable[Probabilities | Filtered]]
 
 
 class Routes:
@@ -67,9 +49,8 @@ class Routes:
         self._behind = behind
         model = self._settings.model_name
         self._management = ManagementRoutes(inference)
-        classifier = Offer(inference.triton, OUTPUTS, inference.classify)
-        filters = Offer(inference.filters, FILTER_OUTPUTS, inference.filter)
-        self._offers = {offer.triton.model: offer for offer in (classifier, filters)}
+        self._offers = offers(inference)
+        classifier, filters = self._offers.values()
         self._handlers: dict[str, tuple[str, Handler]] = {
             "/predict": ("POST", self._predict),
             "/train": ("POST", train.start),

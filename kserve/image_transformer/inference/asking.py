@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -27,12 +28,24 @@ class Asking:
         squares: Memory for images of requests that have many, decoded and not yet answered.
     """
 
-    def __init__(self, triton: Triton, batcher: Batcher, decoder: Decoder, squares: Room) -> None:
+    def __init__(
+        self, triton: Triton, batcher: Batcher, decoder: Decoder, squares: Room, answered: Counter[str]
+    ) -> None:
+        """Takes a model and what is shared with others.
+
+        Args:
+            triton: The model.
+            batcher: Its queue.
+            decoder: Decodes for every model.
+            squares: See above.
+            answered: Counts the images that were answered, by the version that did.
+        """
         self._triton = triton
         self._batcher = batcher
         self._decoder = decoder
         self._loop = asyncio.get_running_loop()
         self._turn = 0
+        self._answered = answered
         self.squares = squares
 
     async def answer(self, images: Images, alive: Alive) -> Probabilities:
@@ -49,7 +62,8 @@ class Asking:
             ServiceError: see `Inference.classify`.
         """
         started = time.perf_counter()
-        self._batcher.check(len(images))
+        count = len(images)
+        self._batcher.check(count)
         pixels: list[Pixels] = [] if images.pixels is None else list(images.pixels)
         served = self._choose(images)
         ends = 0.0
@@ -57,8 +71,8 @@ class Asking:
         try:
             while True:
                 try:
-                    if not room and len(images) > 1 and images.pixels is None:
-                        room = await self.squares.enter(len(images) * served.contract.image_bytes)
+                    if not room and count > 1 and images.pixels is None:
+                        room = await self.squares.enter(count * served.contract.image_bytes)
                     answer = await self._ask(served, images, pixels, alive)
                     break
                 except VersionGoneError:  # for want of that version, not of an answer: the next one has it
@@ -72,12 +86,15 @@ class Asking:
                         self.squares.leave(room)
                         room = 0
         except ServiceError:
-            served.counted.fail.add(time.perf_counter() - started)
+            served.counted.failures += 1
+            served.counted.failure_seconds += time.perf_counter() - started
             raise
         finally:
             if room:
                 self.squares.leave(room)
-        served.counted.success.add(time.perf_counter() - started)
+        self._answered[served.version] += count
+        served.counted.successes += 1
+        served.counted.success_seconds += time.perf_counter() - started
         return answer
 
     def _choose(self, images: Images) -> Served:
@@ -123,9 +140,9 @@ class Asking:
         encoded, count = images.encoded, len(images)
         if count == 1:
             if not pixels:
-                started = time.perf_counter()
-                pixels.append(await self._decoder.decode(encoded[0], None, alive, served.contract))
-                served.counted.decode_seconds += time.perf_counter() - started
+                pixels.append(
+                    await self._decoder.decode(encoded[0], None, alive, served.contract, served.counted)
+                )
             return await self._batcher.submit(served, pixels, alive)
         size = self._batcher.images_per_piece
         sent: list[asyncio.Future[Probabilities]] = []
@@ -133,12 +150,12 @@ class Asking:
             with self._batcher.coming(served, count) as submitted:
                 for start in range(0, count, size):
                     self._go_on(served, sent, alive)
-                    started = time.perf_counter()
                     for index in range(len(pixels), min(start + size, count)):
                         pixels.append(
-                            await self._decoder.decode(encoded[index], index, alive, served.contract)
+                            await self._decoder.decode(
+                                encoded[index], index, alive, served.contract, served.counted
+                            )
                         )
-                    served.counted.decode_seconds += time.perf_counter() - started
                     piece = pixels[start : start + size]
                     sent.append(self._batcher.submit(served, piece, alive, count))
                     submitted(len(piece))

@@ -207,11 +207,11 @@ class Batcher:
             # A fair share, so that no instance of the model idles while another has all the work. One call
             # an endpoint only bridges the time between an answer and the next request.
             share = -(-lane.queued // (max(1, self._calls_per_endpoint - 1) * endpoints))
-            if pieces := self._next(lane, min(self._images_per_call, max(self.images_per_piece, share))):
+            now = time.perf_counter()
+            if pieces := self._next(lane, min(self._images_per_call, max(self.images_per_piece, share)), now):
                 lane.under_way += 1
                 pixels = b"".join(image.data for piece in pieces for image in piece.pixels)
-                count, requests = 0, 0.0
-                now, waited = time.perf_counter(), 0.0
+                count, requests, waited = 0, 0.0, 0.0
                 for piece in pieces:
                     count += piece.count
                     requests += piece.share
@@ -222,9 +222,9 @@ class Batcher:
                     lane.served, pixels, count, partial(self._answered, lane, pieces), requests
                 )
 
-    def _next(self, lane: _Lane, room: int) -> list[Piece]:
+    def _next(self, lane: _Lane, room: int, now: float) -> list[Piece]:
         pieces: list[Piece] = []
-        oldest = time.perf_counter() - self._max_wait
+        oldest = now - self._max_wait
         while lane.queue and lane.queue[0].count <= room:
             piece = self._take(lane)
             if piece.future.done():

@@ -10,6 +10,7 @@ from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.inference.batching import Alive
 from image_transformer.inference.room import Room
 from image_transformer.observe.metrics import Metrics
+from image_transformer.observe.statistics import Statistics
 from image_transformer.settings import Settings
 from model.contract import DEFAULT_CONTRACT, Contract
 from model.images.decode import decode_image, is_cheap, read_header
@@ -36,7 +37,12 @@ class Decoder:
         self._room = Room(settings.max_decoding_bytes)
 
     async def decode(
-        self, data: bytes, index: int | None, alive: Alive, contract: Contract = DEFAULT_CONTRACT
+        self,
+        data: bytes,
+        index: int | None,
+        alive: Alive,
+        contract: Contract = DEFAULT_CONTRACT,
+        counted: Statistics | None = None,
     ) -> Pixels:
         """Decodes one image.
 
@@ -45,6 +51,7 @@ class Decoder:
             index: Its number, where a request has many.
             alive: Tells whether the client still waits; asked before a large image's turn.
             contract: Of the version that is to answer: its size and how a picture becomes its square.
+            counted: Where that version's numbers go.
 
         Raises:
             ServiceError: it cannot be taken, or too many large ones wait already.
@@ -62,7 +69,10 @@ class Decoder:
             error.__traceback__ = error.__context__ = None
             raise ServiceError(error.code, str(error), index) from None
         finally:
-            self._metrics.decode_seconds.add(time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._metrics.decode_seconds.add(seconds)
+            if counted is not None:
+                counted.decode_seconds += seconds
 
     def close(self) -> None:
         """Ends the threads; what they decode is given up."""

@@ -100,9 +100,7 @@ class Call:
         except (ValueError, KeyError, TypeError) as error:
             self._look(str(error)[:500], unseen=False)
         else:
-            served.counted.executed(
-                self._count, self._requests, arrived - self._started, time.perf_counter() - arrived
-            )
+            served.counted.executed(self._count, self._requests, self._started, arrived, time.perf_counter())
             self._done(Probabilities(probs, served.version, served.contract))
 
     def _look(self, reason: str, *, unseen: bool) -> None:

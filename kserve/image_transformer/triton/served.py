@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -38,7 +39,7 @@ class Served:
         """What decides which pixels an encoded image becomes."""
         return self.contract.size, self.contract.fit
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """Of one image's output."""
         return self.dims or (len(self.contract.classes),)
