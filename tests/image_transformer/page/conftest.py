@@ -20,6 +20,7 @@ from model.network.filters import KERNELS
 TOOLS = Path(__file__).parents[3] / "var" / "tools"
 AXE = "axe-core@4.14.1"
 _PATIENCE = 60_000  # milliseconds, for a busy machine
+_LATE = (503, 504)  # what it may be told of a busy Triton; the page asks again
 
 THOUSAND = Contract(
     classes=("<b id=bold> & bad", *(f"class {number:03}" for number in range(999))),
@@ -145,7 +146,8 @@ def open_page(chromium: Browser) -> Iterator[Any]:
         tab.page.on("pageerror", lambda error: tab.wrong.append(f"{error}"))
 
         def said(message: Any) -> None:
-            if not any(f"the server responded with a status of {due} " in message.text for due in refusals):
+            due = (f"the server responded with a status of {one} " for one in (*refusals, *_LATE))
+            if not any(status in message.text for status in due):
                 tab.wrong.append(message.text)
 
         tab.page.on("console", said)

@@ -226,7 +226,7 @@ def test_a_thousand_classes(site: Any, open_page: Open) -> None:
 
 def test_who_is_told_to_come_back_does(site: Any, open_page: Open, tmp_path: Path) -> None:
     """There is room for one of these pictures, and while Triton stands still it is not answered."""
-    tab = open_page(site.thousand, refusals=(429, 503, 504))
+    tab = open_page(site.thousand, refusals=(429,))
     for number in range(4):
         Image.new("RGB", (800, 800), (number, 0, 0)).save(tmp_path / f"{number}.bmp")
     site.triton.process.send_signal(signal.SIGSTOP)

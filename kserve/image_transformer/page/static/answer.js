@@ -26,6 +26,7 @@ export async function showAnswer({ name, file }) {
     by("said").replaceChildren(make("bdi", {}, answer.label), ` ${percent(answer.confidence)}`);
     showBars(answer.probabilities, info);
     preview(name, file);
+    by("seen").replaceChildren(); // until the service has said what it sees of this one
     describe(info);
     const texts = calls(name);
     by("curl").textContent = texts.curl;
@@ -54,7 +55,7 @@ export function hideAnswer() {
 function preview(name, file) {
   const figure = by("preview");
   const [picture, caption] = figure.children;
-  URL.revokeObjectURL(address);
+  const before = address;
   address = URL.createObjectURL(file);
   picture.hidden = false;
   picture.alt = "The picture that was given";
@@ -63,6 +64,7 @@ function preview(name, file) {
     caption.append(" — this browser cannot show its format; below is what the network sees.");
   };
   picture.src = address;
+  URL.revokeObjectURL(before);
   caption.replaceChildren(make("bdi", {}, shown(name)));
 }
 
