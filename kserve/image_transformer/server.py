@@ -36,6 +36,7 @@ from image_transformer.observe.memory import collect_rarely, give_back_large_blo
 from image_transformer.observe.metrics import Metrics
 from image_transformer.observe.requests import Observer
 from image_transformer.observe.tracing import configured
+from image_transformer.page.served import Page
 from image_transformer.settings import LEAVE_SECONDS, Settings
 from image_transformer.training.cluster import ClusterTrainer
 from image_transformer.training.local import LocalTrainer
@@ -141,7 +142,8 @@ class ImageServer(model_server.ModelServer):
     def _http(
         self, listener: socket.socket, inference: Inference, observer: Observer, train: TrainRoutes
     ) -> uvicorn.Server:
-        routes = Routes(inference, observer, train, model_server.app)
+        behind = Page(observer, model_server.app) if self._settings.page else model_server.app
+        routes = Routes(inference, observer, train, behind)
         origins = self._settings.cors_origins
         cors = Cors(origins, observer, routes) if origins else None
         rest = RESTServer(
@@ -180,7 +182,7 @@ class ImageServer(model_server.ModelServer):
             maximum_concurrent_rpcs=settings.max_requests,
         )
         service = InferenceService(self.dataplane, inference, observer)
-        stream = StreamService(service.infer, inference.held, observer, ending)
+        stream = StreamService(service, inference.held, observer, ending)
         health = HealthService(lambda: inference.ready, inference.catalogue.ready, ending)
         management = ManagementService(inference.catalogue)
         add_methods(server, (service, stream, management), health, ending)

@@ -4,6 +4,7 @@ import json
 import re
 import time
 
+import httpx
 import pytest
 from cluster.kube import CHART, ROOT, Namespace, find_program, run, say, wait_for
 from cluster.load import Load
@@ -37,6 +38,16 @@ def test_from_nothing_to_a_prediction(release: Release) -> None:
     assert answer.headers["X-Model-Version"] == "1"
     assert answer.json()["class_name"] == "airplane", answer.text
     assert release.namespace.served_uri().endswith("/versions/000001")
+
+
+def test_a_browser_gets_the_page_with_all_its_files(release: Release) -> None:
+    page = httpx.get(release.url, headers={"accept": "text/html"}, timeout=30)
+    assert page.text.startswith("<!doctype html>")
+    for link in re.findall('(?:src|href)="([^"]+)"', page.text):
+        file = httpx.get(f"{release.url}/{link}", timeout=30)
+        assert (file.status_code, "immutable" in file.headers["cache-control"]) == (200, True), link
+    assert len(httpx.get(f"{release.url}/page/x/examples/list.json", timeout=30).json()) == 5
+    assert httpx.get(release.url, timeout=30).json() == {"status": "alive"}
 
 
 @pytest.mark.parametrize("command", ["helm test --logs", "helm4 test --logs"])

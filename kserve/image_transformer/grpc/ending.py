@@ -19,8 +19,10 @@ class Ending:
 
     @contextmanager
     def of(self, task: asyncio.Task[Any]) -> Iterator[None]:
-        """Has a task cancelled at the end, if that comes within the block."""
+        """Has a task cancelled at the end, if that comes within the block or has come before."""
         self._tasks.add(task)
+        if self._begun:
+            task.cancel()
         try:
             yield
         finally:

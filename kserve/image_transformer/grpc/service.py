@@ -1,7 +1,8 @@
 """v2 over gRPC: the Open Inference Protocol's own methods, with our model behind them."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from kserve.protocol.dataplane import DataPlane
@@ -18,6 +19,8 @@ from image_transformer.inference.catalogue import unknown_model
 from image_transformer.inference.offers import offers
 from image_transformer.observe.requests import Observer
 from model.contract import INPUT_NAME
+
+_FLOAT_BYTES: Final = 4
 
 
 def parse_request(request: pb.ModelInferRequest, max_images: int, taken: Sequence[Shape]) -> Images:
@@ -166,3 +169,10 @@ class InferenceService:
         outputs = parse_outputs(request, offer.outputs)
         images = parse_request(request, self._inference.settings.max_images, offer.triton.shapes)
         return answer(request, outputs, await offer.answer(images, alive))
+
+    def answer_bytes(self, model: str) -> int | None:
+        """What an answer has for an image at most; None while nobody knows, 0 where there is no model."""
+        offer = self._offers.get(model)
+        if offer is None:
+            return 0
+        return max((math.prod(one.shape) * _FLOAT_BYTES for one in offer.triton.known), default=None)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Final, NamedTuple
 
 import grpc
@@ -11,6 +11,7 @@ from image_transformer.errors import ServiceError
 from image_transformer.grpc import inference_pb2 as pb
 from image_transformer.grpc.ending import Ending
 from image_transformer.grpc.guard import INTERNAL
+from image_transformer.grpc.service import InferenceService
 from image_transformer.http.request import request_id
 from image_transformer.inference.held import Held
 from image_transformer.inference.room import Room
@@ -19,7 +20,6 @@ from image_transformer.observe.requests import Observer
 log = logging.getLogger(__name__)
 
 _Answering = Coroutine[Any, Any, pb.ModelStreamInferResponse]
-Infer = Callable[[pb.ModelInferRequest, Callable[[], bool]], Awaitable[pb.ModelInferResponse]]
 
 # What one stream may have under way, with answers that its client does not fetch: 128 messages of an image.
 _UNDER_WAY_BYTES: Final = 16_000_000
@@ -44,15 +44,15 @@ class _Message(NamedTuple):
 class StreamService:
     """The streams of all clients."""
 
-    def __init__(self, infer: Infer, held: Held, observer: Observer, ending: Ending) -> None:
-        self._infer = infer
+    def __init__(self, inference: InferenceService, held: Held, observer: Observer, ending: Ending) -> None:
+        self._inference = inference
         self._held = held
         self._observer = observer
         self._ending = ending
 
     async def model_stream_infer(self, requests: Any, context: Any) -> None:
         """Answers a stream until its client ends it, or the server does."""
-        stream = _Stream(self._infer, self._held, self._observer, context)
+        stream = _Stream(self._inference, self._held, self._observer, context)
         reading = asyncio.create_task(stream.read())
         try:
             with self._ending.of(reading):
@@ -69,8 +69,8 @@ class StreamService:
 class _Stream:
     """One client's: messages are read while there is room, begun side by side, and answered in turn."""
 
-    def __init__(self, infer: Infer, held: Held, observer: Observer, context: Any) -> None:
-        self._infer = infer
+    def __init__(self, inference: InferenceService, held: Held, observer: Observer, context: Any) -> None:
+        self._inference = inference
         self._held = held
         self._observer = observer
         self._context = context
@@ -111,7 +111,7 @@ class _Stream:
             return
         begun = None
         try:
-            begun = await self._begin(self._answer(request), length + _images(request) * _BYTES_AN_IMAGE)
+            begun = await self._begin(self._answer(request), length + self._answers(request))
             begun.add_done_callback(lambda _: self._held.give_back(length))
         finally:
             if begun is None:
@@ -133,29 +133,31 @@ class _Stream:
             try:
                 if request.parameters and _EMPTY_FINAL in request.parameters:
                     _check_flag(request.parameters[_EMPTY_FINAL])
-                answer = await self._infer(request, lambda: not self._context.cancelled())
+                answer = await self._inference.infer(request, lambda: not self._context.cancelled())
             except ServiceError as error:
                 observation.failed(error)
                 return _failure(request.id, error)
             except Exception:
                 log.exception("a message of a stream failed", extra={"request_id": identity})
-                error = ServiceError("internal", INTERNAL)
-                observation.failed(error)
-                return _failure(request.id, error)
+                ours = ServiceError("internal", INTERNAL)
+                observation.failed(ours)
+                return _failure(request.id, ours)
             observation.status = 200
         answer.parameters[_FINAL].bool_param = True
         return pb.ModelStreamInferResponse(infer_response=answer)
+
+    def _answers(self, request: pb.ModelInferRequest) -> int:
+        """What a message takes of the room beside its bytes: for as many images as it says that it has."""
+        shape = request.inputs[0].shape if request.inputs else ()
+        images = max(1, shape[0]) if shape else 1
+        each = self._inference.answer_bytes(request.model_name)
+        # The filters' may be megabytes; while that is not known, one message is under way.
+        return _UNDER_WAY_BYTES if each is None else images * max(each, _BYTES_AN_IMAGE)
 
     async def _refuse(self, message_id: str, error: ServiceError) -> pb.ModelStreamInferResponse:
         with self._observer.request("grpc_stream", request_id(message_id.encode() or None)) as observation:
             observation.failed(error)
         return _failure(message_id, error)
-
-
-def _images(request: pb.ModelInferRequest) -> int:
-    """How many a message says that it has."""
-    shape = request.inputs[0].shape if request.inputs else ()
-    return max(1, shape[0]) if shape else 1
 
 
 def _check_flag(parameter: pb.InferParameter) -> None:

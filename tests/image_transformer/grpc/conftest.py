@@ -25,7 +25,7 @@ async def over_grpc(service: Any) -> AsyncIterator[OverGrpc]:
     observer = Observer(service.metrics, log_all=False)
     server = GrpcServer(Guard(observer), (("grpc.so_reuseport", 0),), 1000)
     infer = InferenceService(None, inference, observer)
-    stream = StreamService(infer.infer, inference.held, observer, ending)
+    stream = StreamService(infer, inference.held, observer, ending)
     health = HealthService(lambda: inference.ready, inference.catalogue.ready, ending)
     add_methods(server, (infer, stream, ManagementService(inference.catalogue)), health, ending)
     port = server.add_insecure_port("127.0.0.1:0")

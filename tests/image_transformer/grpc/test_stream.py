@@ -198,3 +198,22 @@ async def send(call: Any, messages: list[pb.ModelInferRequest], *, more: bool = 
 async def read(call: Any, count: int) -> list[pb.ModelStreamInferResponse]:
     async with asyncio.timeout(60):
         return [await call.read() for _ in range(count)]
+
+
+async def test_of_what_becomes_large_less_is_under_way(
+    over_grpc: OverGrpc, jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The filters make sixteen times the picture of each; an answer that is not fetched stays."""
+    service = over_grpc.service
+    served = service.triton.known[0]
+    monkeypatch.setattr(type(served), "shape", (224, 224, 12))
+    service.fake.answers.clear()
+    call = over_grpc.method("ModelStreamInfer")()
+    await send(call, [request(jpegs[0], str(number)) for number in range(20)])
+    await until(lambda: service.metrics.under_way == 6)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert service.metrics.under_way == 6
+    service.fake.answers.set()
+    answers = await read(call, 20)
+    assert [answer.infer_response.id for answer in answers] == [str(number) for number in range(20)]
