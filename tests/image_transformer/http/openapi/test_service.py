@@ -61,7 +61,10 @@ def test_every_answer_is_as_described(row: Operation, wrong: bool, described: An
 def test_the_page_shows_every_route(transformer: RunningTransformer, tmp_path: Path) -> None:
     """Nothing of it comes from elsewhere: the policy lets the page ask nobody else."""
     answer = httpx.get(transformer.url + "/docs")
-    assert "default-src 'none'; script-src 'self'; style-src 'self';" in answer.headers["content-security-policy"]
+    assert (
+        "default-src 'none'; script-src 'self'; style-src 'self';"
+        in answer.headers["content-security-policy"]
+    )
     assert not re.findall(r"https?://", answer.text)
     shown = opened(transformer.url + "/docs", tmp_path)
     described = httpx.get(transformer.url + "/openapi.json").json()
