@@ -186,7 +186,7 @@ async def test_a_transformer_starts_before_its_triton(
     await until(lambda: listening(transformer))
     assert await health(transformer) == 503
     for path in ("/v2/health/ready", "/v2/models/cnn-image/ready", "/v1/models/cnn-image"):  # kserve's own
-        answer = httpx.get(transformer.url + path)
+        answer = await asyncio.to_thread(httpx.get, transformer.url + path)
         assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable"), path
         assert answer.headers["retry-after"] == "2"
     await asyncio.to_thread(start_triton, versions(tmp_path, SmallModel(7)), http_port=port)
