@@ -29,12 +29,12 @@ RUN uv pip install --quiet --compile-bytecode --require-hashes -c constraints.tx
 FROM tools AS serve-packages
 COPY --from=requirements /src/pyproject.toml ./
 # Left out is what nothing here imports, 220 MB: the packages' own tests, Kubernetes' and KServe's clients for asyncio and their
-# cryptography, gRPC's compiler, and the sources of Kubernetes' client, 29 MB beside their bytecode.
+# cryptography, gRPC's compiler, a second page of documentation, and the sources of Kubernetes' client, 29 MB beside their bytecode.
 RUN cd /opt/cnn-image/lib/python3.11/site-packages \
  && uv pip install --quiet --require-hashes -c /src/constraints.txt -r /src/pyproject.toml --extra serve \
  && uv pip uninstall --quiet grpcio-tools setuptools cryptography cffi pycparser pyasn1 websockets \
       aiohttp aiohttp-retry aiohappyeyeballs aiosignal frozenlist multidict propcache yarl \
- && rm -r kubernetes/aio \
+ && rm -r kubernetes/aio fastapi_offline/static/redoc.standalone.js \
  && find . -type d -name tests -prune -exec rm -r {} + \
  && /opt/cnn-image/bin/python -m compileall -q -j 0 . \
  && /opt/cnn-image/bin/python -m compileall -q -j 0 -b -f kubernetes \

@@ -341,6 +341,21 @@ def test_the_ports_of_policies_are_those_of_the_addresses(address: str, port: in
     assert jobs.count({"ports": [{"protocol": "TCP", "port": port}]}) == 2  # the S3 and MLflow
 
 
+def test_the_transformer_reaches_who_takes_its_spans() -> None:
+    variable = "serving.transformer.env.OTEL_EXPORTER_OTLP_ENDPOINT=http://collector.monitoring:4318"
+    for values, allowed in (((), False), ((variable,), True)):
+        objects = render(
+            *("store.url=s3://models/cnn-image", "training.enabled=false", "networkPolicy.enabled=true"),
+            *values,
+        )
+        (egress,) = (
+            each["spec"]["egress"]
+            for each in objects
+            if (each["kind"], each["metadata"]["name"]) == ("NetworkPolicy", "cnn-image-transformer")
+        )
+        assert ({"ports": [{"protocol": "TCP", "port": 4318}]} in egress) == allowed
+
+
 def test_without_a_secret_the_download_learns_of_the_store_from_the_identity(namespace: Namespace) -> None:
     role = "eks\\.amazonaws\\.com/role-arn"
     objects = render(
