@@ -1,10 +1,12 @@
 """A store with a promoted version that takes no training, and scorings of it as a person starts them."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from export.graph.export import Graphs
 from export.store.lineage import Lineage
 from export.store.manifest import Manifest
 from export.store.versions import Store, open_store
+from jobs.scoring.plan import Plan, Request, cut, write_list
+from jobs.scoring.source.picture import Picture
 
 ROOT = Path(__file__).parent.parent
 
@@ -69,6 +73,40 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
     """The table, by any reader that takes a folder."""
     rows: list[dict[str, Any]] = pq.read_table(out).to_pylist()
     return rows
+
+
+def pictures_of(count: int, length: int = 900) -> list[Picture]:
+    return [Picture(f"{number:06}.jpg", b"/p/%06d" % number, length, f"s{number}") for number in range(count)]
+
+
+def make_plan(found: list[Picture], **changes: object) -> tuple[Plan, bytes]:
+    """A plan of these pictures, and its list."""
+    shards = cut(found)
+    content = write_list(found, shards)
+    digest = hashlib.sha256(content).hexdigest()
+    facts = {
+        "id": "1",
+        "created": datetime(2026, 11, 3, tzinfo=UTC),
+        "created_by": "me",
+        "request": Request(source="/p"),
+        "kind": "files",
+        "container": "",
+        "stamp": "",
+        "list_key": f"_plan/{digest[:16]}.arrow",
+        "list_sha256": digest,
+        "shards": tuple(shards),
+        "seen": len(found),
+        "remote": False,
+        "model": "cnn-image",
+        "version": 7,
+        "precision": "float32",
+        "graph_sha256": "g" * 64,
+        "decoder": "2",
+        "classes": ("cat", "dog"),
+        "data_digest": "d" * 64,
+        "commit": "c0ffee",
+    }
+    return Plan(**(facts | changes)), content  # type: ignore[arg-type]
 
 
 def publish_small(store: Store, model: SmallModel, lineage: Lineage, scratch: Path) -> int:

@@ -17,6 +17,9 @@ _FILES_AT_A_TIME: Final = 2
 _FILES_A_GO: Final = 32
 """One file takes as long as handing it from a thread to another, so several go together."""
 
+_ROWS_A_GO: Final = 4
+"""Fewer, since a Parquet does not say how long each is: what is kept once for many rows looks small."""
+
 
 class Reader(Protocol):
     """Brings pictures.
@@ -130,7 +133,7 @@ class Rows:
     """Rows of a Parquet that holds the bytes, and files that other rows of it name; see `Reader`."""
 
     threads = 1
-    a_go = _FILES_A_GO
+    a_go = _ROWS_A_GO
 
     def __init__(self, path: Path, source: str, *, remote: bool) -> None:
         from model.data.own.places.parquet import Table

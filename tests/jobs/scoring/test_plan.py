@@ -1,56 +1,15 @@
 """The plan: how a source is cut, that it comes back as it was, and that whoever writes it first decides."""
 
-import hashlib
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from scoring_home import make_plan, pictures_of
 
 from export.errors import IntegrityError
 from export.store.blobs import FolderBlobs
 from jobs.scoring.destination import Destination
-from jobs.scoring.plan import PictureList, Plan, Request, cut, write_list
+from jobs.scoring.plan import PictureList, cut
 from jobs.scoring.source.picture import Picture, Trouble
-
-Made = Callable[..., tuple[Plan, bytes]]
-
-
-def pictures(count: int, length: int = 900) -> list[Picture]:
-    return [Picture(f"{number:06}.jpg", b"/p/%06d" % number, length, f"s{number}") for number in range(count)]
-
-
-@pytest.fixture
-def made() -> Made:
-    def made(found: list[Picture], **changes: object) -> tuple[Plan, bytes]:
-        shards = cut(found)
-        content = write_list(found, shards)
-        digest = hashlib.sha256(content).hexdigest()
-        facts = {
-            "id": "1",
-            "created": datetime(2026, 11, 3, tzinfo=UTC),
-            "created_by": "me",
-            "request": Request(source="/p"),
-            "kind": "files",
-            "container": "",
-            "stamp": "",
-            "list_key": f"_plan/{digest[:16]}.arrow",
-            "list_sha256": digest,
-            "shards": tuple(shards),
-            "seen": len(found),
-            "remote": False,
-            "model": "cnn-image",
-            "version": 7,
-            "precision": "float32",
-            "graph_sha256": "g" * 64,
-            "decoder": "2",
-            "classes": ("cat", "dog"),
-            "data_digest": "d" * 64,
-            "commit": "c0ffee",
-        }
-        return Plan(**(facts | changes)), content  # type: ignore[arg-type]
-
-    return made
 
 
 @pytest.mark.parametrize(
@@ -65,32 +24,32 @@ def made() -> Made:
     ],
 )
 def test_shards_are_cut_by_number_and_bytes(count: int, length: int, first: int, shards: int) -> None:
-    sizes = cut(pictures(count, length))
+    sizes = cut(pictures_of(count, length))
     assert (sizes[0], len(sizes), sum(sizes)) == (first, shards, count)
     assert all(sizes)
 
 
-def test_a_list_comes_back_a_shard_at_a_time(made: Made) -> None:
-    found = pictures(600)
+def test_a_list_comes_back_a_shard_at_a_time() -> None:
+    found = pictures_of(600)
     found[300] = Picture("odd \t\n ü", b"/p/\xff\xfe", 0, "", Trouble("missing", "It is not there."))
-    plan, content = made(found)
+    plan, content = make_plan(found)
     listed = PictureList(plan, content)
     assert len(listed) == len(plan.shards) == 3
     assert [picture for shard in listed for picture in shard] == found
     assert listed.shard(1) == found[256:512]
 
 
-def test_a_list_that_was_changed_is_refused(made: Made) -> None:
-    plan, content = made(pictures(3))
+def test_a_list_that_was_changed_is_refused() -> None:
+    plan, content = make_plan(pictures_of(3))
     with pytest.raises(IntegrityError, match="is not what was written with its plan"):
         PictureList(plan, content + b" ")
 
 
-def test_who_comes_first_decides(made: Made, tmp_path: Path) -> None:
+def test_who_comes_first_decides(tmp_path: Path) -> None:
     destination = Destination(FolderBlobs(tmp_path))
     assert destination.plan() is None
-    first = made(pictures(3))
-    second = made(pictures(4), id="2")
+    first = make_plan(pictures_of(3))
+    second = make_plan(pictures_of(4), id="2")
     assert destination.begin(*first) == first[0]
     assert destination.begin(*second) == first[0]
     assert destination.plan() == first[0]
@@ -101,8 +60,8 @@ def test_who_comes_first_decides(made: Made, tmp_path: Path) -> None:
     ]
 
 
-def test_a_plan_of_a_later_release_is_refused(made: Made, tmp_path: Path) -> None:
-    plan, _ = made(pictures(3))
+def test_a_plan_of_a_later_release_is_refused(tmp_path: Path) -> None:
+    plan, _ = make_plan(pictures_of(3))
     (tmp_path / "_plan.json").write_bytes(plan.to_json().replace(b'"layout": 1', b'"layout": 2'))
     with pytest.raises(IntegrityError, match=r"_plan.json in .* is no plan that this cnn-image knows"):
         Destination(FolderBlobs(tmp_path)).plan()

@@ -16,7 +16,6 @@ from model.data.own.places.rows import IMAGE, OFFERED, WANTED, Row, check_column
 
 _ROWS_AT_A_TIME: Final = 64
 _PICTURES_AT_A_TIME: Final = 4  # each may have sixty megabytes, however few the file itself has
-_BYTES_AT_A_TIME: Final = 4_000_000
 _BUFFER_BYTES: Final = 1 << 20  # else the whole column of a row group is read into memory
 _BYTES: Final = "image.bytes"
 _PATH: Final = "image.path"
@@ -129,16 +128,10 @@ class Table:
     def _batches(self, columns: list[str], groups: Sequence[int] | None = None) -> Iterator[Any]:
         try:
             heavy = _BYTES in columns or (self._is_bytes and IMAGE in columns)
-            rows = self._pictures_at_a_time if heavy else _ROWS_AT_A_TIME
+            rows = _PICTURES_AT_A_TIME if heavy else _ROWS_AT_A_TIME
             yield from self._file.iter_batches(rows, row_groups=groups, columns=columns)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{self._source} is damaged ({_line(error)}); fetch it again.") from error
-
-    @property
-    def _pictures_at_a_time(self) -> int:
-        """Few, because one may be far larger than the others; of small ones more, which is faster."""
-        fitting = _BYTES_AT_A_TIME // max(1, self.picture_bytes)
-        return max(_PICTURES_AT_A_TIME, min(fitting, _ROWS_AT_A_TIME))
 
     def _all_have_bytes(self) -> bool:
         """Whether the file says so of itself, and the bytes need not be read to find out."""
