@@ -80,16 +80,15 @@ class _Stream:
     async def read(self) -> None:
         """Takes messages up until the client sends no more, or nobody wants more of them."""
         try:
-            while (request := await self._context.read()) is not grpc.aio.EOF:
-                await self._take_up(request)
+            while await self._read_one():
+                pass
         finally:
             self._under_way.put_nowait(None)
 
     async def answer(self) -> None:
         """Sends the answers, each after those of the messages before it."""
-        while (message := await self._under_way.get()) is not None:
-            await self._context.write(await message.answer)
-            self._room.leave(message.room)
+        while await self._answer_one():
+            pass
 
     def drop(self) -> None:
         """Gives up what nobody waits for any more."""
@@ -97,6 +96,24 @@ class _Stream:
             message = self._under_way.get_nowait()
             if message is not None:
                 message.answer.cancel()
+
+    # A message and its answer may have megabytes, and a stream be silent for hours after them: so each is taken
+    # up, and sent, by a coroutine of its own, which ends.
+
+    async def _read_one(self) -> bool:
+        request = await self._context.read()
+        if request is grpc.aio.EOF:
+            return False
+        await self._take_up(request)
+        return True
+
+    async def _answer_one(self) -> bool:
+        message = await self._under_way.get()
+        if message is None:
+            return False
+        await self._context.write(await message.answer)
+        self._room.leave(message.room)
+        return True
 
     async def _take_up(self, request: pb.ModelInferRequest | ServiceError) -> None:
         """Begins a message as soon as there is room for it; its bytes are held from now on."""
