@@ -97,8 +97,8 @@ class _Stream:
             if message is not None:
                 message.answer.cancel()
 
-    # A message and its answer may have megabytes, and a stream be silent for hours after them: so each is taken
-    # up, and sent, by a coroutine of its own, which ends.
+    # A message and its answer may have megabytes, and a stream be silent for hours after them. So each is
+    # taken up, and sent, by a coroutine of its own, which ends.
 
     async def _read_one(self) -> bool:
         request = await self._context.read()
