@@ -10,7 +10,7 @@ import grpc
 from image_transformer.errors import ServiceError
 from image_transformer.grpc import inference_pb2 as pb
 from image_transformer.grpc.ending import Ending
-from image_transformer.grpc.guard import INTERNAL
+from image_transformer.grpc.guard import INTERNAL, refuse
 from image_transformer.grpc.service import InferenceService
 from image_transformer.http.request import request_id
 from image_transformer.inference.held import Held
@@ -27,6 +27,8 @@ _BYTES_AN_IMAGE: Final = 125_000
 # Triton's parameters of a stream (docs/user_guide/decoupled_models.md of triton-inference-server/server).
 _EMPTY_FINAL: Final = "triton_enable_empty_final_response"
 _FINAL: Final = "triton_final_response"
+# And its header (docs/customization_guide/inference_protocols.md there): an error is the stream's status.
+_ENDS_WITH_AN_ERROR: Final = "triton_grpc_error"
 
 
 class _Message(NamedTuple):
@@ -74,6 +76,8 @@ class _Stream:
         self._held = held
         self._observer = observer
         self._context = context
+        metadata = dict(context.invocation_metadata() or ())
+        self._ends_with_an_error = metadata.get(_ENDS_WITH_AN_ERROR) == "true"
         self._room = Room(_UNDER_WAY_BYTES)
         self._under_way: asyncio.Queue[_Message | None] = asyncio.Queue()
 
@@ -111,7 +115,12 @@ class _Stream:
         message = await self._under_way.get()
         if message is None:
             return False
-        await self._context.write(await message.answer)
+        answer = await message.answer
+        if self._ends_with_an_error and answer.error_message:
+            code = answer.infer_response.parameters["code"].string_param
+            identity = request_id(answer.infer_response.id.encode() or None)
+            await refuse(self._context, ServiceError(code, answer.error_message), identity)
+        await self._context.write(answer)
         self._room.leave(message.room)
         return True
 
