@@ -163,6 +163,10 @@ def test_killed_at_any_time_and_begun_twice_it_has_each_picture_once(
     scorer: Scorer, small_model: SmallModel
 ) -> None:
     files = {f"{number:05}.png": paint(number % 50) for number in range(3_000)}
+    files |= {
+        "00000.broken": b"",
+        "00300.broken": b"",
+    }  # so that pictures of two shards are answered together
     lay(scorer.home / "source", files)
     out, chance = scorer.home / "out", random.Random(22)
     arguments = ("source", "--out", "out", "--workers", "2")
