@@ -143,7 +143,7 @@ def test_a_stopped_fine_tuning_goes_on_and_ends_where_no_epoch_helps(
 ) -> None:
     """The first epochs help, and those at a rate that is far too high harm."""
     caplog.set_level("INFO", logger="model")
-    dataset = airplanes_and_cats(48, 40)
+    dataset = airplanes_and_cats(32, 32)
     far_too_high = {"learning_rate": 1e-2, "warmup": 0.5}
     recipe = dataclasses.replace(FINE_TUNE, epochs=9, batch_size=8, patience=1, **far_too_high)
     whole = train(dataset, recipe, run_dir=tmp_path / "whole", seed=3)
