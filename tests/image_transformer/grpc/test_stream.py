@@ -141,6 +141,8 @@ async def test_who_goes_takes_all_that_was_under_way_with_him(
     await until(lambda: service.metrics.under_way == 0 and service.inference.held.count == 0)
     with pytest.raises((aio.AioRpcError, asyncio.CancelledError, asyncio.InvalidStateError)):
         await sending
+    told = {status for route, status in service.metrics.answers if route == "grpc_stream"}
+    assert told == {499}, "nothing went on until it was too late for it"
     sent = sum(service.fake.calls)
     service.fake.answers.set()
     stream = over_grpc.method("ModelStreamInfer")()
@@ -163,7 +165,7 @@ async def test_the_servers_end_answers_what_is_under_way_and_says_so(
     answers = await read(call, 20)
     assert [answer.infer_response.id for answer in answers] == [str(number) for number in range(20)]
     with pytest.raises(aio.AioRpcError) as ended:
-        await call.read()
+        await read(call, 1)
     assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
     assert dict(ended.value.trailing_metadata())["code"] == "shutting_down"
 
