@@ -89,6 +89,12 @@ lock: $(VENV)/.dev ## resolve constraints.txt anew from pyproject.toml
 	@$(UV) pip compile pyproject.toml --all-extras --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --no-header --no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28 -q -o constraints.txt
 
+.PHONY: proto
+proto: $(VENV)/.dev ## make the gRPC messages anew from kserve/image_transformer/grpc/inference.proto
+	@cd kserve && $(abspath $(VENV))/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. image_transformer/grpc/inference.proto
+	@# kserve's own messages have the same names, so these are described in a pool of their own.
+	@sed -i 's/_descriptor_pool.Default()/_descriptor_pool.DescriptorPool()/' kserve/image_transformer/grpc/inference_pb2.py
+
 .PHONY: clean
 clean: ## remove the environments (var/, with the trained versions, stays)
 	@rm -rf $(VENV) $(TRITON_VENV)

@@ -13,11 +13,24 @@ from serving import (
     StartTriton,
     transformers,
     tritons,
+    write_filters_model,
 )
 
 from model.data.remote.proxies import leave_this_machine_out
 
-PROGRAMS = ("wrk", "vegeta", "nginx", "haproxy", "curl", "javac", "go", "node", "chromium")
+PROGRAMS = (
+    "wrk",
+    "vegeta",
+    "nginx",
+    "haproxy",
+    "curl",
+    "javac",
+    "go",
+    "node",
+    "chromium",
+    "grpcurl",
+    "grpc-health-probe",
+)
 
 pytest_plugins = ["minio_server", "side_by_side"]
 
@@ -63,6 +76,7 @@ def small_triton(
     """A real Triton that serves `small_model`, shared by the session: leave it as it is."""
     repository = tmp_path_factory.mktemp("repository")
     small_model.write(repository)
+    write_filters_model(repository, small_model)
     with tritons(tmp_path_factory.mktemp("triton")) as start:
         yield start(repository)
 

@@ -7,14 +7,14 @@ import io
 import struct
 from typing import Any
 
+import grpc
 import numpy as np
 import orjson
 import pytest
-from grpc_interceptor.exceptions import GrpcException
-from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from PIL import Image
 
-from image_transformer.grpc.service import ImageServicer
+from image_transformer.grpc import inference_pb2 as pb
+from image_transformer.grpc.service import InferenceService
 from image_transformer.observe.requests import Observer
 
 
@@ -230,13 +230,17 @@ class V2Binary(V2):
 class Context:
     """As much of gRPC's context as the service uses."""
 
-    trailer: tuple[tuple[str, str], ...] = ()
+    def __init__(self) -> None:
+        self.refusal: tuple[grpc.StatusCode, str, dict[str, str]] | None = None
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return (("x-request-id", "from-the-client"),)
 
-    def set_trailing_metadata(self, trailer: tuple[tuple[str, str], ...]) -> None:
-        self.trailer = trailer
+    async def abort(
+        self, code: grpc.StatusCode, details: str, trailing_metadata: tuple[tuple[str, str], ...]
+    ) -> None:
+        self.refusal = (code, details, dict(trailing_metadata))
+        raise grpc.aio.AbortError
 
     def cancelled(self) -> bool:
         return False
@@ -254,13 +258,13 @@ class Grpc(OneTensor):
 
     async def ask(self, request: pb.ModelInferRequest) -> Any:
         context = Context()
-        servicer = ImageServicer(
-            None, None, self.service.inference, Observer(self.service.metrics, log_all=False)
-        )
+        observer = Observer(self.service.metrics, log_all=False)
         try:
-            return await servicer.ModelInfer(request, context)
-        except GrpcException as error:
-            return error.status_code, error.details, dict(context.trailer)
+            return await InferenceService(None, self.service.inference, observer).model_infer(
+                request, context
+            )
+        except grpc.aio.AbortError:
+            return context.refusal
 
     async def changed(self, **changes: Any) -> Any:
         request = self.request([GOOD])

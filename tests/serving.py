@@ -20,6 +20,7 @@ import pytest
 from machine import free_port, wait_until
 from numpy.typing import NDArray
 
+from export.graph.triton_config import CPU_1, filters_config
 from model.contract import DEFAULT_CONTRACT, FILTERED_NAME, INPUT_NAME, MODEL_NAME, OUTPUT_NAME, Contract
 from model.images.decode import DECODER_VERSION
 
@@ -120,12 +121,12 @@ class SmallModel:
         )
 
 
-def write_filters(path: Path) -> None:
+def write_filters(path: Path, contract: Contract = DEFAULT_CONTRACT) -> None:
     """Writes a graph with the filter model's signature: the image, four times."""
     import onnx
     from onnx import TensorProto, helper
 
-    shape = ["batch", *DEFAULT_CONTRACT.image_shape]
+    shape = ["batch", *contract.image_shape]
     graph = helper.make_graph(
         [
             helper.make_node("Cast", [INPUT_NAME], ["real"], to=TensorProto.FLOAT),
@@ -136,6 +137,16 @@ def write_filters(path: Path) -> None:
         [helper.make_tensor_value_info(FILTERED_NAME, TensorProto.FLOAT, [*shape[:3], 12])],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+
+
+def write_filters_model(folder: Path, model: SmallModel) -> None:
+    """Writes the filters of a version beside it, as a whole model of a Triton repository."""
+    filters = folder / model.contract.filters_model
+    (filters / str(model.version)).mkdir(parents=True)
+    write_filters(filters / str(model.version) / "model.onnx", model.contract)
+    contract = {} if model.written is None else {"contract": model.written.to_json()}
+    config = filters_config(CPU_1, {"version": str(model.version), **contract}, model.contract)
+    (filters / "config.pbtxt").write_text(config.to_pbtxt())
 
 
 def versions(folder: Path, *models: SmallModel) -> Path:

@@ -36,6 +36,7 @@ FAILURES: Final[dict[str, Failure]] = {
     "unsupported_media_type": Failure(415, _INVALID),
     "unsupported_encoding": Failure(415, _INVALID),
     "slow_body": Failure(408, "DEADLINE_EXCEEDED"),
+    "not_offered": Failure(400, "UNIMPLEMENTED"),
     "unknown_model": Failure(404, "NOT_FOUND"),
     "unknown_version": Failure(404, "NOT_FOUND"),
     "unknown_route": Failure(404, "UNIMPLEMENTED"),

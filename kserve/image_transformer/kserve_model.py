@@ -1,6 +1,6 @@
 """kserve's view of the service: the model its own routes call, and what they tell about it."""
 
-from typing import Any
+from typing import Any, Final
 
 from kserve.model import Model
 from kserve.model_repository import ModelRepository
@@ -15,6 +15,9 @@ from image_transformer.codecs.v1 import v1_request
 from image_transformer.codecs.v2 import check_input, check_shape, invalid, json_images
 from image_transformer.inference.answer import Inference
 from model.contract import INPUT_NAME, OUTPUT_NAME
+
+# Triton's names of v2's extensions; perf_analyzer asks for statistics where they are named alone.
+_EXTENSIONS: Final = ("binary_tensor_data", "classification", "model_configuration", "statistics")
 
 
 class ImageModel(Model):
@@ -84,13 +87,12 @@ class ImageDataPlane(DataPlane):
         return {
             "name": self._server_name,
             "version": self._server_version,
-            "extensions": ["binary_tensor_data"],
+            "extensions": list(_EXTENSIONS),
         }
 
     async def model_metadata(self, model_name: str) -> dict[str, Any]:
         """Describes the model, with the versions that are served."""
-        self._inference.check_model(model_name)
-        return self._inference.described()
+        return await self._inference.catalogue.metadata(model_name)
 
     async def ready(self) -> bool:
         """Tells whether the model answers: a transformer without one is not ready."""
@@ -98,5 +100,5 @@ class ImageDataPlane(DataPlane):
 
     async def model_ready(self, model_name: str, disable_predictor_health_check: bool = False) -> bool:
         """Tells whether the model answers; requests themselves are not held up by it."""
-        self._inference.check_model(model_name)
-        return disable_predictor_health_check or self._inference.ready
+        ready = await self._inference.catalogue.ready(model_name)
+        return disable_predictor_health_check or ready

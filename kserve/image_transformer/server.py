@@ -14,13 +14,17 @@ from typing import Final
 
 import uvicorn
 import uvloop
-from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc
-from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.rest.server import RESTServer
 from prometheus_client import REGISTRY
 
+from image_transformer.grpc.ending import Ending
+from image_transformer.grpc.guard import Guard
+from image_transformer.grpc.health import HealthService
+from image_transformer.grpc.management import ManagementService
+from image_transformer.grpc.methods import add_methods
 from image_transformer.grpc.server import GrpcServer
-from image_transformer.grpc.service import ImageServicer, MessageInterceptor
+from image_transformer.grpc.service import InferenceService
+from image_transformer.grpc.stream import StreamService
 from image_transformer.http.connections import LIMIT, close_slow
 from image_transformer.http.cors import Cors
 from image_transformer.http.kserve_app import use_our_errors
@@ -42,6 +46,7 @@ from model import addresses
 
 # A compressed message could grow to any size before its length is looked at.
 _UNCOMPRESSED: Final = 1 << 0
+_KEEPALIVE_SECONDS: Final = 60.0
 _BODY_THREADS: Final = 2
 _FILES: Final = 2 * LIMIT  # beyond the limit they are accepted, to be told
 
@@ -112,7 +117,8 @@ class ImageServer(model_server.ModelServer):
             asyncio.create_task(triton.watch(settings.health_seconds)),
             asyncio.create_task(close_slow(http.server_state.connections)),
         ]
-        grpc = self._grpc(inference, observer)
+        ending = Ending()
+        grpc = self._grpc(inference, observer, ending)
         await grpc.start()
         ended = asyncio.create_task(grpc.wait_for_termination())
         ended.add_done_callback(lambda _: stop.set())  # a server that cannot go on ends the process
@@ -125,7 +131,7 @@ class ImageServer(model_server.ModelServer):
         http.should_exit = True
         if trainer is not None:  # who waits for a training hears of its end
             await trainer.close()
-        await asyncio.gather(serving, grpc.stop(settings.grace_seconds), ended)
+        await asyncio.gather(serving, self._end_grpc(grpc, ending), ended)
         for watch in watches:
             watch.cancel()
         inference.close()
@@ -161,10 +167,10 @@ class ImageServer(model_server.ModelServer):
         rest.config.proxy_headers = False  # nobody asks for the client's address
         return _HttpServer(rest.config)
 
-    def _grpc(self, inference: Inference, observer: Observer) -> GrpcServer:
+    def _grpc(self, inference: Inference, observer: Observer, ending: Ending) -> GrpcServer:
         settings = self._settings
         server = GrpcServer(
-            interceptors=(ExceptionToStatusInterceptor(), MessageInterceptor(observer)),
+            Guard(observer),
             options=(
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.so_reuseport", 0),
@@ -173,11 +179,20 @@ class ImageServer(model_server.ModelServer):
             ),
             maximum_concurrent_rpcs=settings.max_requests,
         )
-        grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            ImageServicer(self.dataplane, self.model_repository_extension, inference, observer), server
-        )
+        service = InferenceService(self.dataplane, inference, observer)
+        stream = StreamService(service, inference.held, observer, ending)
+        health = HealthService(lambda: inference.ready, inference.catalogue.ready, ending)
+        management = ManagementService(inference.catalogue)
+        add_methods(server, (service, stream, management), health, ending)
         server.add_insecure_port(addresses.joined(settings.host, settings.grpc_port))
         return server
+
+    async def _end_grpc(self, server: GrpcServer, ending: Ending) -> None:
+        """Ends gRPC as HTTP ends: clients, where there are any, hear of it before no new call is taken."""
+        if server.asked:
+            await asyncio.sleep(LEAVE_SECONDS)
+        ending.begin()
+        await server.stop(self._settings.finish_seconds)
 
 
 def _trainer(settings: Settings) -> Trainer | None:
@@ -205,6 +220,10 @@ def _connections(settings: Settings) -> tuple[tuple[str, int], ...]:
         # A channel asks one pod for as long as its connection lives: new pods would get nothing.
         ("grpc.max_connection_age_ms", _milliseconds(settings.grpc_connection_seconds)),
         ("grpc.max_connection_age_grace_ms", _milliseconds(settings.grpc_connection_grace_seconds)),
+        # A stream may be silent for long, and its client vanish: who answers no ping in a minute is gone.
+        ("grpc.keepalive_time_ms", _milliseconds(_KEEPALIVE_SECONDS)),
+        ("grpc.http2.ping_timeout_ms", _milliseconds(_KEEPALIVE_SECONDS)),
+        ("grpc.http2.max_pings_without_data", 0),
     )
 
 

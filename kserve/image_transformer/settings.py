@@ -1,5 +1,6 @@
 """What the transformer can be told: flags as KServe passes them, and environment variables."""
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Final, Self
@@ -100,7 +101,7 @@ class Settings(BaseSettings):
         "a tenth more or less, so that not all come at once",
     )
     grpc_connection_grace_seconds: PositiveFloat = Field(
-        30, description="calls under way on such a connection have this time to end"
+        math.inf, description="calls under way on such a connection have this time to end; streams may last"
     )
     queue_seconds: PositiveFloat = Field(
         1, description="the oldest image may have waited for Triton while more are taken"

@@ -19,7 +19,7 @@ from image_transformer.observe.requests import Observer
 from image_transformer.settings import Settings
 from image_transformer.training.routes import Trainer, TrainRoutes
 from image_transformer.triton.client import Triton
-from model.contract import MODEL_NAME
+from model.contract import FILTERED_NAME, FILTERS_MODEL_NAME, MODEL_NAME
 from model.images.decode import DECODER_VERSION
 
 # kserve reads the command line when it is imported; pytest's has flags that it takes for its own.
@@ -44,6 +44,7 @@ class FakeTriton:
         refuse_next: So many inferences are refused, as of a version that is not there.
         status: What every request is answered with, besides 200 the reason alone.
         silent: Whether nothing at all is answered.
+        filters: Whether the small model beside it is there too: it gives the image, four times.
         refused: Connections up to this one, counted from 1, are answered 503: their pod is told to end.
     """
 
@@ -62,6 +63,7 @@ class FakeTriton:
     refuse_next: int = 0
     status: int = 200
     silent: bool = False
+    filters: bool = False
     connections: int = 0
     refused: int = 0
     _server: asyncio.Server | None = None
@@ -103,7 +105,7 @@ class FakeTriton:
                 elif (model := self._asked(path)) is None or self.refuse_next:
                     self.refuse_next -= bool(self.refuse_next)
                     self._send(writer, 404, b'{"error":"Request for unknown model"}')
-                elif not await self._infer(writer, model, path.split("/")[5], headers, body):
+                elif not await self._infer(writer, model, path, headers, body):
                     return
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
@@ -117,10 +119,17 @@ class FakeTriton:
     def _asked(self, path: str) -> Any:
         """The model of the version that a path names, `/v2/models/MODEL/versions/VERSION/…`."""
         name, kind, version = path.split("/")[3:6]
-        return self._ready.get(version) if (name, kind) == (MODEL_NAME, "versions") else None
+        return self._ready.get(version) if name in self._names and kind == "versions" else None
+
+    @property
+    def _names(self) -> list[str]:
+        return [MODEL_NAME, *([FILTERS_MODEL_NAME] if self.filters else [])]
 
     def _describe(self, writer: asyncio.StreamWriter, path: str) -> None:
-        if path.endswith("/ready"):
+        name = path.split("/")[3]
+        if name not in self._names:
+            self._send(writer, 404, b'{"error":"Request for unknown model"}')
+        elif path.endswith("/ready"):
             self._send(writer, 200, b"")
         elif path.endswith("/config"):
             texts = dict(self.parameters)
@@ -131,15 +140,17 @@ class FakeTriton:
             if model.written is not None:
                 texts["contract"] = model.written.to_json()
             parameters = {name: {"string_value": text} for name, text in texts.items()}
-            self._send(writer, 200, orjson.dumps({"parameters": parameters}))
+            filtered = {"name": FILTERED_NAME, "dims": [model.contract.size, model.contract.size, 12]}
+            self._send(writer, 200, orjson.dumps({"output": [filtered], "parameters": parameters}))
         else:
-            self._send(writer, 200, orjson.dumps({"name": MODEL_NAME, "versions": [*self._ready]}))
+            self._send(writer, 200, orjson.dumps({"name": name, "versions": [*self._ready]}))
 
     async def _infer(
-        self, writer: asyncio.StreamWriter, model: Any, version: str, headers: dict[str, str], body: bytes
+        self, writer: asyncio.StreamWriter, model: Any, path: str, headers: dict[str, str], body: bytes
     ) -> bool:
         length = int(headers["inference-header-content-length"])
-        (tensor,) = orjson.loads(body[:length])["inputs"]
+        content = orjson.loads(body[:length])
+        (tensor,), (asked,) = content["inputs"], content["outputs"]
         pixels = np.frombuffer(body[length:], np.uint8).reshape(-1, *model.contract.image_shape)
         assert tensor["shape"] == list(pixels.shape)
         self.calls.append(len(pixels))
@@ -152,11 +163,15 @@ class FakeTriton:
             self.break_next -= 1
             writer.transport.abort()
             return False
-        probs = model.probs(pixels)
-        output = {"name": "probs", "datatype": "FP32", "shape": list(probs.shape)}
-        output["parameters"] = {"binary_data_size": probs.nbytes}
-        answer = orjson.dumps({"model_name": MODEL_NAME, "model_version": version, "outputs": [output]})
-        self._send(writer, 200, answer + probs.tobytes(), len(answer))
+        name, version = path.split("/")[3:6:2]
+        if name == MODEL_NAME:
+            given = model.probs(pixels)
+        else:
+            given = np.concatenate([pixels] * 4, axis=3).astype(np.float32)
+        output = {"name": asked["name"], "datatype": "FP32", "shape": list(given.shape)}
+        output["parameters"] = {"binary_data_size": given.nbytes}
+        answer = orjson.dumps({"model_name": name, "model_version": version, "outputs": [output]})
+        self._send(writer, 200, answer + given.tobytes(), len(answer))
         return True
 
     @staticmethod

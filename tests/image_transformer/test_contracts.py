@@ -23,6 +23,8 @@ from other_contracts import CROPPED, MODELS, SEVEN, STRETCHED, decoded, picture
 from senders import SENDERS, raw_elements
 from serving import RunningTransformer, RunningTriton, StartTransformer, StartTriton, point_to, versions
 
+from model.contract import MODEL_NAME
+
 pytestmark = pytest.mark.slow
 
 PICTURES = [picture(seed) for seed in range(8)]
@@ -172,7 +174,7 @@ async def test_pods_of_two_contracts_at_once(
     endpoints._resolved_at = float("inf")  # the name is an address, which leads to one of them alone
     endpoints.add(("127.0.0.1", triton.http_port))
     await service.triton.probe()
-    assert service.inference.described()["versions"] == ["7", "9"]
+    assert (await service.inference.catalogue.metadata(MODEL_NAME))["versions"] == ["7", "9"]
     seen: Counter[str] = Counter()
 
     async def ask(first: int) -> None:
@@ -199,7 +201,7 @@ async def test_pods_of_two_contracts_at_once(
     seen.clear()
     await until(lambda: seen["7"] >= 50)
     await service.triton.probe()
-    assert service.inference.described()["versions"] == ["7"]
+    assert (await service.inference.catalogue.metadata(MODEL_NAME))["versions"] == ["7"]
     assert not any(client.done() for client in clients)
     for client in clients:
         client.cancel()

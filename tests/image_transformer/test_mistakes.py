@@ -8,10 +8,10 @@ from typing import Any
 
 import grpc
 import pytest
-from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from senders import GOOD, SENDERS, Sender, encoded
 
 from image_transformer.errors import FAILURES, ServiceError
+from image_transformer.grpc import inference_pb2 as pb
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "errors.md"
 LIMITS = {

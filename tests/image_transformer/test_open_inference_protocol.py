@@ -41,6 +41,7 @@ def closed(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
 
 TEXT = {"type": "string"}
 PARAMETERS = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
 SHAPE = {"type": "array", "items": {"type": "integer", "minimum": -1}}
 DESCRIBED = closed({"name": TEXT, "datatype": {"enum": DATATYPES}, "shape": SHAPE})
 OUTPUT = {"name": TEXT, "shape": SHAPE, "datatype": {"enum": DATATYPES}}
@@ -104,7 +105,7 @@ def body(image: bytes, **changes: Any) -> dict[str, Any]:
 def test_server(client: httpx.Client) -> None:
     for path in ("/v2", "/v2/"):
         described = checked(client.get(path, follow_redirects=True), SERVER)
-        assert described["extensions"] == ["binary_tensor_data"]
+        assert described["extensions"] == EXTENSIONS
     assert checked(client.get("/v2/health/live"), closed({"live": {"const": True}}))
     assert checked(client.get("/v2/health/ready"), closed({"ready": {"const": True}}))
 
@@ -265,7 +266,7 @@ import tritonclient.grpc as grpc
 client = grpc.InferenceServerClient(sys.argv[1])
 assert client.is_server_live() and client.is_server_ready()
 assert client.is_model_ready("cnn-image") and client.is_model_ready("cnn-image", "7")
-assert client.get_server_metadata().extensions == ["binary_tensor_data"]
+assert list(client.get_server_metadata().extensions) == sys.argv[2:]
 described = client.get_model_metadata("cnn-image", "7")
 assert list(described.versions) == ["7"] and described.inputs[0].datatype == "BYTES", described
 image = grpc.InferInput("image", [1, 32, 32, 3], "UINT8")
@@ -293,9 +294,9 @@ def test_tritons_clients(transformer: RunningTransformer) -> None:
         assert client.is_server_ready()
         assert client.is_model_ready("cnn-image")
         assert client.is_model_ready("cnn-image", "7")
-        assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+        assert client.get_server_metadata()["extensions"] == EXTENSIONS
         assert client.get_model_metadata("cnn-image", "7")["versions"] == ["7"]
     # In a process of its own: it and kserve's classes cannot be imported into one.
-    command = [sys.executable, "-c", TRITON_GRPC, f"127.0.0.1:{transformer.grpc_port}"]
+    command = [sys.executable, "-c", TRITON_GRPC, f"127.0.0.1:{transformer.grpc_port}", *EXTENSIONS]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stderr[-2000:]

@@ -124,7 +124,7 @@ def test_what_the_service_tells_of_itself(transformer: RunningTransformer) -> No
             "name": "cnn-image",
             "versions": ["7"],
             "platform": "",
-            "inputs": [{"name": "image", "datatype": "BYTES", "shape": [-1]}],
+            "inputs": [{"name": "image", "datatype": "BYTES", "shape": [-1, 1]}],
             "outputs": [{"name": "probs", "datatype": "FP32", "shape": [-1, 5]}],
         }
         assert client.get("/v2/models/cnn-image").json() == described
@@ -139,7 +139,8 @@ def test_what_the_service_tells_of_itself(transformer: RunningTransformer) -> No
             answer = client.get(path)
             assert answer.status_code == 404
             assert answer.json()["request_id"] == answer.headers["x-request-id"]
-        assert client.post("/v2/repository/models/cnn-image/unload").status_code == 404
+        refused = client.post("/v2/repository/models/cnn-image/unload")
+        assert (refused.status_code, refused.json()["code"]) == (400, "not_offered")
         assert client.post("/v2/models/other/infer", json={}).json()["code"] == "unknown_model"
         own = client.get("/info", headers={"x-request-id": "mine-1"})
         assert own.headers["x-request-id"] == "mine-1"
@@ -174,7 +175,7 @@ def test_head_is_answered_as_get_without_the_body(transformer: RunningTransforme
         # What follows on the connection is not the body that was left out.
         assert client.get("/health").json()["status"] == "healthy"
         refused = client.head("/v2/repository/index")
-        assert refused.status_code == 404
+        assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
         assert client.post("/health").headers["allow"] == "GET, HEAD"
 
 

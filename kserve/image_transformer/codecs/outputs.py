@@ -1,16 +1,16 @@
 """v2's output tensors: what a client may ask for, and what each holds. No I/O, and no protocol's form."""
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from image_transformer.codecs.tensors import Probabilities
+from image_transformer.codecs.tensors import Filtered, Probabilities
 from image_transformer.errors import ServiceError
-from model.contract import OUTPUT_NAME
+from model.contract import FILTERED_NAME, OUTPUT_NAME
 
 Datatype = Literal["FP32", "INT64", "BYTES"]
 
@@ -20,7 +20,10 @@ OUTPUTS: Final[dict[str, Datatype]] = {
     "class_name": "BYTES",
     "confidence": "FP32",
 }
-"""What may be asked for by name; the first is what comes where nothing is."""
+"""What the classifier may be asked for by name; the first is what comes where nothing is."""
+
+FILTER_OUTPUTS: Final[dict[str, Datatype]] = {FILTERED_NAME: "FP32"}
+"""The same of the filters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Asked:
     """An output that a client wants.
 
     Attributes:
-        name: One of `OUTPUTS`.
+        name: One of `OUTPUTS`, or of `FILTER_OUTPUTS`.
         binary: Whether its bytes are to follow the JSON.
         top: Of the probabilities, how many classes as `value:index:label` in place of all numbers; 0 for the
             numbers.
@@ -45,7 +48,7 @@ class Tensor(NamedTuple):
     Attributes:
         name: Of the output.
         datatype: As v2 calls it.
-        shape: `[N]`, or `[N, K]`.
+        shape: `[N]`, `[N, K]`, or the filters' `[N, size, size, channels]`.
         values: An array of it; of BYTES the texts, row after row.
     """
 
@@ -62,17 +65,24 @@ class Tensor(NamedTuple):
         return self.values.tobytes()
 
 
-def check_output(name: object, parameters: Sequence[str] = ()) -> str:
+def check_output(
+    name: object, parameters: Sequence[str] = (), offered: Mapping[str, Datatype] = OUTPUTS
+) -> str:
     """Returns an output's name where the model has it.
+
+    Args:
+        name: What was asked for.
+        parameters: Names of the output's parameters.
+        offered: The model's outputs, the one that comes by default first.
 
     Raises:
         ServiceError: it has not, or shared memory is to take it.
     """
-    if not isinstance(name, str) or name not in OUTPUTS:
+    if not isinstance(name, str) or name not in offered:
         raise ServiceError(
             "invalid_request",
-            f"There is no output {str(name)[:80]!r}; ask for {', '.join(map(repr, OUTPUTS))}, or for none in "
-            f"particular, which brings {OUTPUT_NAME!r}.",
+            f"There is no output {str(name)[:80]!r}; ask for {', '.join(map(repr, offered))}, or for none in "
+            f"particular, which brings {next(iter(offered))!r}.",
         )
     if "shared_memory_region" in parameters:
         raise ServiceError(
@@ -114,8 +124,10 @@ def once(asked: Iterable[Asked]) -> tuple[Asked, ...]:
     return tuple(wanted.values())
 
 
-def tensor(asked: Asked, result: Probabilities) -> Tensor:
-    """Makes an output out of the probabilities."""
+def tensor(asked: Asked, result: Probabilities | Filtered) -> Tensor:
+    """Makes an output out of what the model has answered."""
+    if isinstance(result, Filtered):
+        return Tensor(asked.name, "FP32", result.channels.shape, result.channels)
     probs = result.probs
     if asked.name == OUTPUT_NAME:
         return _classes(result, asked.top) if asked.top else Tensor(asked.name, "FP32", probs.shape, probs)

@@ -38,11 +38,27 @@ class Probabilities(NamedTuple):
     """What the model makes of images.
 
     Attributes:
-        probs: FP32 `[N, classes]`, in the order of the contract's classes.
+        probs: FP32 `[N, classes]`, in the order of the contract's classes. On its way from Triton also what
+            another model's one output holds.
         version: The version that answered.
         contract: That version's.
     """
 
     probs: NDArray[np.float32]
+    version: str
+    contract: Contract = DEFAULT_CONTRACT
+
+
+class Filtered(NamedTuple):
+    """What the filter bank makes of images.
+
+    Attributes:
+        channels: FP32 `[N, size, size, channels]`: the image itself, then what each filter
+            makes of it, three channels each.
+        version: The version that answered.
+        contract: That version's.
+    """
+
+    channels: NDArray[np.float32]
     version: str
     contract: Contract = DEFAULT_CONTRACT

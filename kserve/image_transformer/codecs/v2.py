@@ -4,7 +4,7 @@ import binascii
 import math
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,10 +12,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from image_transformer.codecs.outputs import Asked, check_output, check_top, once, tensor
-from image_transformer.codecs.tensors import Images, Probabilities, Shape
+from image_transformer.codecs.outputs import OUTPUTS, Asked, Datatype, check_output, check_top, once, tensor
+from image_transformer.codecs.tensors import Filtered, Images, Probabilities, Shape
 from image_transformer.errors import ServiceError
-from model.contract import DEFAULT_CONTRACT, INPUT_NAME, OUTPUT_NAME, Contract
+from model.contract import DEFAULT_CONTRACT, INPUT_NAME
 
 _TAKEN: Final = (DEFAULT_CONTRACT.image_shape,)
 # 256 images of 32 x 32 pixels are 786,432 numbers in 270,593 lists; of 256 encoded ones v1 has 513 objects.
@@ -76,6 +76,7 @@ def parse_request(
     version: str | None,
     max_images: int,
     taken: Sequence[Shape] = _TAKEN,
+    offered: Mapping[str, Datatype] = OUTPUTS,
 ) -> InferRequest:
     """Reads a request in JSON, or with the binary extension.
 
@@ -85,6 +86,7 @@ def parse_request(
         version: The version in the route, if any.
         max_images: How many images it may have.
         taken: Shapes of pixels; see `check_shape`.
+        offered: The model's outputs; see `outputs.check_output`.
 
     Raises:
         ServiceError: it is not of the protocol's form, or not of the model's.
@@ -107,7 +109,7 @@ def parse_request(
         images = from_raw(datatype, raw, shape, version)
     else:
         images = json_images(datatype, tensor.get("data"), shape, version)
-    return InferRequest(images, request_id or None, _outputs(content))
+    return InferRequest(images, request_id or None, _outputs(content, offered))
 
 
 def the_input(inputs: object) -> dict[str, Any]:
@@ -267,25 +269,25 @@ def from_base64(text: object, index: int) -> bytes:
         ) from None
 
 
-def _outputs(content: dict[str, Any]) -> tuple[Asked, ...]:
+def _outputs(content: dict[str, Any], offered: Mapping[str, Datatype]) -> tuple[Asked, ...]:
     parameters = content.get("parameters")
     if not isinstance(parameters, dict | None):
         raise invalid("The request's `parameters` have to be an object.")
     binary = bool((parameters or {}).get("binary_data_output", False))
     outputs = content.get("outputs")
     if not outputs and isinstance(outputs, list | None):
-        return (Asked(binary=binary),)
+        return (Asked(next(iter(offered)), binary),)
     if not isinstance(outputs, list) or not all(isinstance(item, dict) for item in outputs):
         raise invalid("The field `outputs` has to be a list of objects with a `name`, or left out.")
-    return once(_asked(output, binary) for output in outputs)
+    return once(_asked(output, binary, offered) for output in outputs)
 
 
-def _asked(output: dict[str, Any], binary: bool) -> Asked:
+def _asked(output: dict[str, Any], binary: bool, offered: Mapping[str, Datatype]) -> Asked:
     parameters = output.get("parameters")
     if not isinstance(parameters, dict | None):
         raise invalid("The output's `parameters` have to be an object.")
     parameters = parameters or {}
-    name = check_output(output.get("name"), tuple(parameters))
+    name = check_output(output.get("name"), tuple(parameters), offered)
     return Asked(
         name,
         bool(parameters.get("binary_data", binary)),
@@ -293,7 +295,7 @@ def _asked(output: dict[str, Any], binary: bool) -> Asked:
     )
 
 
-def answer(model: str, request: InferRequest, result: Probabilities) -> tuple[bytes, int | None]:
+def answer(model: str, request: InferRequest, result: Probabilities | Filtered) -> tuple[bytes, int | None]:
     """Writes the answer to a request.
 
     Returns:
@@ -318,12 +320,19 @@ def answer(model: str, request: InferRequest, result: Probabilities) -> tuple[by
     return (b"".join([head, *tail]), len(head)) if tail else (head, None)
 
 
-def metadata(model: str, versions: Sequence[str], contract: Contract) -> dict[str, Any]:
-    """Describes the model as v2 has it, with the versions that are served and the contract of the newest."""
+def metadata(model: str, versions: Sequence[str], output: str, shape: Sequence[int]) -> dict[str, Any]:
+    """Describes a model as v2 has it.
+
+    Args:
+        model: Its name.
+        versions: Those that are served.
+        output: Its output, FP32.
+        shape: Of one image's, in the newest version.
+    """
     return {
         "name": model,
         "versions": list(versions),
         "platform": "",
-        "inputs": [{"name": INPUT_NAME, "datatype": "BYTES", "shape": [-1]}],
-        "outputs": [{"name": OUTPUT_NAME, "datatype": "FP32", "shape": [-1, len(contract.classes)]}],
+        "inputs": [{"name": INPUT_NAME, "datatype": "BYTES", "shape": [-1, 1]}],
+        "outputs": [{"name": output, "datatype": "FP32", "shape": [-1, *shape]}],
     }

@@ -7,7 +7,7 @@ they are; what is counted is everything else (https://protobuf.dev/programming-g
 
 from typing import Final
 
-from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+from image_transformer.grpc import inference_pb2 as pb
 
 # 256 images of typed contents are 786,432 values, each up to two bytes long.
 MOST: Final = 2_000_000
@@ -31,7 +31,7 @@ def is_modest(message: bytes, *, infer: bool) -> bool:
 
     Args:
         message: As it came. What is no protobuf counts as modest: the parser refuses it soon enough.
-        infer: Whether it is one of ModelInfer, whose images do not count.
+        infer: Whether it is one of ModelInfer or ModelStreamInfer, whose images do not count.
     """
     if len(message) <= MOST // _PER_FIELD:
         return True

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from grpc import RpcMethodHandler
 from grpc._cython import cygrpc
-from grpc.aio import ServerInterceptor
 from grpc.aio._server import Server
+
+from image_transformer.grpc.guard import Guard
 
 _TAKEN_UP_A_TURN: Final = 16
 
@@ -22,21 +23,24 @@ class _Core(cygrpc.AioServer):  # type: ignore[misc] # grpc has no types
     no call at all. A method that is served is registered, and matched by its bytes; what else comes is
     answered as grpcio answers it, by UNIMPLEMENTED.
 
+    Streams may live for days, and each is a call under way: they get half of the places at most, so that idle
+    ones never keep single calls out.
+
     All of this is grpcio's private affair: its version is locked, and tests make such calls.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        interceptors: Sequence[ServerInterceptor],
         options: Sequence[tuple[str, int]],
         maximum_concurrent_rpcs: int,
     ) -> None:
-        super().__init__(loop, None, (), interceptors, tuple(options), None)
-        self._ours = tuple(interceptors)
+        super().__init__(loop, None, (), (), tuple(options), None)
         self._most = maximum_concurrent_rpcs
         self._methods: dict[str, RpcMethodHandler] = {}
         self._answering: set[asyncio.Task[None]] = set()
+        self._streams: set[asyncio.Task[None]] = set()
+        self.asked = False
 
     def add_registered_method_handlers(self, handlers: Mapping[str, RpcMethodHandler]) -> None:
         """Serves methods, each by its path."""
@@ -55,40 +59,54 @@ class _Core(cygrpc.AioServer):  # type: ignore[misc] # grpc has no types
     async def _take_up_one_by_one(self, method: bytes) -> None:
         path = method.decode()
         resolver = cygrpc._MethodResolver([], self._methods)
+        streaming = self._methods[path].request_streaming or self._methods[path].response_streaming
         while True:
             call = await self._request_registered_call(method)
-            self._answer(path, resolver, self._ours, call, too_many=len(self._answering) >= self._most)
+            self.asked = True
+            too_many = len(self._answering) >= self._most
+            if not streaming:
+                self._answer(path, resolver, call, too_many=too_many)
+                continue
+            too_many = too_many or len(self._streams) >= self._most // 2
+            stream = self._answer(path, resolver, call, too_many=too_many)
+            self._streams.add(stream)
+            stream.add_done_callback(self._streams.discard)
 
     async def _refuse_unknown(self) -> None:
         none = cygrpc._MethodResolver([], {})
         while True:
-            self._answer("an unknown one", none, (), await self._request_call(), too_many=False)
+            self._answer("an unknown one", none, await self._request_call(), too_many=False)
 
-    def _answer(
-        self,
-        path: str,
-        resolver: Any,
-        interceptors: Sequence[ServerInterceptor],
-        call: Any,
-        *,
-        too_many: bool,
-    ) -> None:
+    def _answer(self, path: str, resolver: Any, call: Any, *, too_many: bool) -> "asyncio.Task[None]":
         loop = asyncio.get_running_loop()
-        answer = cygrpc._handle_rpc(path, resolver, interceptors, call, loop, too_many)
+        answer = cygrpc._handle_rpc(path, resolver, (), call, loop, too_many)
         task = loop.create_task(cygrpc._schedule_rpc_coro(answer, call, loop, path))
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
+        return task
 
 
 class GrpcServer(Server):  # type: ignore[misc] # grpc has no types
-    """Serves registered methods, and those alone."""
+    """Serves registered methods, and those alone, each behind the guard."""
 
     def __init__(
-        self,
-        interceptors: Sequence[ServerInterceptor],
-        options: Sequence[tuple[str, int]],
-        maximum_concurrent_rpcs: int,
+        self, guard: Guard, options: Sequence[tuple[str, int]], maximum_concurrent_rpcs: int
     ) -> None:
         """See `grpc.aio.server`, which makes no servers of another class than its own."""
         self._loop = cygrpc.get_working_loop()
-        self._server = _Core(self._loop, interceptors, options, maximum_concurrent_rpcs)
+        self._server = _Core(self._loop, options, maximum_concurrent_rpcs)
+        self._guard = guard
+
+    @property
+    def asked(self) -> bool:
+        """Whether anybody ever called a method."""
+        return bool(self._server.asked)
+
+    def add_registered_method_handlers(
+        self, service_name: str, handlers: Mapping[str, RpcMethodHandler]
+    ) -> None:
+        """Serves a service's methods, each by its name."""
+        paths = {f"/{service_name}/{name}": handler for name, handler in handlers.items()}
+        self._server.add_registered_method_handlers(
+            {path: self._guard.around(path, handler) for path, handler in paths.items()}
+        )

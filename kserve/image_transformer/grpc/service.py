@@ -1,26 +1,26 @@
-"""v2 over gRPC: kserve's service with our model behind it."""
+"""v2 over gRPC: the Open Inference Protocol's own methods, with our model behind them."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NoReturn
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
-from google.protobuf.message import DecodeError
-from grpc import HandlerCallDetails, StatusCode, aio, unary_unary_rpc_method_handler
-from grpc_interceptor.exceptions import GrpcException
 from kserve.protocol.dataplane import DataPlane
-from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
-from kserve.protocol.grpc.servicer import InferenceServicer
-from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 
-from image_transformer.codecs.outputs import Asked, check_output, check_top, once, tensor
-from image_transformer.codecs.tensors import Images, Probabilities, Shape
+from image_transformer.codecs.outputs import Asked, Datatype, check_output, check_top, once, tensor
+from image_transformer.codecs.tensors import Filtered, Images, Probabilities, Shape
 from image_transformer.codecs.v2 import check_shape, from_raw, invalid
 from image_transformer.errors import ServiceError
-from image_transformer.grpc.message_size import MOST, is_modest
+from image_transformer.grpc import inference_pb2 as pb
+from image_transformer.grpc.guard import refuse
 from image_transformer.http.request import request_id
 from image_transformer.inference.answer import Inference
+from image_transformer.inference.catalogue import unknown_model
+from image_transformer.inference.offers import offers
 from image_transformer.observe.requests import Observer
 from model.contract import INPUT_NAME
+
+_FLOAT_BYTES: Final = 4
 
 
 def parse_request(request: pb.ModelInferRequest, max_images: int, taken: Sequence[Shape]) -> Images:
@@ -56,19 +56,23 @@ def parse_request(request: pb.ModelInferRequest, max_images: int, taken: Sequenc
     return from_raw("UINT8", values.astype(np.uint8).tobytes(), shape, version)
 
 
-def parse_outputs(request: pb.ModelInferRequest) -> tuple[Asked, ...]:
+def parse_outputs(request: pb.ModelInferRequest, offered: Mapping[str, Datatype]) -> tuple[Asked, ...]:
     """Returns the outputs that a request asks for, in its order.
+
+    Args:
+        request: The message.
+        offered: The model's outputs; see `codecs.outputs.check_output`.
 
     Raises:
         ServiceError: the model has no such, or not in that form.
     """
     if not request.outputs:
-        return (Asked(),)
-    return once(_asked(output) for output in request.outputs)
+        return (Asked(next(iter(offered))),)
+    return once(_asked(output, offered) for output in request.outputs)
 
 
-def _asked(output: pb.ModelInferRequest.InferRequestedOutputTensor) -> Asked:
-    name = check_output(output.name, tuple(output.parameters))
+def _asked(output: pb.ModelInferRequest.InferRequestedOutputTensor, offered: Mapping[str, Datatype]) -> Asked:
+    name = check_output(output.name, tuple(output.parameters), offered)
     if "classification" not in output.parameters:
         return Asked(name)
     return Asked(name, top=check_top(name, _number(output.parameters["classification"])))
@@ -80,7 +84,7 @@ def _number(parameter: pb.InferParameter) -> object:
 
 
 def answer(
-    request: pb.ModelInferRequest, outputs: Sequence[Asked], result: Probabilities
+    request: pb.ModelInferRequest, outputs: Sequence[Asked], result: Probabilities | Filtered
 ) -> pb.ModelInferResponse:
     """Writes the answer: raw where the request was raw, as Triton does."""
     response = pb.ModelInferResponse(
@@ -100,114 +104,80 @@ def answer(
     return response
 
 
-class ImageServicer(InferenceServicer):
-    """kserve's service; inference, versions and readiness are ours. Nobody unloads the model from outside."""
+class InferenceService:
+    """Inference, metadata and readiness; what every method takes and gives is in inference.proto."""
 
-    def __init__(
-        self,
-        data_plane: DataPlane,
-        repository: ModelRepositoryExtension,
-        inference: Inference,
-        observer: Observer,
-    ) -> None:
-        super().__init__(data_plane, repository)
+    def __init__(self, data_plane: DataPlane, inference: Inference, observer: Observer) -> None:
+        self._data_plane = data_plane
         self._inference = inference
+        self._offers = offers(inference)
         self._observer = observer
 
-    async def ModelInfer(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:  # noqa: N802
+    async def server_live(self, request: pb.ServerLiveRequest, context: Any) -> pb.ServerLiveResponse:
+        """Tells that the process answers."""
+        return pb.ServerLiveResponse(live=True)
+
+    async def server_ready(self, request: pb.ServerReadyRequest, context: Any) -> pb.ServerReadyResponse:
+        """Tells whether the model answers."""
+        return pb.ServerReadyResponse(ready=self._inference.ready)
+
+    async def server_metadata(
+        self, request: pb.ServerMetadataRequest, context: Any
+    ) -> pb.ServerMetadataResponse:
+        """Describes the server."""
+        return pb.ServerMetadataResponse(**self._data_plane.metadata())
+
+    async def model_metadata(
+        self, request: pb.ModelMetadataRequest, context: Any
+    ) -> pb.ModelMetadataResponse:
+        """Describes the model or one of its versions, and names those that are served."""
+        described = await self._inference.catalogue.metadata(request.name, request.version or None)
+        return pb.ModelMetadataResponse(**described)
+
+    async def model_ready(self, request: pb.ModelReadyRequest, context: Any) -> pb.ModelReadyResponse:
+        """Tells whether the model answers."""
+        ready = await self._inference.catalogue.ready(request.name, request.version or None)
+        return pb.ModelReadyResponse(ready=ready)
+
+    async def model_infer(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:
         """Answers an inference."""
         metadata = dict(context.invocation_metadata() or ())
         identity = request_id(str(metadata.get("x-request-id", "")).encode() or None)
-        with self._observer.request("grpc", identity) as observation:
+        traced = {
+            name.encode(): str(metadata[name]).encode()
+            for name in ("traceparent", "tracestate")
+            if name in metadata
+        }
+        with self._observer.request("grpc", identity, traced) as observation:
             try:
-                self._inference.check_model(request.model_name)
                 with self._inference.held.during(request.ByteSize()):
-                    outputs = parse_outputs(request)
-                    images = parse_request(
-                        request, self._inference.settings.max_images, self._inference.triton.shapes
-                    )
-                    result = await self._inference.classify(images, lambda: not context.cancelled())
-                observation.status = 200
-                return answer(request, outputs, result)
+                    response = await self.infer(request, lambda: not context.cancelled())
             except ServiceError as error:
                 observation.failed(error)
-                _refuse(context, error, identity)
+                await refuse(context, error, identity)
+            observation.status = 200
+            return response
 
-    async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Any) -> pb.ModelMetadataResponse:  # noqa: N802
-        """Describes the model or one of its versions, and names those that are served."""
-        self._check(context, request.name, request.version)
-        return pb.ModelMetadataResponse(**self._inference.described(request.version or None))
+    async def infer(self, request: pb.ModelInferRequest, alive: Callable[[], bool]) -> pb.ModelInferResponse:
+        """Answers one message, of a call or of a stream.
 
-    async def ModelReady(self, request: pb.ModelReadyRequest, context: Any) -> pb.ModelReadyResponse:  # noqa: N802
-        """Tells whether the model answers."""
-        self._check(context, request.name, request.version)
-        return pb.ModelReadyResponse(ready=self._inference.ready)
+        Args:
+            request: The message, whose bytes are counted as held.
+            alive: Tells whether the client still waits.
 
-    async def RepositoryModelLoad(self, request: Any, context: Any) -> NoReturn:  # noqa: N802
-        """Refuses: which version is served is decided by a promotion."""
-        _refuse(context, _no_repository(), "")
+        Raises:
+            ServiceError: see `Inference.classify`.
+        """
+        offer = self._offers.get(request.model_name)
+        if offer is None:
+            raise unknown_model(request.model_name, self._inference.triton.model)
+        outputs = parse_outputs(request, offer.outputs)
+        images = parse_request(request, self._inference.settings.max_images, offer.triton.shapes)
+        return answer(request, outputs, await offer.answer(images, alive))
 
-    async def RepositoryModelUnload(self, request: Any, context: Any) -> NoReturn:  # noqa: N802
-        """Refuses: which version is served is decided by a promotion."""
-        _refuse(context, _no_repository(), "")
-
-    def _check(self, context: Any, name: str, version: str) -> None:
-        try:
-            self._inference.check_model(name)
-            self._inference.check_version(version or None)
-        except ServiceError as error:
-            _refuse(context, error, "")
-
-
-class MessageInterceptor(aio.ServerInterceptor):  # type: ignore[misc] # grpc has no types
-    """Refuses bytes that are no message of the method's, or would become a far larger one.
-
-    grpc itself calls the first a fault of the server, and parses the second.
-    """
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
-
-    async def intercept_service(
-        self, continuation: Callable[[HandlerCallDetails], Awaitable[Any]], handler_call_details: Any
-    ) -> Any:
-        """Wraps a method; its request is a ServiceError where it is not read."""
-        method = await continuation(handler_call_details)
-        if method is None or method.unary_unary is None:
-            return method
-
-        infer = handler_call_details.method.endswith("/ModelInfer")
-
-        def read(message: bytes) -> Any:
-            if not is_modest(message, infer=infer):
-                return ServiceError(
-                    "too_many_bytes",
-                    f"The message has over {MOST:,} bytes beside raw tensors and encoded images; send less.",
-                )
-            try:
-                return method.request_deserializer(message)
-            except DecodeError:
-                return invalid("The message is not the method's protobuf message; send one.")
-
-        async def answer(request: Any, context: Any) -> Any:
-            if not isinstance(request, ServiceError):
-                return await method.unary_unary(request, context)
-            identity, error = request_id(None), request
-            with self._observer.request("grpc", identity) as observation:
-                observation.failed(error)
-            _refuse(context, error, identity)
-
-        return unary_unary_rpc_method_handler(answer, read, method.response_serializer)
-
-
-def _no_repository() -> ServiceError:
-    return ServiceError("unknown_route", "Models are not loaded or unloaded here; promote a version.")
-
-
-def _refuse(context: Any, error: ServiceError, identity: str) -> NoReturn:
-    trailer = [("code", error.code), ("x-request-id", identity)]
-    if error.failure.retry_after is not None:
-        trailer.append(("retry-after", str(error.failure.retry_after)))
-    context.set_trailing_metadata(tuple(trailer))
-    # kserve's interceptor makes the status of this exception.
-    raise GrpcException(error.sentence, StatusCode[error.failure.grpc]) from None
+    def answer_bytes(self, model: str) -> int | None:
+        """What an answer has for an image at most; None while nobody knows, 0 where there is no model."""
+        offer = self._offers.get(model)
+        if offer is None:
+            return 0
+        return max((math.prod(one.shape) * _FLOAT_BYTES for one in offer.triton.known), default=None)

@@ -1,6 +1,6 @@
 """What /info says: the version that is served, by its contract, and what is taken of images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -38,7 +38,7 @@ def information(settings: Settings, served: Served, versions: Sequence[str]) -> 
         "model": settings.model_name,
         "version": served.version,
         "versions": versions,
-        "lineage": _lineage({**served.parameters, "version": served.version}),
+        "lineage": _lineage(served),
         "classes": contract.classes,
         "filters": contract.filters,
         "architecture": architecture(contract),
@@ -71,13 +71,8 @@ def architecture(contract: Contract) -> str:
     )
 
 
-def _lineage(parameters: Mapping[str, str]) -> dict[str, Any]:
-    """The parameters of a configuration without those that say how ONNX Runtime runs it."""
-    lineage: dict[str, Any] = {
-        name: text
-        for name, text in parameters.items()
-        if not name.endswith("_thread_count") and not name.startswith("session.")
-    }
+def _lineage(served: Served) -> dict[str, Any]:
+    lineage: dict[str, Any] = {**served.lineage, "version": served.version}
     if "metrics" in lineage:
         lineage["metrics"] = orjson.loads(lineage["metrics"])
     return lineage

@@ -1,29 +1,33 @@
 """The transformer's own routes, answered ahead of kserve's routing.
 
 FastAPI and kserve's middlewares cost more than all of a request's other work here. What is not listed below
-goes on to kserve's own application: `/metrics`, health, metadata, v1's lists.
+goes on to kserve's own application: `/metrics`, health, the server's metadata, v1's lists.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, ParamSpec, TypeVar
 from urllib.parse import parse_qs
 
 import orjson
 
 from image_transformer.codecs.predict import prediction, uploaded
-from image_transformer.codecs.tensors import Images, Probabilities
+from image_transformer.codecs.tensors import Filtered, Images, Probabilities
 from image_transformer.codecs.v1 import v1_answer, v1_request
 from image_transformer.codecs.v2 import answer, parse_json, parse_request
 from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.http.encodings import WORTH, accepted, folded
 from image_transformer.http.events import is_event, unwrapped, wrapped
 from image_transformer.http.info import information
+from image_transformer.http.management import Handler, ManagementRoutes
 from image_transformer.http.openapi.document import document
 from image_transformer.http.openapi.page import docs_page, docs_part
 from image_transformer.http.request import Receive, Request, Response, Scope, Send
 from image_transformer.inference.answer import Inference
+from image_transformer.inference.catalogue import check_version, unknown_model
+from image_transformer.inference.offers import Offer, offers
 from image_transformer.observe.requests import Observation, Observer
 from image_transformer.training.routes import TrainRoutes
 from model.contract import DEFAULT_CONTRACT
@@ -31,7 +35,6 @@ from model.contract import DEFAULT_CONTRACT
 P = ParamSpec("P")
 T = TypeVar("T")
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-Handler = Callable[[Request], Awaitable[Response]]
 
 # From here on, taking a body apart is left to a thread: the event loop has other clients.
 _LARGE_BODY: Final = 256 * 1024
@@ -49,31 +52,29 @@ class Routes:
         self._train = train
         self._behind = behind
         model = self._settings.model_name
-        self._infer_path = f"/v2/models/{model}/infer"
+        self._management = ManagementRoutes(inference)
+        self._offers = offers(inference)
+        classifier, filters = self._offers.values()
         self._handlers: dict[str, tuple[str, Handler]] = {
             "/predict": ("POST", self._predict),
             "/train": ("POST", train.start),
             "/health": ("GET", self._health),
             "/info": ("GET", self._info),
+            f"/v2/models/{filters.triton.model}/infer": ("POST", partial(self._infer, filters)),
             "/openapi.json": ("GET", self._openapi),
             "/docs": ("GET", self._docs),
         }
         if self._settings.fast_routes:
-            self._handlers[self._infer_path] = ("POST", self._infer)
+            self._handlers[f"/v2/models/{model}/infer"] = ("POST", partial(self._infer, classifier))
             self._handlers[f"/v1/models/{model}:predict"] = ("POST", self._v1)
 
         # Paths that begin with the first and contain the second; these handlers see to the method themselves.
         self._families: list[tuple[str, str, str, Handler]] = [
-            ("/v2/models/", "/versions/", "/v2/models/versions", self._versioned),
-            ("/v2/repository", "", "/v2/repository", self._repository),
             ("/train/", "", "/train/NAME", self._training),
             ("/docs/", "", "/docs/FILE", self._docs_part),
         ]
         if self._settings.fast_routes:
-            self._families += [
-                ("/v2/models/", "/infer", "/v2/models/infer", self._other_model),
-                ("/v1/models/", ":", "/v1/models/predict", self._other_model),
-            ]
+            self._families.append(("/v1/models/", ":", "/v1/models/predict", self._other_model))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request, or passes it on."""
@@ -95,7 +96,13 @@ class Routes:
         for start, part, route, any_method in self._families:
             if path.startswith(start) and part in path:
                 return route, method, any_method
-        return None
+        if path.startswith("/v2/models/") and path.endswith("/infer"):
+            if "/versions/" in path:
+                return "/v2/models/versions", "POST", self._versioned
+            if self._settings.fast_routes:
+                return "/v2/models/infer", "POST", self._other_model
+            return None
+        return self._management.find(path, method)
 
     async def _answer(self, route: str, method: str, handler: Handler, request: Request, send: Send) -> None:
         traced = request.headers if method == "POST" else None
@@ -140,15 +147,15 @@ class Routes:
         result = await self._inference.classify(Images(encoded), request.alive)
         return _answered(result, prediction(result, many=many))
 
-    async def _infer(self, request: Request, version: str | None = None) -> Response:
+    async def _infer(self, offer: Offer, request: Request, version: str | None = None) -> Response:
         request.check_json()
         body = await request.body()
         if is_event(request.headers):
             event, body = await _apart(body, unwrapped, request.headers, body)
-            return wrapped(event, self._settings.model_name, await self._inferred(request, body, version))
-        return await self._inferred(request, body, version)
+            return wrapped(event, offer.triton.model, await self._inferred(offer, request, body, version))
+        return await self._inferred(offer, request, body, version)
 
-    async def _inferred(self, request: Request, body: bytes, version: str | None) -> Response:
+    async def _inferred(self, offer: Offer, request: Request, body: bytes, version: str | None) -> Response:
         length = request.header(b"inference-header-content-length") or None
         parsed = await _apart(
             body,
@@ -157,10 +164,11 @@ class Routes:
             length,
             version,
             self._settings.max_images,
-            self._inference.triton.shapes,
+            offer.triton.shapes,
+            offer.outputs,
         )
-        result = await self._inference.classify(parsed.images, request.alive)
-        content, json_length = answer(self._settings.model_name, parsed, result)
+        result = await offer.answer(parsed.images, request.alive)
+        content, json_length = answer(offer.triton.model, parsed, result)
         if json_length is None:
             return _answered(result, content)
         return _answered(
@@ -195,15 +203,16 @@ class Routes:
         if not triton.ready:
             raise triton.unavailable()
         (asked,) = parse_qs(request.query).get("version", [triton.known[0].version])[-1:]
-        self._inference.check_version(asked)
+        check_version(triton, asked)
         served = next(one for one in triton.known if one.version == asked)
-        return _json(information(self._settings, served, self._inference.versions))
+        versions = sorted((one.version for one in triton.known), key=int)
+        return _json(information(self._settings, served, versions))
 
     async def _openapi(self, request: Request) -> Response:
-        newest = self._inference.triton.newest
-        contract = newest.contract if newest is not None else DEFAULT_CONTRACT
-        settings, versions = self._settings, self._inference.versions
-        return _json(document(settings.model_name, versions, contract, settings.max_images))
+        triton = self._inference.triton
+        contract = triton.newest.contract if triton.newest is not None else DEFAULT_CONTRACT
+        versions = sorted((served.version for served in triton.known), key=int)
+        return _json(document([*self._offers], versions, contract, self._settings.max_images))
 
     async def _docs(self, request: Request) -> Response:
         return docs_page()
@@ -214,23 +223,12 @@ class Routes:
         return await docs_part(request.path.removeprefix("/docs/"))
 
     async def _versioned(self, request: Request) -> Response:
-        """v2's routes that name a version, which kserve does not offer."""
+        """Inference by a version that the path names, which kserve does not offer."""
         name, _, rest = request.path.removeprefix("/v2/models/").partition("/versions/")
-        version, _, verb = rest.partition("/")
-        method = "POST" if verb == "infer" else "GET"
-        self._inference.check_model(name)
-        if verb not in {"", "ready", "infer"}:
-            raise ServiceError("unknown_route", "There is no such route; /info and the README list them.")
-        if request.method != method:
-            raise ServiceError("method_not_allowed", f"This route takes {method} alone; use that.")
-        if verb == "infer":
-            return await self._infer(request, version)
-        if verb == "ready":
-            self._inference.check_version(version)
-            if not self._inference.ready:
-                raise self._inference.triton.unavailable()
-            return _json({"name": name, "ready": True})
-        return _json(self._inference.described(version))
+        offer = self._offers.get(name)
+        if offer is None:
+            raise unknown_model(name, self._settings.model_name)
+        return await self._infer(offer, request, rest.removesuffix("/infer"))
 
     async def _training(self, request: Request) -> Response:
         if request.method != "GET":
@@ -242,9 +240,6 @@ class Routes:
         name = request.path.split("/")[3].partition(":")[0]
         self._inference.check_model(name)
         raise ServiceError("unknown_route", "There is no such route; /info and the README list them.")
-
-    async def _repository(self, request: Request) -> Response:
-        raise ServiceError("unknown_route", "Models are not loaded or unloaded here; promote a version.")
 
     @property
     def _version(self) -> str | None:
@@ -278,7 +273,7 @@ def _json(content: object) -> Response:
 
 
 def _answered(
-    result: Probabilities,
+    result: Probabilities | Filtered,
     body: bytes,
     *headers: tuple[bytes, bytes],
     content_type: bytes = b"application/json",

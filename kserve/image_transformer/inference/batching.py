@@ -14,7 +14,6 @@ from typing import Final
 
 from image_transformer.codecs.tensors import Pixels, Probabilities
 from image_transformer.errors import ClientGoneError, ServiceError, VersionGoneError
-from image_transformer.observe.metrics import Metrics
 from image_transformer.observe.tracing import Calling, calling, current
 from image_transformer.triton.call import timed_out
 from image_transformer.triton.client import Triton
@@ -27,17 +26,23 @@ Alive = Callable[[], bool]
 
 
 class Piece:
-    """Images of one request that go to Triton together."""
+    """Images of one request that go to Triton together.
 
-    __slots__ = ("alive", "count", "future", "pixels", "queued", "since", "trace")
+    Attributes:
+        share: Of the request that it is a part of; 1 where it is the whole.
+        since: When it was queued, by `time.perf_counter`.
+    """
+
+    __slots__ = ("alive", "count", "future", "pixels", "queued", "share", "since", "trace")
 
     def __init__(
-        self, pixels: Sequence[Pixels], alive: Alive, since: float, future: asyncio.Future[Probabilities]
+        self, pixels: Sequence[Pixels], alive: Alive, share: float, future: asyncio.Future[Probabilities]
     ) -> None:
         self.pixels = pixels
         self.count = len(pixels)
         self.alive = alive
-        self.since = since
+        self.share = share
+        self.since = time.perf_counter()
         self.future = future
         self.trace = current.get()
         self.queued = time.time_ns() if self.trace is not None else 0
@@ -86,7 +91,6 @@ class Batcher:
         max_queued: int,
         queue_seconds: float,
         max_wait: float,
-        metrics: Metrics,
     ) -> None:
         self.images_per_piece = min(images_per_piece, images_per_call)
         self._images_per_call = images_per_call
@@ -98,7 +102,6 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._lanes: dict[Served, _Lane] = {}
         self._queued = 0
-        metrics.queued_images = lambda: self._queued
         triton.on_change = self._changed
 
     @property
@@ -113,7 +116,7 @@ class Batcher:
         if self._queued < _SHORT_QUEUE:
             return False
         oldest = min(lane.queue[0].since for lane in self._lanes.values() if lane.queue)
-        return self._loop.time() - oldest > self._queue_seconds
+        return time.perf_counter() - oldest > self._queue_seconds
 
     def check(self, count: int) -> None:
         """Raises ServiceError when there is no room for more images, or nobody to answer them."""
@@ -148,19 +151,27 @@ class Batcher:
         finally:
             lane.coming -= left
 
-    def submit(self, served: Served, pixels: Sequence[Pixels], alive: Alive) -> asyncio.Future[Probabilities]:
+    @property
+    def queued(self) -> int:
+        """How many images wait."""
+        return self._queued
+
+    def submit(
+        self, served: Served, pixels: Sequence[Pixels], alive: Alive, of: int = 1
+    ) -> asyncio.Future[Probabilities]:
         """Queues images.
 
         Args:
             served: The version that is to answer.
             pixels: At most `images_per_piece` contiguous images of the version's shape.
             alive: Asked before they are sent.
+            of: How many images the request has.
 
         Returns:
             Their probabilities, or a ServiceError; a VersionGoneError where other versions alone are ready.
         """
         lane = self._lane(served)
-        piece = Piece(pixels, alive, self._loop.time(), self._loop.create_future())
+        piece = Piece(pixels, alive, len(pixels) / of, self._loop.create_future())
         lane.queue.append(piece)
         lane.queued += piece.count
         self._queued += piece.count
@@ -199,18 +210,25 @@ class Batcher:
             # A fair share, so that no instance of the model idles while another has all the work. One call
             # an endpoint only bridges the time between an answer and the next request.
             share = -(-lane.queued // (max(1, self._calls_per_endpoint - 1) * endpoints))
-            if pieces := self._next(lane, min(self._images_per_call, max(self.images_per_piece, share))):
+            now = time.perf_counter()
+            if pieces := self._next(lane, min(self._images_per_call, max(self.images_per_piece, share)), now):
                 lane.under_way += 1
                 pixels = b"".join(image.data for piece in pieces for image in piece.pixels)
-                count = sum(piece.count for piece in pieces)
+                count, requests, waited = 0, 0.0, 0.0
+                for piece in pieces:
+                    count += piece.count
+                    requests += piece.share
+                    waited += (now - piece.since) * piece.share
                 lane.asked += count
+                lane.served.counted.queue_seconds += waited
                 call = calling(pieces)
                 done = partial(self._answered, lane, pieces, call)
-                self._triton.infer(lane.served, pixels, count, done, b"" if call is None else call.head)
+                head = b"" if call is None else call.head
+                self._triton.infer(lane.served, pixels, count, done, requests, head)
 
-    def _next(self, lane: _Lane, room: int) -> list[Piece]:
+    def _next(self, lane: _Lane, room: int, now: float) -> list[Piece]:
         pieces: list[Piece] = []
-        oldest = self._loop.time() - self._max_wait
+        oldest = now - self._max_wait
         while lane.queue and lane.queue[0].count <= room:
             piece = self._take(lane)
             if piece.future.done():

@@ -40,10 +40,17 @@ class Call:
     change.
     """
 
-    __slots__ = ("_count", "_done", "_request", "_served", "_started", "_tried", "_triton")
+    __slots__ = ("_count", "_done", "_request", "_requests", "_served", "_started", "_tried", "_triton")
 
     def __init__(
-        self, triton: "Triton", served: Served, pixels: bytes, count: int, done: Inferred, trace: bytes
+        self,
+        triton: "Triton",
+        served: Served,
+        pixels: bytes,
+        count: int,
+        done: Inferred,
+        requests: float,
+        trace: bytes,
     ) -> None:
         self._triton = triton
         self._served = served
@@ -52,6 +59,7 @@ class Call:
             head = head.replace(b"\r\n", b"\r\n" + trace, 1)
         self._request = head + pixels
         self._count = count
+        self._requests = requests
         self._done = done
         self._tried: tuple[Endpoint, ...] = ()
         self._started = time.perf_counter()
@@ -69,9 +77,10 @@ class Call:
     def _answered(self, answer: Answer | OSError) -> None:
         metrics = self._triton.metrics
         if isinstance(answer, Answer) and answer.status == 200:
-            metrics.triton_seconds.add(time.perf_counter() - self._started)
+            arrived = time.perf_counter()
+            metrics.triton_seconds.add(arrived - self._started)
             metrics.call_images.add(self._count)
-            self._read(answer)
+            self._read(answer, arrived)
         elif isinstance(answer, TimeoutError):
             self._done(timed_out())
         elif len(self._tried) < 2:
@@ -84,17 +93,18 @@ class Call:
         else:
             self._look(str(answer), unseen=isinstance(answer, NotConnectedError))
 
-    def _read(self, answer: Answer) -> None:
+    def _read(self, answer: Answer, arrived: float) -> None:
         served = self._served
         try:
             head = orjson.loads(answer.body[: answer.json_length])
             probs = np.frombuffer(answer.body, "<f4", offset=answer.json_length or 0)
             if head["model_version"] != served.version:
                 raise ValueError(f"version {head['model_version']} answered for version {served.version}")
-            probs = probs.reshape(self._count, len(served.contract.classes))
+            probs = probs.reshape(self._count, *served.shape)
         except (ValueError, KeyError, TypeError) as error:
             self._look(str(error)[:500], unseen=False)
         else:
+            served.counted.executed(self._count, self._requests, self._started, arrived, time.perf_counter())
             self._done(Probabilities(probs, served.version, served.contract))
 
     def _look(self, reason: str, *, unseen: bool) -> None:

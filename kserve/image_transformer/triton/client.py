@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -11,11 +12,12 @@ import orjson
 from image_transformer.codecs.tensors import Shape
 from image_transformer.errors import ServiceError
 from image_transformer.observe.metrics import Metrics
+from image_transformer.observe.statistics import Statistics
 from image_transformer.triton.call import Call, Inferred
 from image_transformer.triton.connection import Answer, NotConnectedError
 from image_transformer.triton.pool import Endpoint, Endpoints
 from image_transformer.triton.served import Served, read_served
-from model.contract import Contract, ContractError
+from model.contract import OUTPUT_NAME, Contract, ContractError
 
 _PROBE_SECONDS: Final = 2.0
 # So often a version may come or go, or a connection break, in one look; then the next look has to tell.
@@ -33,13 +35,19 @@ class Triton:
         known: The versions that are ready, the newest first; while none is, those that were last.
         newest: Of these the newest; None before the first.
         shapes: Of the pixels that they take.
+        model: The model's name.
     """
 
-    def __init__(self, host: str, model: str, seconds: float, metrics: Metrics) -> None:
-        self._model = model
+    def __init__(
+        self, host: str, model: str, seconds: float, metrics: Metrics, output: str = OUTPUT_NAME
+    ) -> None:
+        self.model = model
+        self._output = output
+        self._statistics: dict[str, Statistics] = {}
         self.seconds = seconds
         self.metrics = metrics
         self._probed = asyncio.Event()
+        self._probed_at = -math.inf
         self._looks: dict[Endpoint, asyncio.Task[None]] = {}
         self._served: WeakValueDictionary[tuple[str, Contract], Served] = WeakValueDictionary()
         self.on_change: Callable[[], None] = lambda: None
@@ -48,8 +56,6 @@ class Triton:
         self.newest: Served | None = None
         self.known: tuple[Served, ...] = ()
         self.shapes: tuple[Shape, ...] = ()
-        metrics.triton_up = lambda: self.ready
-        metrics.model_decoders = lambda: [served.parameters.get("decoder_version") for served in self.known]
 
     @property
     def ready(self) -> bool:
@@ -63,8 +69,16 @@ class Triton:
             return ServiceError("model_unavailable", " ".join(unusable))
         return ServiceError("model_unavailable", "The model is not ready; try again in a moment.")
 
-    def infer(self, served: Served, pixels: bytes, count: int, done: Inferred, trace: bytes = b"") -> None:
-        """Asks a version for the probabilities of images.
+    def infer(
+        self,
+        served: Served,
+        pixels: bytes,
+        count: int,
+        done: Inferred,
+        requests: float = 1.0,
+        trace: bytes = b"",
+    ) -> None:
+        """Asks a version for its output for images.
 
         Args:
             served: The version.
@@ -72,9 +86,10 @@ class Triton:
             count: How many images.
             done: Takes the result, from the event loop; a VersionGoneError where another version is ready in
                 its place.
+            requests: How many requests the images are; of one in pieces the part.
             trace: Header lines that name the trace of the call.
         """
-        Call(self, served, pixels, count, done, trace).send()
+        Call(self, served, pixels, count, done, requests, trace).send()
 
     async def get(self, path: str, endpoint: Endpoint, seconds: float = _PROBE_SECONDS) -> tuple[int, Any]:
         """GETs a path of one Triton.
@@ -120,10 +135,16 @@ class Triton:
             log.log(
                 logging.INFO if self.ready else logging.WARNING,
                 "the model is ready" if self.ready else "the model is not ready",
-                extra={"version": self.newest.version if self.newest else None},
+                extra={"model": self.model, "version": self.newest.version if self.newest else None},
             )
         self._probed.set()
+        self._probed_at = asyncio.get_running_loop().time()
         self.on_change()
+
+    async def fresh(self, seconds: float) -> None:
+        """Looks at every address, unless that was done within so many seconds: what nobody watches."""
+        if asyncio.get_running_loop().time() - self._probed_at > seconds:
+            await self.probe()
 
     async def probed(self) -> None:
         """Returns once Triton has been looked at."""
@@ -170,7 +191,7 @@ class Triton:
 
     async def _ready_versions(self, endpoint: Endpoint) -> tuple[Served, ...] | None:
         """Returns what an address has ready, the newest last; None where that changed meanwhile."""
-        path = f"/v2/models/{self._model}"
+        path = f"/v2/models/{self.model}"
         status, metadata = await self.get(path, endpoint)
         if status != 200 or (await self.get(f"{path}/ready", endpoint))[0] != 200:
             endpoint.unusable = ""
@@ -194,7 +215,8 @@ class Triton:
     def _take(self, endpoint: Endpoint, version: str, config: dict[str, Any]) -> Served | None:
         """Returns what a configuration says, one object for all pods; where it cannot be read, None."""
         try:
-            served = read_served(self._model, version, config)
+            counted = self._statistics.setdefault(version, Statistics())
+            served = read_served(self.model, version, config, self._output, counted)
         except ContractError as error:
             endpoint.unusable = (
                 f"Version {version} of the model cannot be served by this release, so update cnn-image or "

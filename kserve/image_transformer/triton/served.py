@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import orjson
 
-from model.contract import DEFAULT_CONTRACT, INPUT_NAME, OUTPUT_NAME, Contract, Fit
+from image_transformer.observe.statistics import Statistics
+from model.contract import DEFAULT_CONTRACT, INPUT_NAME, OUTPUT_NAME, Contract, ContractError, Fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,18 +20,38 @@ class Served:
         version: Its number, as v2 writes it.
         contract: What it takes and what it answers.
         parameters: The lineage in its configuration.
+        output: The output that is asked for.
+        dims: Of one image's output, where the contract does not say it: of the filters.
+        counted: What it has done here, also before it was gone and came back.
     """
 
     model: str
     version: str
     contract: Contract
     parameters: Mapping[str, str]
+    output: str = OUTPUT_NAME
+    dims: tuple[int, ...] = ()
+    counted: Statistics = field(default_factory=Statistics, repr=False)
     _heads: dict[int, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def decoding(self) -> tuple[int, Fit]:
         """What decides which pixels an encoded image becomes."""
         return self.contract.size, self.contract.fit
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image's output."""
+        return self.dims or (len(self.contract.classes),)
+
+    @property
+    def lineage(self) -> dict[str, str]:
+        """Its parameters without those that say how ONNX Runtime runs it."""
+        return {
+            name: text
+            for name, text in self.parameters.items()
+            if not name.endswith("_thread_count") and not name.startswith("session.")
+        }
 
     def head(self, count: int) -> bytes:
         """Everything of an inference request in front of the pixels of so many images.
@@ -50,7 +72,7 @@ class Served:
             "shape": [count, *self.contract.image_shape],
             "parameters": {"binary_data_size": length},
         }
-        outputs = [{"name": OUTPUT_NAME, "parameters": {"binary_data": True}}]
+        outputs = [{"name": self.output, "parameters": {"binary_data": True}}]
         content = orjson.dumps({"inputs": [tensor], "outputs": outputs})
         return (
             f"POST /v2/models/{self.model}/versions/{self.version}/infer HTTP/1.1\r\nHost: triton\r\n"
@@ -60,22 +82,38 @@ class Served:
         ).encode() + content
 
 
-def read_served(model: str, version: str, config: Mapping[str, Any]) -> Served:
+def read_served(
+    model: str, version: str, config: Mapping[str, Any], output: str, counted: Statistics
+) -> Served:
     """Reads a version's contract and lineage out of its configuration.
 
     Args:
         model: The model's name in Triton.
         version: The version that the configuration is of.
         config: What Triton answers to `/v2/models/MODEL/versions/VERSION/config`.
+        output: The output that is to be asked for.
+        counted: Where that version's numbers go.
 
     Raises:
-        ContractError: A newer cnn-image wrote the contract.
+        ContractError: A newer cnn-image wrote the contract, or there is no such output.
     """
+    dims = _dims(config, output)
     texts = {name: str(value["string_value"]) for name, value in config.get("parameters", {}).items()}
     contract = texts.pop("contract", None)
     if contract is not None:
-        return Served(model, version, Contract.from_json(contract), texts)
+        return Served(model, version, Contract.from_json(contract), texts, output, dims, counted)
     # Layout 1 of the manifest says no more than the classes; all else is the default's.
     classes = texts.get("classes")
     names = tuple(classes.split(",")) if classes else DEFAULT_CONTRACT.classes
-    return Served(model, version, replace(DEFAULT_CONTRACT, classes=names, model=model), texts)
+    promised = replace(DEFAULT_CONTRACT, classes=names, model=model)
+    return Served(model, version, promised, texts, output, dims, counted)
+
+
+def _dims(config: Mapping[str, Any], output: str) -> tuple[int, ...]:
+    """Of one image's output as the configuration has it; the classifier's are its contract's."""
+    if output == OUTPUT_NAME:
+        return ()
+    for described in config.get("output", ()):
+        if described["name"] == output:
+            return tuple(map(int, described["dims"]))
+    raise ContractError(f"it has no output {output!r}.")

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from serving import RunningTransformer
 
-from image_transformer.grpc import message_size
 from image_transformer.grpc.message_size import is_modest
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -58,13 +57,6 @@ def requests() -> dict[str, pb.ModelInferRequest]:
     tensor = made["typed"].inputs.add(name="image", datatype="UINT8", shape=[256, 32, 32, 3])
     tensor.contents.uint_contents.extend([255] * 256 * 3072)
     return made
-
-
-@pytest.fixture
-def small_limit(monkeypatch: pytest.MonkeyPatch) -> int:
-    """A hundredth of the limit in its place: a message's fields are counted one by one up to it."""
-    monkeypatch.setattr(message_size, "MOST", message_size.MOST // 100)
-    return message_size.MOST
 
 
 @pytest.mark.parametrize("name", bombs(0))

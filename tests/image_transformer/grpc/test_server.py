@@ -8,7 +8,10 @@ import grpc
 import pytest
 from grpc import aio
 
+from image_transformer.grpc.guard import Guard
 from image_transformer.grpc.server import GrpcServer
+from image_transformer.observe.metrics import Metrics
+from image_transformer.observe.requests import Observer
 
 MOST = 50
 PATH = "/tests.Service/Echo"
@@ -37,9 +40,10 @@ async def echo() -> Echo:
 
 @pytest.fixture
 async def server(echo: Echo) -> AsyncIterator[tuple[GrpcServer, aio.Channel]]:
-    server = GrpcServer((), (("grpc.so_reuseport", 0),), MOST)
+    guard = Guard(Observer(Metrics(), log_all=False))
+    server = GrpcServer(guard, (("grpc.so_reuseport", 0),), MOST)
     server.add_registered_method_handlers(
-        "tests.Service", {"Echo": grpc.unary_unary_rpc_method_handler(echo.answer)}
+        "tests.Service", {"Echo": grpc.unary_unary_rpc_method_handler(echo.answer, bytes)}
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -81,3 +85,39 @@ async def test_a_call_under_way_is_answered_before_the_server_ends(
         echo.may.set()
         assert await asyncio.gather(*answers) == [b"late"] * MOST
         await ending
+
+
+async def test_streams_leave_half_of_the_places_to_single_calls(echo: Echo) -> None:
+    server = GrpcServer(Guard(Observer(Metrics(), log_all=False)), (("grpc.so_reuseport", 0),), MOST)
+    silent = asyncio.Event()
+
+    async def stream(requests: Any, context: Any) -> None:
+        await context.write(b"there")
+        await silent.wait()
+
+    server.add_registered_method_handlers(
+        "tests.Service",
+        {
+            "Echo": grpc.unary_unary_rpc_method_handler(echo.answer, bytes),
+            "Stream": grpc.stream_stream_rpc_method_handler(stream, bytes),
+        },
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    echo.may.set()
+    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(20):
+        streams = [channel.stream_stream("/tests.Service/Stream")() for _ in range(MOST // 2)]
+        assert [await one.read() for one in streams] == [b"there"] * (MOST // 2)
+        with pytest.raises(aio.AioRpcError) as refused:
+            await channel.stream_stream("/tests.Service/Stream")().read()
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await channel.unary_unary(PATH)(b"alone") == b"alone"
+        streams[0].cancel()
+        while True:  # the server hears of it a moment later
+            try:
+                assert await channel.stream_stream("/tests.Service/Stream")().read() == b"there"
+                break
+            except aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # noqa: PT017
+    silent.set()
+    await server.stop(0)

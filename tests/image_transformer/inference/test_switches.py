@@ -64,7 +64,7 @@ async def switched(service: Any, *walk: SmallModel) -> asyncio.Task[Any]:
 
 async def test_a_request_follows_however_many_switches_meet(service: Any) -> None:
     """For ten seconds each, which is longer than Triton may take to answer."""
-    service.inference._loop = jumping(10)
+    service.inference._classifier._loop = jumping(10)
     task = await switched(service, SEVEN, STRETCHED, CROPPED, STRETCHED, SEVEN, CROPPED)
     check(task.result(), FORTY, "9")
     assert not service.metrics.errors
@@ -72,7 +72,7 @@ async def test_a_request_follows_however_many_switches_meet(service: Any) -> Non
 
 
 async def test_it_does_not_follow_for_ever(service: Any, failure: Any) -> None:
-    service.inference._loop = jumping(61)
+    service.inference._classifier._loop = jumping(61)
     task = await switched(service, SEVEN, STRETCHED, CROPPED)
     with failure("model_unavailable"):
         task.result()
@@ -183,7 +183,7 @@ async def test_versions_share_requests_of_many_images(service: Any, beside: Any)
 
 async def test_decoded_images_of_many_requests_wait_for_room(service: Any) -> None:
     """There is room for one request of forty images at 32 pixels, and for any one alone."""
-    service.inference._squares = room = Room(40 * 3072)
+    service.inference._classifier.squares = room = Room(40 * 3072)
     service.fake.answers.clear()
     tasks = [asyncio.create_task(service.inference.classify(Images(FORTY))) for _ in range(3)]
     await until(lambda: sum(service.fake.calls) + service.inference._batcher._queued == 40)

@@ -12,7 +12,7 @@ from other_contracts import CROPPED, MODELS, SEVEN, STRETCHED, TEN, due, picture
 from senders import SENDERS
 from serving import SmallModel
 
-from model.contract import CLASSES
+from model.contract import CLASSES, MODEL_NAME
 from model.images.decode import DECODER_VERSION
 
 
@@ -135,7 +135,7 @@ async def test_two_versions_side_by_side(service: Any, beside: Start) -> None:
         assert described["versions"] == [version]
         assert described["outputs"][0]["shape"] == [-1, len(model.contract.classes)]
         assert (await service.call("GET", path + "/ready")).status == 200
-    assert service.inference.described()["versions"] == ["7", "8"]
+    assert (await service.inference.catalogue.metadata(MODEL_NAME))["versions"] == ["7", "8"]
     refused = await service.call("POST", "/v2/models/cnn-image/versions/6/infer", body)
     assert refused.status == 404
     sentence = "Version '6' is not served; versions 7 and 8 are. Ask for one of them, or for none."
@@ -179,7 +179,7 @@ async def test_a_triton_with_two_versions_ready(service: Any) -> None:
     await serve(service, CROPPED)
     service.fake.older = [SEVEN, STRETCHED]
     await service.triton.probe()
-    assert service.inference.described()["versions"] == ["7", "8", "9"]
+    assert (await service.inference.catalogue.metadata(MODEL_NAME))["versions"] == ["7", "8", "9"]
     sender, image = SENDERS["v2"](service), picture()
     for path, model in (("", CROPPED), ("", CROPPED), ("/versions/7", SEVEN), ("/versions/8", STRETCHED)):
         answer = await sender.send([image], path=f"/v2/models/cnn-image{path}/infer")
@@ -269,7 +269,7 @@ async def test_while_no_version_is_known_pixels_of_any_size_are_told_to_wait(
     for side in (32, 64, 5):
         _, answer = await pixels(service, side)
         assert (answer.status, answer.json()["code"]) == (503, "model_unavailable")
-    assert service.inference.described()["versions"] == []
+    assert (await service.inference.catalogue.metadata(MODEL_NAME))["versions"] == []
 
 
 async def test_what_is_told_of_a_version_of_another_contract(service: Any) -> None:
@@ -285,7 +285,7 @@ async def test_what_is_told_of_a_version_of_another_contract(service: Any) -> No
         "4 x [Conv 32/64/128/128, BatchNorm, ReLU, MaxPool, Dropout 0.3]; "
         "Dense 512, ReLU, Dropout 0.5; Dense 10, softmax"
     )
-    assert service.inference.described()["outputs"][0]["shape"] == [-1, 10]
+    assert (await service.inference.catalogue.metadata(MODEL_NAME))["outputs"][0]["shape"] == [-1, 10]
 
 
 async def test_info_says_all_that_are_served_and_describes_the_one_that_is_asked_for(

@@ -1,8 +1,9 @@
 """JSON Schemas (2020-12, as OpenAPI 3.1 takes them) of all bodies, and examples that work."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from image_transformer.codecs.outputs import OUTPUTS
+from image_transformer.codecs.outputs import FILTER_OUTPUTS, OUTPUTS
 from image_transformer.errors import FAILURES
 from model.contract import INPUT_NAME, OUTPUT_NAME, Contract
 
@@ -39,11 +40,11 @@ def reference(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def schemas(model: str, contract: Contract, max_images: int) -> dict[str, Schema]:
+def schemas(models: Sequence[str], contract: Contract, max_images: int) -> dict[str, Schema]:
     """Returns all schemas by name.
 
     Args:
-        model: The model's name.
+        models: All that v2 infers by, the classifier first.
         contract: Of the version that is served: its classes and its size.
         max_images: How many images a request may have.
     """
@@ -213,7 +214,7 @@ def schemas(model: str, contract: Contract, max_images: int) -> dict[str, Schema
         "RequestedOutput": {
             "type": "object",
             "properties": {
-                "name": {"enum": list(OUTPUTS)},
+                "name": {"enum": [*OUTPUTS, *FILTER_OUTPUTS]},
                 "parameters": {
                     "type": "object",
                     "properties": {
@@ -230,12 +231,12 @@ def schemas(model: str, contract: Contract, max_images: int) -> dict[str, Schema
         },
         "V2Answer": _closed(
             {
-                "model_name": {"const": model},
+                "model_name": {"enum": list(models)},
                 "model_version": _TEXT,
                 "outputs": _list(
                     _closed(
                         {
-                            "name": {"enum": list(OUTPUTS)},
+                            "name": {"enum": [*OUTPUTS, *FILTER_OUTPUTS]},
                             "datatype": {"enum": list(_DATATYPES)},
                             "shape": _list({"type": "integer", "minimum": 0}),
                         },
@@ -263,6 +264,37 @@ def schemas(model: str, contract: Contract, max_images: int) -> dict[str, Schema
         "V2Ready": _closed({"name": _TEXT, "ready": {"type": "boolean"}}),
         "V2Live": _closed({"live": {"type": "boolean"}}),
         "V2ServerReady": _closed({"ready": {"type": "boolean"}}),
+        "V2Configuration": {
+            "type": "object",
+            "properties": {
+                "name": _TEXT,
+                "max_batch_size": {"type": "integer", "minimum": 1},
+                "input": _list({"type": "object"}),
+                "output": _list({"type": "object"}),
+            },
+            "required": ["name", "max_batch_size", "input", "output"],
+        },
+        "V2Statistics": _closed(
+            {
+                "model_stats": _list(
+                    {
+                        "type": "object",
+                        "properties": {
+                            "name": _TEXT,
+                            "version": _TEXT,
+                            "inference_count": {"type": "integer", "minimum": 0},
+                            "execution_count": {"type": "integer", "minimum": 0},
+                            "inference_stats": {"type": "object"},
+                        },
+                        "required": ["name", "version", "inference_stats"],
+                    }
+                )
+            }
+        ),
+        "V2IndexRequest": {"type": "object", "properties": {"ready": {"type": "boolean"}}},
+        "V2Index": _list(
+            _closed({"name": _TEXT, "state": {"enum": ["READY", "UNAVAILABLE"]}}, version=_TEXT, reason=_TEXT)
+        ),
         "Alive": _closed({"status": {"const": "alive"}}),
         "CloudEvent": {
             "type": "object",
@@ -277,7 +309,7 @@ def schemas(model: str, contract: Contract, max_images: int) -> dict[str, Schema
             "type": "object",
             "properties": {
                 **dict.fromkeys(("specversion", "id", "time", "datacontenttype", "data_base64"), _TEXT),
-                "source": {**_TEXT, "example": f"io.kserve.inference.{model}"},
+                "source": {**_TEXT, "example": f"io.kserve.inference.{models[0]}"},
                 "type": {**_TEXT, "example": "io.kserve.inference.response"},
                 "data": {"type": "object"},
             },

@@ -206,6 +206,30 @@ TABLE: Final[tuple[Operation, ...]] = (
         ("unknown_model", "unknown_version", "model_unavailable"),
         parameters=(_MODEL, _VERSION),
     ),
+    *(
+        Operation(
+            *("get", f"/v2/models/{{model}}{version}/{verb}", "v2", summary),
+            {200: _content(schema)},
+            ("unknown_model", "model_unavailable", *(("unknown_version",) if version else ())),
+            parameters=(_MODEL, _VERSION) if version else (_MODEL,),
+        )
+        for verb, schema, summary in (
+            ("config", "V2Configuration", "Tells a model's configuration, as it is offered here"),
+            ("stats", "V2Statistics", "Tells what a model has done since this process began"),
+        )
+        for version in ("", "/versions/{version}")
+    ),
+    Operation(
+        *("get", "/v2/models/stats", "v2", "Tells what all models have done since this process began"),
+        {200: _content("V2Statistics")},
+    ),
+    Operation(
+        *("post", "/v2/repository/index", "v2", "Lists every version and its state"),
+        {200: _content("V2Index")},
+        _BODY_CODES,
+        _content("V2IndexRequest", ready_alone={"ready": True}),
+        body_required=False,
+    ),
     Operation(
         *("get", "/health", "service", "Tells whether the model answers"),
         {200: _content("Health", healthy={"status": "healthy", "model": "cnn-image", "version": "7"})},
@@ -268,8 +292,7 @@ REFUSED: Final[Mapping[str, str]] = {
     "/v1/models/{model_name}:explain": "the model explains nothing: 404",
     "/v1/models/predict": "inference by v1 of a model that is not served: 404",
     "/v2/models/infer": "inference by v2 of a model that is not served: 404",
-    "/v2/repository": "models are not loaded or unloaded: 404",
-    "/v2/repository/models/{model_name}/load": "models are not loaded or unloaded: 404",
-    "/v2/repository/models/{model_name}/unload": "models are not loaded or unloaded: 404",
+    "/v2/repository/models/{model_name}/load": "models are not loaded or unloaded: 400",
+    "/v2/repository/models/{model_name}/unload": "models are not loaded or unloaded: 400",
 }
 """Names of routes that are never answered otherwise than by an error, so that they have no row; and why."""

@@ -1,0 +1,1 @@
+"""Triton's own load generator against a running service, as a second one beside wrk and h2load."""
