@@ -5,7 +5,6 @@ bring: libb64.so.0d and libcudart.so.12. The embedded Triton's environment has b
 """
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -77,17 +76,19 @@ def install(folder: Path, triton: Path) -> Program:
     for name, pattern in LIBRARIES.items():
         found = next(iter(sorted((triton / _BUNDLED).glob(pattern))), None)
         if found is None:
-            raise ProgramError(f"{triton} has no {name}, which perf_analyzer links; run `make setup` first.")
+            raise ProgramError(
+                f"{triton} has no {name}, which perf_analyzer links; run `make install` first."
+            )
         link = libraries / name
         link.unlink(missing_ok=True)
         link.symlink_to(found.absolute())
     if not program.exists():
-        uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+        uv = (sys.executable, "-m", "uv")
         for command in (
-            (uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder / "venv")),
+            (*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder / "venv")),
             # Without its dependencies: the Python client is not used.
             (
-                uv,
+                *uv,
                 "pip",
                 "install",
                 "--quiet",

@@ -171,6 +171,23 @@ def test_a_compressed_message_is_refused_and_never_unfolded(
     assert transformer.healthy()
 
 
+async def test_a_silent_stream_keeps_nothing_of_what_it_was_sent(
+    transformer: RunningTransformer, jpegs: list[bytes]
+) -> None:
+    process = psutil.Process(transformer.process.pid)
+    large = request(jpegs[0] + bytes(10_000_000))  # what follows a JPEG's end is nothing to a decoder
+    options = (("grpc.max_send_message_length", -1),)
+    async with aio.insecure_channel(f"127.0.0.1:{transformer.grpc_port}", options) as channel:
+        streams = []
+        for number in range(20):
+            streams.append(method(channel, "ModelStreamInfer")())
+            await streams[-1].write(large)
+            assert not (await streams[-1].read()).error_message
+            if number == 0:
+                before = process.memory_info().rss
+        assert process.memory_info().rss - before < 80_000_000
+
+
 async def test_a_stream_outlives_the_age_of_its_connection_and_ends_with_the_service(
     triton: RunningTriton, start_transformer: StartTransformer, jpegs: list[bytes]
 ) -> None:

@@ -17,6 +17,7 @@ from image_transformer.grpc.ending import Ending
 
 # Between two looks for a watcher; what it costs is a comparison.
 _WATCH_SECONDS: Final = 0.5
+_LONGEST_NAME: Final = 200
 
 SERVICES: Final = ("", *(service.full_name for service in inference_pb2.DESCRIPTOR.services_by_name.values()))
 """The names that stand for everything."""
@@ -43,15 +44,13 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # grp
         """Tells how it stands now."""
         status = await self._status(request.service)
         if status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
-            await context.abort(
-                grpc.StatusCode.NOT_FOUND,
-                f"There is no service {request.service[:80]!r}; ask for none in particular, for "
-                f"{SERVICES[1]!r} or for a model's name.",
-            )
+            await self._unknown(request.service, context)
         return health_pb2.HealthCheckResponse(status=status)
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:  # noqa: N802
         """Tells how it stands now, and whenever that changes; of a service that is unknown, too."""
+        if len(request.service) > _LONGEST_NAME:  # grpc keeps the request for as long as it is answered
+            await self._unknown(request.service, context)
         told = None
         async with self._ending.of_call(context):
             while True:
@@ -60,6 +59,13 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # grp
                     await context.write(health_pb2.HealthCheckResponse(status=status))
                     told = status
                 await asyncio.sleep(_WATCH_SECONDS)
+
+    async def _unknown(self, service: str, context: Any) -> None:
+        await context.abort(
+            grpc.StatusCode.NOT_FOUND,
+            f"There is no service {service[:80]!r}; ask for none in particular, for {SERVICES[1]!r} or for a "
+            "model's name.",
+        )
 
     async def _status(self, service: str) -> int:
         if service in SERVICES:

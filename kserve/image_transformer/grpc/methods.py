@@ -66,11 +66,18 @@ class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc] # gr
     async def ServerReflectionInfo(self, requests: Any, context: Any) -> None:  # noqa: N802
         """Answers questions until the client has no more."""
         async with self._ending.of_call(context):
-            while (request := await context.read()) is not grpc.aio.EOF:
-                if isinstance(request, ServiceError):
-                    await refuse(context, request, request_id(None))
-                async for answer in super().ServerReflectionInfo(_one(request), context):
-                    await context.write(answer)
+            while await self._answer_one(context):  # which keeps none while it waits for the next
+                pass
+
+    async def _answer_one(self, context: Any) -> bool:
+        request = await context.read()
+        if request is grpc.aio.EOF:
+            return False
+        if isinstance(request, ServiceError):
+            await refuse(context, request, request_id(None))
+        async for answer in super().ServerReflectionInfo(_one(request), context):
+            await context.write(answer)
+        return True
 
 
 async def _one(request: Any) -> AsyncIterator[Any]:

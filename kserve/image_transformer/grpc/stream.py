@@ -10,7 +10,7 @@ import grpc
 from image_transformer.errors import ServiceError
 from image_transformer.grpc import inference_pb2 as pb
 from image_transformer.grpc.ending import Ending
-from image_transformer.grpc.guard import INTERNAL
+from image_transformer.grpc.guard import INTERNAL, refuse
 from image_transformer.grpc.service import InferenceService
 from image_transformer.http.request import request_id
 from image_transformer.inference.held import Held
@@ -27,6 +27,8 @@ _BYTES_AN_IMAGE: Final = 125_000
 # Triton's parameters of a stream (docs/user_guide/decoupled_models.md of triton-inference-server/server).
 _EMPTY_FINAL: Final = "triton_enable_empty_final_response"
 _FINAL: Final = "triton_final_response"
+# And its header (docs/customization_guide/inference_protocols.md there): an error is the stream's status.
+_ENDS_WITH_AN_ERROR: Final = "triton_grpc_error"
 
 
 class _Message(NamedTuple):
@@ -74,22 +76,23 @@ class _Stream:
         self._held = held
         self._observer = observer
         self._context = context
+        metadata = dict(context.invocation_metadata() or ())
+        self._ends_with_an_error = metadata.get(_ENDS_WITH_AN_ERROR) == "true"
         self._room = Room(_UNDER_WAY_BYTES)
         self._under_way: asyncio.Queue[_Message | None] = asyncio.Queue()
 
     async def read(self) -> None:
         """Takes messages up until the client sends no more, or nobody wants more of them."""
         try:
-            while (request := await self._context.read()) is not grpc.aio.EOF:
-                await self._take_up(request)
+            while await self._read_one():
+                pass
         finally:
             self._under_way.put_nowait(None)
 
     async def answer(self) -> None:
         """Sends the answers, each after those of the messages before it."""
-        while (message := await self._under_way.get()) is not None:
-            await self._context.write(await message.answer)
-            self._room.leave(message.room)
+        while await self._answer_one():
+            pass
 
     def drop(self) -> None:
         """Gives up what nobody waits for any more."""
@@ -97,6 +100,29 @@ class _Stream:
             message = self._under_way.get_nowait()
             if message is not None:
                 message.answer.cancel()
+
+    # A message and its answer may have megabytes, and a stream be silent for hours after them. So each is
+    # taken up, and sent, by a coroutine of its own, which ends.
+
+    async def _read_one(self) -> bool:
+        request = await self._context.read()
+        if request is grpc.aio.EOF:
+            return False
+        await self._take_up(request)
+        return True
+
+    async def _answer_one(self) -> bool:
+        message = await self._under_way.get()
+        if message is None:
+            return False
+        answer = await message.answer
+        if self._ends_with_an_error and answer.error_message:
+            code = answer.infer_response.parameters["code"].string_param
+            identity = request_id(answer.infer_response.id.encode() or None)
+            await refuse(self._context, ServiceError(code, answer.error_message), identity)
+        await self._context.write(answer)
+        self._room.leave(message.room)
+        return True
 
     async def _take_up(self, request: pb.ModelInferRequest | ServiceError) -> None:
         """Begins a message as soon as there is room for it; its bytes are held from now on."""

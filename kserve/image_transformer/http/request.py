@@ -94,6 +94,12 @@ class Request:
         """Tells whether the client is still there."""
         return not getattr(self._cycle, "disconnected", False)
 
+    def give_up(self) -> None:
+        """Breaks the connection off: the client does not take its answer."""
+        if self._cycle is not None:
+            self._cycle.disconnected = True
+            self._cycle.transport.abort()
+
     def release(self) -> None:
         """Says that the request is answered, and its body needed no more."""
         self._held.give_back(self._length)

@@ -27,6 +27,7 @@ from image_transformer.http.openapi.page import docs_page, docs_part
 from image_transformer.http.request import Receive, Request, Response, Scope, Send
 from image_transformer.inference.answer import Inference
 from image_transformer.inference.catalogue import check_version, unknown_model
+from image_transformer.inference.held import Held
 from image_transformer.inference.offers import Offer, offers
 from image_transformer.observe.requests import Observation, Observer
 from image_transformer.training.routes import TrainRoutes
@@ -38,6 +39,8 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # From here on, taking a body apart is left to a thread: the event loop has other clients.
 _LARGE_BODY: Final = 256 * 1024
+# Answers longer than that which clients have not taken yet: a client that takes none must not cost memory.
+_ANSWERS_BYTES: Final = 64_000_000
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,7 @@ class Routes:
         self._observer = observer
         self._train = train
         self._behind = behind
+        self._answers = Held(_ANSWERS_BYTES)
         model = self._settings.model_name
         self._management = ManagementRoutes(inference)
         self._offers = offers(inference)
@@ -107,10 +111,15 @@ class Routes:
     async def _answer(self, route: str, method: str, handler: Handler, request: Request, send: Send) -> None:
         traced = request.headers if method == "POST" else None
         with self._observer.request(route, request.id, traced) as observation:
+            large = 0
             try:
                 if request.method != method:
                     raise ServiceError("method_not_allowed", f"This route takes {method} alone; use that.")
                 response = await handler(request)
+                if len(response.body) > _LARGE_BODY:
+                    wanted = min(len(response.body), _ANSWERS_BYTES)  # the largest of all goes alone
+                    self._answers.take(wanted)
+                    large = wanted
             except ClientGoneError:
                 return
             except (Exception, asyncio.CancelledError) as error:
@@ -118,7 +127,10 @@ class Routes:
             finally:
                 request.release()
             observation.status = response.status
-            await _send(response, request, send)
+            try:
+                await _send(response, request, send, self._settings.body_seconds)
+            finally:
+                self._answers.give_back(large)
 
     def _failed(
         self, error: BaseException, request: Request, method: str, observation: Observation
@@ -294,7 +306,8 @@ def _told(error: ServiceError, request: Request, method: str) -> Response:
     return Response(error.failure.http, error.body(request.id), tuple(headers))
 
 
-async def _send(response: Response, request: Request, send: Send) -> None:
+async def _send(response: Response, request: Request, send: Send, seconds: float) -> None:
+    """Sends an answer; a large one as the client takes it, which has so long for each part."""
     body, headers = response.body, response.headers
     if len(body) >= WORTH:
         headers = (*headers, (b"vary", b"accept-encoding"))
@@ -313,4 +326,14 @@ async def _send(response: Response, request: Request, send: Send) -> None:
             ],
         }
     )
-    await send({"type": "http.response.body", "body": body})
+    if len(body) <= _LARGE_BODY:
+        await send({"type": "http.response.body", "body": body})
+        return
+    view = memoryview(body)
+    try:
+        for start in range(0, len(body), _LARGE_BODY):
+            part, more = bytes(view[start : start + _LARGE_BODY]), start + _LARGE_BODY < len(body)
+            async with asyncio.timeout(seconds):
+                await send({"type": "http.response.body", "body": part, "more_body": more})
+    except TimeoutError:
+        request.give_up()

@@ -49,6 +49,9 @@ async def test_an_unknown_service_is_not_found(health: Any) -> None:
         await health.Check(of("other"))
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND
     assert "'inference.GRPCInferenceService'" in raised.value.details()
+    with pytest.raises(aio.AioRpcError) as raised:
+        await health.Watch(of("long" * 100)).read()
+    assert raised.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 async def test_a_watcher_hears_of_every_change_also_when_another_has_left(

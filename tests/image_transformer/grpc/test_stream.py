@@ -168,6 +168,22 @@ async def test_the_servers_end_answers_what_is_under_way_and_says_so(
     assert dict(ended.value.trailing_metadata())["code"] == "shutting_down"
 
 
+async def test_by_tritons_header_an_error_is_the_streams_status(
+    over_grpc: OverGrpc, jpegs: list[bytes]
+) -> None:
+    call = over_grpc.method("ModelStreamInfer")(metadata=(("triton_grpc_error", "true"),))
+    await send(call, [request(jpegs[0], "good"), request(b"no image", "bad"), request(jpegs[0], "after")])
+    (answer,) = await read(call, 1)
+    assert (answer.infer_response.id, answer.error_message) == ("good", "")
+    with pytest.raises(aio.AioRpcError) as raised:
+        await call.read()
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "not an image" in raised.value.details()
+    told = dict(raised.value.trailing_metadata())
+    assert (told["code"], told["x-request-id"]) == ("not_an_image", "bad")
+    await until(lambda: over_grpc.service.inference.held.count == 0)
+
+
 async def test_a_mistake_of_ours_fails_its_message_alone(
     over_grpc: OverGrpc, jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

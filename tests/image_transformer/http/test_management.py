@@ -1,5 +1,6 @@
 """v2's routes about models, and its extensions that are not offered."""
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,8 @@ import orjson
 import pytest
 from other_contracts import SEVEN, STRETCHED, decoded, picture
 from senders import raw_elements
+
+from image_transformer.inference.held import Held
 
 CLASSIFIER, FILTERS = "/v2/models/cnn-image", "/v2/models/cnn-image-filters"
 BODY = orjson.dumps(
@@ -211,3 +214,48 @@ async def test_an_output_of_the_other_model_is_refused(filtering: Any) -> None:
         answer = await filtering.call("POST", f"{path}/infer", orjson.dumps(content))
         assert answer.status == 422
         assert f"There is no output {wrong!r}; ask for {right}, or" in answer.json()["error"]
+
+
+async def test_answers_that_nobody_takes_are_bounded(start_service: Any) -> None:
+    """A large answer goes out as it is taken; more of them are told 429, and who takes none is left."""
+    service = await start_service(body_seconds=600)
+    service.fake.filters = True
+    pixels = bytes(256 * 3072)
+    tensor = {"name": "image", "datatype": "UINT8", "shape": [256, 32, 32, 3]}
+    tensor["parameters"] = {"binary_data_size": len(pixels)}
+    outputs = [{"name": "filtered", "parameters": {"binary_data": True}}]
+    head = orjson.dumps({"inputs": [tensor], "outputs": outputs})
+    sent = {"inference_header_content_length": str(len(head))}
+    whole = await service.call("POST", f"{FILTERS}/infer", head + pixels, **sent)
+    assert len(whole.body) == int(whole.headers["content-length"]) > 256 * 12288 * 4
+    service.routes._answers = Held(20_000_000)
+    parts: asyncio.Queue[Any] = asyncio.Queue(2)  # who takes none waits at the third
+
+    async def body() -> Any:
+        return {"type": "http.request", "body": head + pixels}
+
+    scope = {"type": "http", "method": "POST", "path": f"{FILTERS}/infer", "query_string": b""}
+    scope["headers"] = [(b"inference-header-content-length", str(len(head)).encode())]
+    stuck = asyncio.create_task(service.routes(scope, body, parts.put))
+    while not parts.full():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    refused = await service.call("POST", f"{FILTERS}/infer", head + pixels, **sent)
+    assert (refused.status, refused.json()["code"]) == (429, "overloaded")
+    assert (await service.call("POST", f"{FILTERS}/infer", BODY)).status == 200, "small ones go on"
+
+    async def take_all() -> None:
+        while True:
+            await parts.get()
+
+    taking = asyncio.create_task(take_all())
+    await asyncio.wait_for(stuck, 60)
+    taking.cancel()
+    while not parts.empty():
+        parts.get_nowait()
+    assert service.routes._answers.count == 0
+    service.settings.body_seconds = 0.01
+    await asyncio.wait_for(service.routes(scope, body, parts.put), 60)
+    assert parts.full()
+    service.settings.body_seconds = 600
+    assert service.routes._answers.count == 0
+    assert (await service.call("POST", f"{FILTERS}/infer", head + pixels, **sent)).status == 200
