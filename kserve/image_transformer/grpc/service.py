@@ -143,7 +143,12 @@ class InferenceService:
         """Answers an inference."""
         metadata = dict(context.invocation_metadata() or ())
         identity = request_id(str(metadata.get("x-request-id", "")).encode() or None)
-        with self._observer.request("grpc", identity) as observation:
+        traced = {
+            name.encode(): str(metadata[name]).encode()
+            for name in ("traceparent", "tracestate")
+            if name in metadata
+        }
+        with self._observer.request("grpc", identity, traced) as observation:
             try:
                 with self._inference.held.during(request.ByteSize()):
                     response = await self.infer(request, lambda: not context.cancelled())

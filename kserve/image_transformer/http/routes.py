@@ -64,9 +64,9 @@ class Routes:
             "/train": ("POST", train.start),
             "/health": ("GET", self._health),
             "/info": ("GET", self._info),
+            f"/v2/models/{filters.triton.model}/infer": ("POST", partial(self._infer, filters)),
             "/openapi.json": ("GET", self._openapi),
             "/docs": ("GET", self._docs),
-            f"/v2/models/{filters.triton.model}/infer": ("POST", partial(self._infer, filters)),
         }
         if self._settings.fast_routes:
             self._handlers[f"/v2/models/{model}/infer"] = ("POST", partial(self._infer, classifier))
@@ -220,10 +220,9 @@ class Routes:
         return _json(information(self._settings, served, self._versions))
 
     async def _openapi(self, request: Request) -> Response:
-        newest = self._inference.triton.newest
-        contract = newest.contract if newest is not None else DEFAULT_CONTRACT
-        settings = self._settings
-        return _json(document(settings.model_name, self._versions, contract, settings.max_images))
+        triton = self._inference.triton
+        contract = triton.newest.contract if triton.newest is not None else DEFAULT_CONTRACT
+        return _json(document([*self._offers], self._versions, contract, self._settings.max_images))
 
     async def _docs(self, request: Request) -> Response:
         return docs_page()

@@ -219,9 +219,8 @@ class Batcher:
                 lane.served.counted.queue_seconds += waited
                 call = calling(pieces)
                 done = partial(self._answered, lane, pieces, call)
-                self._triton.infer(
-                    lane.served, pixels, count, done, requests, b"" if call is None else call.head
-                )
+                head = b"" if call is None else call.head
+                self._triton.infer(lane.served, pixels, count, done, requests, head)
 
     def _next(self, lane: _Lane, room: int, now: float) -> list[Piece]:
         pieces: list[Piece] = []

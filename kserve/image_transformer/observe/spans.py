@@ -22,6 +22,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from image_transformer.observe.tracing import Trace, Traced, Tracing
 
 _FLUSH_SECONDS: Final = 2.0
+_GRPC: Final = "inference.GRPCInferenceService/ModelInfer"
 _NANO: Final = 1_000_000_000
 _propagator: Final = TraceContextTextMapPropagator()
 
@@ -33,12 +34,23 @@ class SpanTrace(Trace):
     last's end, and says how much of that time it was.
     """
 
-    __slots__ = ("_busy", "_context", "_decoded", "_first", "_last", "_offset", "_tracer", "span")
+    __slots__ = (
+        "_busy",
+        "_context",
+        "_decoded",
+        "_first",
+        "_last",
+        "_offset",
+        "_over_http",
+        "_tracer",
+        "span",
+    )
 
-    def __init__(self, tracer: Tracer, span: Span) -> None:
+    def __init__(self, tracer: Tracer, span: Span, *, over_http: bool) -> None:
         context = set_span_in_context(span, Context())
         super().__init__(f"{span.get_span_context().trace_id:032x}", _head(context))
         self.span = span
+        self._over_http = over_http
         self._tracer = tracer
         self._context = context
         self._offset = time.time_ns() - time.perf_counter_ns()
@@ -73,7 +85,8 @@ class SpanTrace(Trace):
             span = self.part("decode", self._since_1970(self._first), images=self._decoded)
             span.set_attribute("busy_seconds", round(self._busy, 6))
             span.end(self._since_1970(self._last))
-        self.span.set_attribute("http.response.status_code", status)
+        if self._over_http:
+            self.span.set_attribute("http.response.status_code", status)
         if code is not None:
             self.span.set_attribute("error.type", code)
         if status >= 500:
@@ -149,13 +162,14 @@ class Spans(Tracing):
         """See `Tracing.begin`; a request that names no trace begins one."""
         names = (b"traceparent", b"tracestate")
         carrier = {name.decode(): headers[name].decode("latin-1") for name in names if name in headers}
+        over_http = route.startswith("/")
         span = self._tracer.start_span(
-            f"POST {route}" if route.startswith("/") else route,
+            f"POST {route}" if over_http else _GRPC,
             _propagator.extract(carrier, Context()),
             SpanKind.SERVER,
-            {"http.request.method": "POST", "http.route": route} if route.startswith("/") else {},
+            {"http.request.method": "POST", "http.route": route} if over_http else {"rpc.system": "grpc"},
         )
-        return SpanTrace(self._tracer, span)
+        return SpanTrace(self._tracer, span, over_http=over_http)
 
     def close(self) -> None:
         """Sends the last spans, for as long as that may take; a collector that is away keeps nobody."""

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 from machine import wait_until
 from otlp import Collector, attributes, collecting
 from serving import SmallModel, StartTransformer, StartTriton
@@ -215,6 +218,10 @@ def test_without_a_collector_nothing_of_opentelemetry_is_loaded(
     assert done.stdout == "[]\n"
 
 
+def length(image: bytes) -> bytes:
+    return len(image).to_bytes(4, "little")
+
+
 # Triton's own spans, by flags that the laptop's has no need of.
 TRACING_TRITON = """
 from triton_server import launch
@@ -251,6 +258,16 @@ def test_a_client_the_service_and_a_real_triton_are_one_trace(
     (asked,) = collector.named("InferRequest")
     assert asked.parent_span_id == call.span_id
     assert {span.trace_id.hex() for span in [*ours, asked]} == {IDENTITY}
+    # Over gRPC the trace is in the metadata.
+    message = pb.ModelInferRequest(model_name="cnn-image", raw_input_contents=[length(jpegs[0]) + jpegs[0]])
+    message.inputs.add(name="image", datatype="BYTES", shape=[1])
+    with grpc.insecure_channel(f"127.0.0.1:{transformer.grpc_port}") as channel:
+        stubs.GRPCInferenceServiceStub(channel).ModelInfer(message, metadata=[("traceparent", PARENT)])
+    over_grpc = "inference.GRPCInferenceService/ModelInfer"
+    wait_until(lambda: bool(collector.named(over_grpc)), "the call's span")
+    (called,) = collector.named(over_grpc)
+    assert (called.trace_id.hex(), called.parent_span_id.hex()) == (IDENTITY, "00f067aa0ba902b7")
+    assert attributes(called) == {"rpc.system": "grpc"}
     assert "pictures" in {resource["service.name"] for resource in collector.resources}
     # What is still to be sent goes out at the end.
     httpx.post(transformer.url + "/predict", content=b"no", headers=headers)

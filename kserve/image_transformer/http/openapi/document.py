@@ -21,16 +21,18 @@ _TAGS: Final = {
 }
 
 
-def document(model: str, versions: Sequence[str], contract: Contract, max_images: int) -> dict[str, Any]:
+def document(
+    models: Sequence[str], versions: Sequence[str], contract: Contract, max_images: int
+) -> dict[str, Any]:
     """Returns the document.
 
     Args:
-        model: The model's name.
+        models: All that v2 infers by, the classifier first.
         versions: All that are served.
         contract: Of the version that is served.
         max_images: How many images a request may have.
     """
-    known = {"model": [model], "version": list(versions)}
+    known = {"model": list(models), "version": list(versions)}
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     for operation in TABLE:
         paths[operation.path][operation.method] = _operation(operation, known)
@@ -46,7 +48,7 @@ def document(model: str, versions: Sequence[str], contract: Contract, max_images
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": schemas(model, contract, max_images),
+            "schemas": schemas(models, contract, max_images),
             "securitySchemes": {"training": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -70,7 +72,10 @@ def _operation(operation: Operation, known: Mapping[str, list[str]]) -> dict[str
     if operation.description:
         made["description"] = operation.description
     if operation.parameters:
-        made["parameters"] = [_named(parameter, known) for parameter in operation.parameters]
+        made["parameters"] = [
+            _named(parameter, {**known, "model": known["model"][:1]} if operation.tag == "v1" else known)
+            for parameter in operation.parameters
+        ]
     if operation.body:
         made["requestBody"] = {"required": operation.body_required, "content": dict(operation.body)}
     if operation.secured:

@@ -1,10 +1,11 @@
 """JSON Schemas (2020-12, as OpenAPI 3.1 takes them) of all bodies, and examples that work."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from image_transformer.codecs.outputs import OUTPUTS
+from image_transformer.codecs.outputs import FILTER_OUTPUTS, OUTPUTS
 from image_transformer.errors import FAILURES
-from model.contract import FILTERED_NAME, INPUT_NAME, OUTPUT_NAME, Contract, filters_model
+from model.contract import INPUT_NAME, OUTPUT_NAME, Contract
 
 Schema = dict[str, Any]
 
@@ -16,7 +17,6 @@ PICTURE: Final = (
 
 _TEXT: Final[Schema] = {"type": "string"}
 _NUMBER: Final[Schema] = {"type": "number"}
-_COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 _PROBABILITY: Final[Schema] = {"type": "number", "minimum": 0, "maximum": 1.00001}
 _PARAMETERS: Final[Schema] = {"type": "object", "additionalProperties": True}
 _DATATYPES: Final = ("BYTES", "UINT8", "INT64", "FP32")
@@ -40,11 +40,11 @@ def reference(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def schemas(model: str, contract: Contract, max_images: int) -> dict[str, Schema]:
+def schemas(models: Sequence[str], contract: Contract, max_images: int) -> dict[str, Schema]:
     """Returns all schemas by name.
 
     Args:
-        model: The model's name.
+        models: All that v2 infers by, the classifier first.
         contract: Of the version that is served: its classes and its size.
         max_images: How many images a request may have.
     """
@@ -214,7 +214,7 @@ def schemas(model: str, contract: Contract, max_images: int) -> dict[str, Schema
         "RequestedOutput": {
             "type": "object",
             "properties": {
-                "name": {"enum": list(OUTPUTS)},
+                "name": {"enum": [*OUTPUTS, *FILTER_OUTPUTS]},
                 "parameters": {
                     "type": "object",
                     "properties": {
@@ -231,12 +231,12 @@ def schemas(model: str, contract: Contract, max_images: int) -> dict[str, Schema
         },
         "V2Answer": _closed(
             {
-                "model_name": {"const": model},
+                "model_name": {"enum": list(models)},
                 "model_version": _TEXT,
                 "outputs": _list(
                     _closed(
                         {
-                            "name": {"enum": list(OUTPUTS)},
+                            "name": {"enum": [*OUTPUTS, *FILTER_OUTPUTS]},
                             "datatype": {"enum": list(_DATATYPES)},
                             "shape": _list({"type": "integer", "minimum": 0}),
                         },
@@ -260,37 +260,19 @@ def schemas(model: str, contract: Contract, max_images: int) -> dict[str, Schema
         "V2Tensor": _closed(
             {"name": _TEXT, "datatype": {"enum": list(_DATATYPES)}, "shape": _list({"type": "integer"})}
         ),
-        "FilteredAnswer": _closed(
-            {
-                "model_name": {"const": filters_model(model)},
-                "model_version": _TEXT,
-                "outputs": _list(
-                    _closed(
-                        {
-                            "name": {"const": FILTERED_NAME},
-                            "datatype": {"const": "FP32"},
-                            "shape": _list({"type": "integer", "minimum": 0}, minItems=4, maxItems=4),
-                        },
-                        data={"type": "array"},
-                        parameters=_PARAMETERS,
-                    )
-                ),
-            },
-            id=_TEXT,
-        ),
+        "V2Models": _closed({"models": _list(_TEXT)}),
+        "V2Ready": _closed({"name": _TEXT, "ready": {"type": "boolean"}}),
+        "V2Live": _closed({"live": {"type": "boolean"}}),
+        "V2ServerReady": _closed({"ready": {"type": "boolean"}}),
         "V2Configuration": {
             "type": "object",
             "properties": {
                 "name": _TEXT,
-                "max_batch_size": {"type": "integer", "minimum": 0},
-                **{
-                    name: _list({"type": "object", "required": ["name", "data_type", "dims"]})
-                    for name in ("input", "output")
-                },
-                "parameters": {"type": "object", "additionalProperties": _closed({"string_value": _TEXT})},
+                "max_batch_size": {"type": "integer", "minimum": 1},
+                "input": _list({"type": "object"}),
+                "output": _list({"type": "object"}),
             },
             "required": ["name", "max_batch_size", "input", "output"],
-            "description": "Triton's ModelConfig as JSON",
         },
         "V2Statistics": _closed(
             {
@@ -300,14 +282,9 @@ def schemas(model: str, contract: Contract, max_images: int) -> dict[str, Schema
                         "properties": {
                             "name": _TEXT,
                             "version": _TEXT,
-                            **dict.fromkeys(
-                                ("last_inference", "inference_count", "execution_count"),
-                                _COUNT,
-                            ),
-                            "inference_stats": {
-                                "type": "object",
-                                "additionalProperties": _closed(dict.fromkeys(("count", "ns"), _COUNT)),
-                            },
+                            "inference_count": {"type": "integer", "minimum": 0},
+                            "execution_count": {"type": "integer", "minimum": 0},
+                            "inference_stats": {"type": "object"},
                         },
                         "required": ["name", "version", "inference_stats"],
                     }
@@ -315,11 +292,9 @@ def schemas(model: str, contract: Contract, max_images: int) -> dict[str, Schema
             }
         ),
         "V2IndexRequest": {"type": "object", "properties": {"ready": {"type": "boolean"}}},
-        "V2Index": _list(_closed({"name": _TEXT}, version=_TEXT, state=_TEXT, reason=_TEXT)),
-        "V2Models": _closed({"models": _list(_TEXT)}),
-        "V2Ready": _closed({"name": _TEXT, "ready": {"type": "boolean"}}),
-        "V2Live": _closed({"live": {"type": "boolean"}}),
-        "V2ServerReady": _closed({"ready": {"type": "boolean"}}),
+        "V2Index": _list(
+            _closed({"name": _TEXT, "state": {"enum": ["READY", "UNAVAILABLE"]}}, version=_TEXT, reason=_TEXT)
+        ),
         "Alive": _closed({"status": {"const": "alive"}}),
         "CloudEvent": {
             "type": "object",
@@ -334,7 +309,7 @@ def schemas(model: str, contract: Contract, max_images: int) -> dict[str, Schema
             "type": "object",
             "properties": {
                 **dict.fromkeys(("specversion", "id", "time", "datacontenttype", "data_base64"), _TEXT),
-                "source": {**_TEXT, "example": f"io.kserve.inference.{model}"},
+                "source": {**_TEXT, "example": f"io.kserve.inference.{models[0]}"},
                 "type": {**_TEXT, "example": "io.kserve.inference.response"},
                 "data": {"type": "object"},
             },

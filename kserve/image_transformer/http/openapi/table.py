@@ -208,54 +208,25 @@ TABLE: Final[tuple[Operation, ...]] = (
     ),
     *(
         Operation(
-            *(
-                "post",
-                f"/v2/models/{{model}}-filters{by}/infer",
-                "v2",
-                f"What the filters make of images{one}",
-            ),
-            {
-                200: {
-                    **_content("FilteredAnswer"),
-                    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-                }
-            },
-            (*_INFERENCE, "unknown_model", *codes),
-            _content("V2Request", picture=V2_EXAMPLE),
-            parameters=(_MODEL, *version, _LENGTH, _REQUEST_ID),
-            description="The image as the network takes it, then what each filter makes of it, in three "
-            "channels each. " + _V2_TEXT,
-            versioned=True,
-        )
-        for by, one, version, codes in (
-            ("", "", (), ()),
-            ("/versions/{version}", ", by one version alone", (_VERSION,), ("unknown_version",)),
-        )
-    ),
-    *(
-        Operation(
-            *("get", f"/v2/models/{{model}}{by}/{verb}", "v2", summary + one),
+            *("get", f"/v2/models/{{model}}{version}/{verb}", "v2", summary),
             {200: _content(schema)},
-            ("unknown_model", *codes),
-            parameters=(_MODEL, *version),
+            ("unknown_model", "model_unavailable", *(("unknown_version",) if version else ())),
+            parameters=(_MODEL, _VERSION) if version else (_MODEL,),
         )
-        for verb, summary, schema in (
-            ("config", "How a model is offered, as Triton's configuration", "V2Configuration"),
-            ("stats", "Numbers of a model, as Triton's statistics", "V2Statistics"),
+        for verb, schema, summary in (
+            ("config", "V2Configuration", "Tells a model's configuration, as it is offered here"),
+            ("stats", "V2Statistics", "Tells what a model has done since this process began"),
         )
-        for by, one, version, codes in (
-            ("", "", (), ()),
-            ("/versions/{version}", ", in one version alone", (_VERSION,), ("unknown_version",)),
-        )
+        for version in ("", "/versions/{version}")
     ),
     Operation(
-        *("get", "/v2/models/stats", "v2", "Numbers of all models"),
+        *("get", "/v2/models/stats", "v2", "Tells what all models have done since this process began"),
         {200: _content("V2Statistics")},
     ),
     Operation(
-        *("post", "/v2/repository/index", "v2", "Lists the models and how they stand"),
+        *("post", "/v2/repository/index", "v2", "Lists every version and its state"),
         {200: _content("V2Index")},
-        ("invalid_request", "unsupported_encoding", "slow_body", "too_many_bytes"),
+        _BODY_CODES,
         _content("V2IndexRequest", ready_alone={"ready": True}),
         body_required=False,
     ),
@@ -321,12 +292,7 @@ REFUSED: Final[Mapping[str, str]] = {
     "/v1/models/{model_name}:explain": "the model explains nothing: 404",
     "/v1/models/predict": "inference by v1 of a model that is not served: 404",
     "/v2/models/infer": "inference by v2 of a model that is not served: 404",
-    "/v2/repository": "models are not loaded or unloaded: a refusal with the reason",
-    "/v2/systemsharedmemory": "clients are on other machines: the status is empty, all else is refused",
-    "/v2/cudasharedmemory": "nothing here has a GPU's memory: the status is empty, all else is refused",
-    "/v2/trace": "Triton has its own: the setting is empty, a change is refused",
-    "/v2/logging": "set where the service is started: the setting is empty, a change is refused",
-    "/v2/repository/models/{model_name}/load": "models are not loaded or unloaded: 404",
-    "/v2/repository/models/{model_name}/unload": "models are not loaded or unloaded: 404",
+    "/v2/repository/models/{model_name}/load": "models are not loaded or unloaded: 400",
+    "/v2/repository/models/{model_name}/unload": "models are not loaded or unloaded: 400",
 }
 """Names of routes that are never answered otherwise than by an error, so that they have no row; and why."""
