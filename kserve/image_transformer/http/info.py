@@ -45,7 +45,6 @@ def information(settings: Settings, served: Served, versions: Sequence[str]) -> 
         "lineage": _lineage(served),
         "classes": contract.classes,
         "filters": contract.filters,
-        "network": contract.network,
         "architecture": architecture(contract),
         "input_shape": contract.image_shape,
         "fit": contract.fit,

@@ -65,7 +65,9 @@ class Asking:
         count = len(images)
         self._batcher.check(count)
         pixels: list[Pixels] = [] if images.pixels is None else list(images.pixels)
-        served = await self._next(images)
+        if not self._triton.ready:
+            await self._triton.returned()
+        served = self._choose(images)
         ends = 0.0
         room = 0
         try:
@@ -80,7 +82,9 @@ class Asking:
                     ends = ends or now + _FOLLOW_SECONDS
                     if now > ends:
                         raise
-                    before, served = served, await self._next(images)
+                    if not self._triton.ready:
+                        await self._triton.returned()
+                    before, served = served, self._choose(images)
                     if images.pixels is None and served.decoding != before.decoding:
                         pixels = []
                         self.squares.leave(room)
@@ -96,12 +100,6 @@ class Asking:
         served.counted.successes += 1
         served.counted.success_seconds += time.perf_counter() - started
         return answer
-
-    async def _next(self, images: Images) -> Served:
-        """Returns the version that is to answer; one that is about to come is waited for. See `_choose`."""
-        if not self._triton.ready:
-            await self._triton.returned()
-        return self._choose(images)
 
     def _choose(self, images: Images) -> Served:
         """Returns the version that is to answer: of those that can, the one that has the least to do.

@@ -142,7 +142,7 @@ async def test_unregistering_what_is_not_registered_succeeds(service: Any) -> No
 async def test_filters_in_json_and_in_binary(filtering: Any) -> None:
     """Encoded pictures, and pixels; the answer as numbers, and as bytes."""
     pictures = [picture(1), picture(2)]
-    pixels = np.concatenate([decoded(SEVEN, one) for one in pictures])
+    pixels = np.concatenate([decoded(SEVEN.contract, one) for one in pictures])
     wanted = np.concatenate([pixels] * 4, axis=3).astype(np.float32)
     plain = await filtering.call("POST", f"{FILTERS}/infer", BODY)
     assert plain.headers["x-model-version"] == "7"

@@ -121,7 +121,7 @@ async def test_metadata_and_configuration_agree(service: Any) -> None:
 async def test_pictures_are_filtered(service: Any) -> None:
     service.fake.filters = True
     result = await service.inference.filter(Images(PICTURES))
-    pixels = np.concatenate([decoded(SEVEN, image) for image in PICTURES])
+    pixels = np.concatenate([decoded(SEVEN.contract, image) for image in PICTURES])
     np.testing.assert_array_equal(result.channels, np.concatenate([pixels] * 4, axis=3))
     assert result.version == "7"
     assert len(service.fake.calls) > 1, "in pieces"
@@ -137,7 +137,7 @@ async def test_filters_of_another_size(service: Any) -> None:
     result = await service.inference.filter(Images(PICTURES[:1]))
     assert result.channels.shape == (1, 64, 64, 12)
     assert result.contract == STRETCHED.contract
-    pixels = np.concatenate([decoded(STRETCHED, image) for image in PICTURES[:2]])
+    pixels = np.concatenate([decoded(STRETCHED.contract, image) for image in PICTURES[:2]])
     result = await service.inference.filter(Images(pixels=pixels))
     np.testing.assert_array_equal(result.channels[..., :3], pixels)
 
