@@ -26,7 +26,7 @@ CHECKS = [
     schemathesis.checks.response_schema_conformance,
     schemathesis.checks.unsupported_method,
 ]
-EXAMPLES = 10
+EXAMPLES = 5
 """Requests of each route, right ones, and as many wrong ones."""
 
 PICTURES = [path.read_bytes() for path in sorted(Path("model/sample/examples").glob("*.jpg"))]
