@@ -61,6 +61,11 @@ def test_tritons_client_manages(client: triton_http.InferenceServerClient, jpegs
     assert client.get_log_settings() == {}
     client.unregister_system_shared_memory()
     client.unregister_cuda_shared_memory()
+    inside = triton_http.InferInput("image", [1], "BYTES")
+    inside.set_shared_memory("mine", 1000)
+    with pytest.raises(InferenceServerException, match="Shared memory is not offered") as raised:
+        client.infer("cnn-image", [inside])
+    assert raised.value.status() == "422"
     for refused, word in (
         (lambda: client.load_model("cnn-image"), "promote a version"),
         (lambda: client.unload_model("cnn-image"), "promote a version"),

@@ -84,11 +84,25 @@ def check_output(
             f"There is no output {str(name)[:80]!r}; ask for {', '.join(map(repr, offered))}, or for none in "
             f"particular, which brings {next(iter(offered))!r}.",
         )
+    check_memory(parameters)
+    return name
+
+
+def check_memory(parameters: Iterable[str]) -> None:
+    """Refuses a tensor that lies in shared memory, or is to be put there.
+
+    Args:
+        parameters: Names of its parameters.
+
+    Raises:
+        ServiceError: it is so.
+    """
     if "shared_memory_region" in parameters:
         raise ServiceError(
-            "invalid_request", "Shared memory is not offered; leave `shared_memory_region` out."
+            "invalid_request",
+            "Shared memory is not offered, as clients are on other machines; leave `shared_memory_region` out "
+            "and send tensors in the request.",
         )
-    return name
 
 
 def check_top(name: str, classes: object) -> int:

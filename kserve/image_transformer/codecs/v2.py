@@ -12,7 +12,16 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from image_transformer.codecs.outputs import OUTPUTS, Asked, Datatype, check_output, check_top, once, tensor
+from image_transformer.codecs.outputs import (
+    OUTPUTS,
+    Asked,
+    Datatype,
+    check_memory,
+    check_output,
+    check_top,
+    once,
+    tensor,
+)
 from image_transformer.codecs.tensors import Filtered, Images, Probabilities, Shape
 from image_transformer.errors import ServiceError
 from model.contract import DEFAULT_CONTRACT, INPUT_NAME
@@ -118,8 +127,10 @@ def the_input(inputs: object) -> dict[str, Any]:
         raise invalid(f"The field `inputs` has to be a list of one tensor named {INPUT_NAME!r}.")
     tensor: dict[str, Any] = inputs[0]
     check_input(tensor.get("name"))
-    if not isinstance(tensor.get("parameters"), dict | None):
+    parameters = tensor.get("parameters")
+    if not isinstance(parameters, dict | None):
         raise invalid("The input's `parameters` have to be an object.")
+    check_memory(parameters or ())
     return tensor
 
 

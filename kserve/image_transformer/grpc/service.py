@@ -7,7 +7,15 @@ from typing import Any, Final
 import numpy as np
 from kserve.protocol.dataplane import DataPlane
 
-from image_transformer.codecs.outputs import Asked, Datatype, check_output, check_top, once, tensor
+from image_transformer.codecs.outputs import (
+    Asked,
+    Datatype,
+    check_memory,
+    check_output,
+    check_top,
+    once,
+    tensor,
+)
 from image_transformer.codecs.tensors import Filtered, Images, Probabilities, Shape
 from image_transformer.codecs.v2 import check_shape, from_raw, invalid
 from image_transformer.errors import ServiceError
@@ -37,6 +45,7 @@ def parse_request(request: pb.ModelInferRequest, max_images: int, taken: Sequenc
     if len(request.inputs) != 1 or request.inputs[0].name != INPUT_NAME:
         raise invalid(f"The request has to have one input, named {INPUT_NAME!r}.")
     sent = request.inputs[0]
+    check_memory(sent.parameters)
     datatype, shape = check_shape(sent.datatype, list(sent.shape), max_images, taken)
     version = request.model_version or None
     if request.raw_input_contents:

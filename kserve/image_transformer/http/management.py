@@ -4,6 +4,7 @@ As Triton has them (https://github.com/triton-inference-server/server/tree/main/
 change the server is refused with the reason; what tells how it stands answers that there is nothing.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -51,9 +52,11 @@ class ManagementRoutes:
         if v2 != "v2":
             return None
         if extension == "models":
-            changes = path.endswith("/trace/setting") and method == "POST"
-            route = "/v2/models/versions" if "/versions/" in path else "/v2/models/NAME"
-            return route, "POST" if changes else "GET", self._model
+            _, version, verb = _named(path)
+            route = "/v2/models/NAME" if version is None else "/v2/models/versions"
+            # What is no route, such as /generate, has no right method either.
+            any_method = verb not in self._about and (verb != "trace/setting" or method == "POST")
+            return route, method if any_method else "GET", self._model
         if extension in REFUSED:
             changes = extension == "repository" or method == "POST"
             return f"/v2/{extension}", "POST" if changes else "GET", self._refused
@@ -66,11 +69,8 @@ class ManagementRoutes:
         return _json(await self._catalogue.statistics())
 
     async def _model(self, request: Request) -> Response:
-        """What is asked about one model: `/v2/models/NAME[/versions/VERSION][/VERB]`."""
-        name, _, verb = request.path.removeprefix("/v2/models/").partition("/")
-        version: str | None = None
-        if verb.startswith("versions/"):
-            version, _, verb = verb.removeprefix("versions/").partition("/")
+        """What is asked about one model; see `_named`."""
+        name, version, verb = _named(request.path)
         if verb == "trace/setting":
             await self._catalogue.ready(name, version)
             return self._state(request.method, "trace")
@@ -82,7 +82,8 @@ class ManagementRoutes:
     async def _index(self, request: Request) -> Response:
         """The index of the repository, with `{"ready": true}` that of what is ready alone."""
         body = await request.body()
-        ready = parse_json(body).get("ready", False) if body.strip() else False
+        # In a thread, as it may be as long as a request with pictures.
+        ready = (await asyncio.to_thread(parse_json, body)).get("ready", False) if body.strip() else False
         if not isinstance(ready, bool):
             raise invalid("The field `ready` is neither true nor false; send one of them, or none.")
         return _json(await self._catalogue.index(ready_only=ready))
@@ -102,6 +103,15 @@ class ManagementRoutes:
         if not await self._inference.catalogue.ready(name, version):
             raise self._inference.triton.unavailable()
         return {"name": name, "ready": True}
+
+
+def _named(path: str) -> tuple[str, str | None, str]:
+    """Takes `/v2/models/NAME[/versions/VERSION][/VERB]` apart: name, version if any, verb or nothing."""
+    name, _, verb = path.removeprefix("/v2/models/").partition("/")
+    if not verb.startswith("versions/"):
+        return name, None, verb
+    version, _, verb = verb.removeprefix("versions/").partition("/")
+    return name, version, verb
 
 
 def _json(content: object) -> Response:

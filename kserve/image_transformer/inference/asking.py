@@ -14,6 +14,7 @@ from image_transformer.errors import ClientGoneError, ServiceError, VersionGoneE
 from image_transformer.inference.batching import Alive, Batcher
 from image_transformer.inference.decoding import Decoder
 from image_transformer.inference.room import Room
+from image_transformer.observe.statistics import Spent
 from image_transformer.triton.client import Triton
 from image_transformer.triton.served import Served
 
@@ -68,6 +69,7 @@ class Asking:
         if not self._triton.ready:
             await self._triton.returned()
         served = self._choose(images)
+        spent = Spent()
         ends = 0.0
         room = 0
         try:
@@ -75,7 +77,7 @@ class Asking:
                 try:
                     if not room and count > 1 and images.pixels is None:
                         room = await self.squares.enter(count * served.contract.image_bytes)
-                    answer = await self._ask(served, images, pixels, alive)
+                    answer = await self._ask(served, images, pixels, alive, spent)
                     break
                 except VersionGoneError:  # the next version has the answer, or comes and has it
                     now = self._loop.time()
@@ -98,6 +100,7 @@ class Asking:
                 self.squares.leave(room)
         self._answered[served.version] += count
         served.counted.successes += 1
+        served.counted.decode_seconds += spent.decode_seconds
         served.counted.success_seconds += time.perf_counter() - started
         return answer
 
@@ -128,7 +131,9 @@ class Asking:
         self._turn = (self._turn + 1) % len(candidates)  # alike in load, they take turns
         return min([*candidates[self._turn :], *candidates[: self._turn]], key=self._batcher.load)
 
-    async def _ask(self, served: Served, images: Images, pixels: list[Pixels], alive: Alive) -> Probabilities:
+    async def _ask(
+        self, served: Served, images: Images, pixels: list[Pixels], alive: Alive, spent: Spent
+    ) -> Probabilities:
         """Decodes, and sends every full call's worth while the rest is decoded; one image makes no detour.
 
         Args:
@@ -136,6 +141,7 @@ class Asking:
             images: The request.
             pixels: Its images as far as they are decoded; what is decoded here is added.
             alive: Tells whether the client still waits.
+            spent: What the request has taken.
 
         Raises:
             VersionGoneError: it is not ready any more.
@@ -144,9 +150,7 @@ class Asking:
         encoded, count = images.encoded, len(images)
         if count == 1:
             if not pixels:
-                pixels.append(
-                    await self._decoder.decode(encoded[0], None, alive, served.contract, served.counted)
-                )
+                pixels.append(await self._decoder.decode(encoded[0], None, alive, served.contract, spent))
             return await self._batcher.submit(served, pixels, alive)
         size = self._batcher.images_per_piece
         sent: list[asyncio.Future[Probabilities]] = []
@@ -156,9 +160,7 @@ class Asking:
                     self._go_on(served, sent, alive)
                     for index in range(len(pixels), min(start + size, count)):
                         pixels.append(
-                            await self._decoder.decode(
-                                encoded[index], index, alive, served.contract, served.counted
-                            )
+                            await self._decoder.decode(encoded[index], index, alive, served.contract, spent)
                         )
                     piece = pixels[start : start + size]
                     sent.append(self._batcher.submit(served, piece, alive, count))

@@ -92,8 +92,7 @@ class Catalogue:
         Raises:
             ServiceError: see `ready`.
         """
-        names = await self.names() if name is None else [name]
-        tritons = [await self._model(one) for one in names]
+        tritons = await self._all() if name is None else [await self._model(name)]
         return {
             "model_stats": [
                 management.statistics(triton.model, served.version, served.counted)
@@ -109,8 +108,8 @@ class Catalogue:
             ready_only: Leaves out what is not ready.
         """
         rows = []
-        for name in await self.names():
-            triton = await self._model(name)
+        for triton in await self._all():
+            name = triton.model
             live = () if self._closing() else triton.endpoints.live
             for served in reversed(triton.known):
                 row = {"name": name, "version": served.version, "state": "READY"}
@@ -139,6 +138,13 @@ class Catalogue:
             return self._settings.max_images
         fits = _FILTERED_BYTES // (math.prod(served.shape) * _FLOAT_BYTES)
         return max(1, min(self._settings.max_images, fits))
+
+    async def _all(self) -> list[Triton]:
+        """The models that there are, the classifier first; both also where Triton went away with them."""
+        filters = self._filters
+        await filters.fresh(self._settings.health_seconds)
+        there = filters.ready or (filters.known and not self._classifier.ready)
+        return [self._classifier, filters] if there else [self._classifier]
 
     async def _model(self, name: str) -> Triton:
         """Returns the model of a name.

@@ -10,7 +10,7 @@ from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.inference.batching import Alive
 from image_transformer.inference.room import Room
 from image_transformer.observe.metrics import Metrics
-from image_transformer.observe.statistics import Statistics
+from image_transformer.observe.statistics import Spent
 from image_transformer.observe.tracing import current
 from image_transformer.settings import Settings
 from model.contract import DEFAULT_CONTRACT, Contract
@@ -43,7 +43,7 @@ class Decoder:
         index: int | None,
         alive: Alive,
         contract: Contract = DEFAULT_CONTRACT,
-        counted: Statistics | None = None,
+        spent: Spent | None = None,
     ) -> Pixels:
         """Decodes one image.
 
@@ -52,7 +52,7 @@ class Decoder:
             index: Its number, where a request has many.
             alive: Tells whether the client still waits; asked before a large image's turn.
             contract: Of the version that is to answer: its size and how a picture becomes its square.
-            counted: Where that version's numbers go.
+            spent: What the request has taken, to which this is added.
 
         Raises:
             ServiceError: it cannot be taken, or too many large ones wait already.
@@ -72,8 +72,8 @@ class Decoder:
         finally:
             ended = time.perf_counter()
             self._metrics.decode_seconds.add(ended - started)
-            if counted is not None:
-                counted.decode_seconds += ended - started
+            if spent is not None:
+                spent.decode_seconds += ended - started
             if (trace := current.get()) is not None:
                 trace.decoded(started, ended)
 

@@ -20,6 +20,19 @@ class Calls:
         self.infer_seconds = self.output_seconds = 0.0
 
 
+class Spent:
+    """What one request has taken so far: it counts once the request is answered, and not where it fails.
+
+    Attributes:
+        decode_seconds: What decoding its images took.
+    """
+
+    __slots__ = ("decode_seconds",)
+
+    def __init__(self) -> None:
+        self.decode_seconds = 0.0
+
+
 class Statistics:
     """One version's numbers; their sums are in seconds.
 
@@ -32,7 +45,7 @@ class Statistics:
         failures: Requests that were not, once a version had been chosen for them.
         failure_seconds: From their arrival to their end.
         queue_seconds: What images waited.
-        decode_seconds: What decoding them took.
+        decode_seconds: What decoding the images of answered requests took.
         infer_seconds: What Triton took.
         output_seconds: What reading Triton's answers took.
         images: That Triton has answered.

@@ -63,6 +63,13 @@ def refuse(client: grpc.InferenceServerClient) -> None:
     said = refused("UNIMPLEMENTED", client.register_system_shared_memory, "mine", "/mine", 1000)
     assert "other machines" in said
     refused("UNIMPLEMENTED", client.register_cuda_shared_memory, "mine", b"aGFuZGxl", 0, 1000)
+    inside = grpc.InferInput("image", [1], "BYTES")
+    inside.set_shared_memory("mine", 1000)
+    outside = grpc.InferRequestedOutput("probs")
+    outside.set_shared_memory("mine", 1000)
+    for tensors, outputs in (([inside], None), ([encoded(JPEG)], [outside])):
+        said = refused("INVALID_ARGUMENT", client.infer, MODEL, tensors, outputs=outputs)
+        assert said.startswith("Shared memory is not offered, as clients are on other machines")
     for algorithm in ("gzip", "deflate"):
         said = refused("UNIMPLEMENTED", client.infer, MODEL, [encoded(JPEG)], compression_algorithm=algorithm)
         assert said == f"Compression algorithm '{algorithm}' is disabled."

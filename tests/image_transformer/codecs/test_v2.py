@@ -138,6 +138,7 @@ ROWS = PIXELS[:1].tolist()
         pytest.param([tensor(datatype="UINT8", shape=[1, 32, 32, 3], data=[-1] * 3072)], id="-1"),
         pytest.param([tensor(datatype="UINT8", shape=[1, 32, 32, 3], data=[2**63] * 3072)], id="huge values"),
         pytest.param([tensor(parameters={"binary_data_size": 4})], id="bytes announced that are not there"),
+        pytest.param([tensor(parameters={"shared_memory_region": "mine"})], id="in shared memory"),
     ],
 )
 def test_inputs_of_the_wrong_form(inputs: Any, failure: Callable[[str], Any]) -> None:

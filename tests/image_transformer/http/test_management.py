@@ -62,6 +62,7 @@ async def test_what_is_not_served(filtering: Any, path: str, verb: str, code: st
         ("POST", "/v2/models", "GET, HEAD"),
         ("POST", CLASSIFIER, "GET, HEAD"),
         ("DELETE", f"{CLASSIFIER}/config", "GET, HEAD"),
+        ("DELETE", f"{CLASSIFIER}/trace/setting", "GET, HEAD"),
         ("GET", "/v2/repository/index", "POST"),
         ("GET", f"{FILTERS}/infer", "POST"),
         ("GET", f"{FILTERS}/versions/7/infer", "POST"),
@@ -71,6 +72,13 @@ async def test_what_is_not_served(filtering: Any, path: str, verb: str, code: st
 async def test_another_method_is_refused(filtering: Any, method: str, path: str, allowed: str) -> None:
     answer = await filtering.call(method, path)
     assert (answer.status, answer.headers["allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize("verb", ["generate", "versions/7/generate", "trace", "versions"])
+async def test_what_is_no_route_is_none_by_any_method(filtering: Any, verb: str) -> None:
+    for method in ("GET", "POST", "PUT"):
+        answer = await filtering.call(method, f"{CLASSIFIER}/{verb}")
+        assert (answer.status, answer.json()["code"]) == (404, "unknown_route")
 
 
 async def test_the_index(filtering: Any) -> None:
@@ -83,6 +91,10 @@ async def test_the_index(filtering: Any) -> None:
     await filtering.fake.stop()
     await filtering.triton.probe()
     await filtering.inference.filters.probe()
+    away = {"state": "UNAVAILABLE", "reason": "The model is not ready; try again in a moment."}
+    assert (await filtering.call("POST", "/v2/repository/index")).json() == [row | away for row in rows]
+    every = (await filtering.call("GET", "/v2/models/stats")).json()["model_stats"]
+    assert [row["name"] for row in every] == ["cnn-image", "cnn-image-filters"]
     assert (await filtering.call("POST", "/v2/repository/index", b'{"ready": true}')).json() == []
     wrong = await filtering.call("POST", "/v2/repository/index", b'{"ready": "yes"}')
     assert (wrong.status, wrong.json()["code"]) == (422, "invalid_request")

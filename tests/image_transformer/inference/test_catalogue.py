@@ -44,6 +44,10 @@ async def test_requests_and_calls_are_counted(service: Any) -> None:
     parts = spent["queue"] + spent["compute_infer"] + spent["compute_output"]
     assert 0 < parts < spent["success"], "the parts of requests in pieces are no more than the whole"
     assert 0 < spent["compute_input"] < spent["success"]
+    for _ in range(5):  # what was decoded in vain is no part of what was answered
+        with pytest.raises(ServiceError):
+            await service.inference.classify(Images([*PICTURES, b"no picture"]))
+    assert (await told(service))["inference_stats"]["compute_input"]["ns"] == spent["compute_input"]
 
 
 async def test_a_version_that_comes_back_goes_on_counting(service: Any) -> None:
