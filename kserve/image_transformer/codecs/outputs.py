@@ -100,8 +100,8 @@ def check_memory(parameters: Iterable[str]) -> None:
     if "shared_memory_region" in parameters:
         raise ServiceError(
             "invalid_request",
-            "Shared memory is not offered, as clients are on other machines; leave `shared_memory_region` out "
-            "and send tensors in the request.",
+            "Shared memory is not offered, as clients are on other machines; "
+            "leave `shared_memory_region` out and send tensors in the request.",
         )
 
 
