@@ -15,7 +15,7 @@ import jsonschema
 import numpy as np
 import pytest
 import tritonclient.http
-from serving import RunningTransformer, SmallModel
+from serving import RunningTransformer, RunningTriton, SmallModel
 
 from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
 from model.contract import CLASSES
@@ -134,6 +134,27 @@ def test_inference(client: httpx.Client, path: str, jpegs: list[bytes]) -> None:
     assert named["id"] == "mine"
     assert named["outputs"] == answer["outputs"]
     assert checked(client.post(path + "/infer", json=body(jpegs[0], outputs=[])), ANSWER) == answer
+
+
+def test_a_body_without_json_is_a_picture(
+    client: httpx.Client, jpegs: list[bytes], small_triton: RunningTriton, small_model: SmallModel
+) -> None:
+    """As Triton takes it, whose own input are pixels: both answer in the same form."""
+    pixels = np.stack([decode_image(jpegs[0])])
+    answers = [
+        httpx.post(url + MODEL + "/infer", content=content, headers={"inference-header-content-length": "0"})
+        for url, content in (
+            (f"http://{small_triton.address}", pixels.tobytes()),
+            (str(client.base_url), jpegs[0]),
+        )
+    ]
+    tritons, ours = (
+        json.loads(answer.content[: int(answer.headers["inference-header-content-length"])])
+        for answer in answers
+    )
+    assert ours == tritons
+    probs = np.frombuffer(answers[1].content[-20:], "<f4").reshape(1, 5)
+    np.testing.assert_allclose(probs, small_model.probs(pixels), atol=1e-5)
 
 
 @pytest.mark.parametrize("wish", ["output", "request"])

@@ -33,6 +33,7 @@ _MOST: Final = {b",": 1_000_000, b"[": 300_000, b"{": 10_000, b'"': 40_000}
 # A single letter beyond Latin-1 makes a text take four bytes for each of its letters.
 _WIDE: Final = re.compile(rb"[\xc4-\xff]|\\u(?!00)")
 _LARGE_TEXT: Final = 1_000_000
+_LENGTH: Final = re.compile(r"[0-9]{1,20}")  # Python makes no number of more than 4,300 digits
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,14 @@ def parse_request(
     """
     tail = b""
     if json_length is not None:
-        if not (json_length.isascii() and json_length.isdigit() and int(json_length) <= len(body)):
+        if not _LENGTH.fullmatch(json_length) or int(json_length) > len(body):
             raise invalid(
                 "Inference-Header-Content-Length is not the length of the JSON in the body; send that."
+            )
+        if int(json_length) == 0 and body:
+            # Triton's raw request: no JSON, the one element's bytes alone, and all of the answer in binary.
+            return InferRequest(
+                Images([body], version=version), None, (Asked(next(iter(offered)), binary=True),)
             )
         body, tail = body[: int(json_length)], body[int(json_length) :]
     content = parse_json(body)

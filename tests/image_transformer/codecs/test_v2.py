@@ -51,6 +51,11 @@ def test_encoded_images_behind_the_json(shape: list[int]) -> None:
     assert parse(inputs, tail=tail).images == Images([JPEG, b"second"], version="7")
 
 
+def test_an_image_without_any_json() -> None:
+    request = parse_request(JPEG, "0", "7", 256)
+    assert request == InferRequest(Images([JPEG], version="7"), None, (Asked(binary=True),))
+
+
 @pytest.mark.parametrize("data", [PIXELS.ravel().tolist(), PIXELS.tolist()])
 def test_pixels_in_json(data: list[Any]) -> None:
     images = parse([tensor(datatype="UINT8", shape=[2, 32, 32, 3], data=data)]).images
@@ -186,7 +191,7 @@ def test_bodies_that_are_no_json_object(body: bytes, failure: Callable[[str], An
         parse_request(body, None, None, 256)
 
 
-@pytest.mark.parametrize("length", ["-1", "x", "999999", "1.5", "²", ""])
+@pytest.mark.parametrize("length", ["-1", "x", "999999", "1.5", "²", "", "9" * 5000])
 def test_a_json_length_that_cannot_be(length: str, failure: Callable[[str], Any]) -> None:
     with failure("invalid_request"):
         parse([tensor()], length=length)

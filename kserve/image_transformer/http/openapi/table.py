@@ -53,8 +53,9 @@ _LENGTH: Final = {
     "name": "Inference-Header-Content-Length",
     "in": "header",
     "description": "Binary extension: length of the JSON in front of the raw tensors, before compression. "
-    "Each element of BYTES stands after its length in four bytes, little-endian.",
-    "schema": {"type": "integer", "minimum": 2},
+    "Each element of BYTES stands after its length in four bytes, little-endian. "
+    "0 where the body is one picture and nothing else; the answer is binary then.",
+    "schema": {"type": "integer", "minimum": 0},
 }
 
 
