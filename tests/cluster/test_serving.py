@@ -1,6 +1,5 @@
 """Two replicas of each: shared load, no failed request whatever happens, scaling, both layouts, faults."""
 
-import asyncio
 import json
 import struct
 import subprocess
@@ -16,11 +15,9 @@ import yaml
 from cluster.kube import ROOT, Namespace, run, say, wait_for
 from cluster.load import Answers, Load
 from cluster.release import EXAMPLES, Release
-from cluster.store import Stored, TrialStore, made_larger, next_class
+from cluster.store import TrialStore, next_class
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
-from mixed_load import Due, Living, few_clients, load, until
-from ways_in import BY_BYTES
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
@@ -153,29 +150,6 @@ def test_no_request_fails_over_a_promotion_and_a_rollback(serving: Release) -> N
     assert second == next_class(first)
     answers = under_load(serving, lambda: serving.namespace.job("back", "rollback"))
     assert answers.failures == []
-    assert serving.ask().headers["X-Model-Version"] == "1"
-
-
-async def test_no_answer_is_wrong_while_pods_of_another_contract_take_over_and_go(
-    serving: Release, versions: Path, tmp_path: Path
-) -> None:
-    """32 pixels and five classes become 64 and ten, and back, under a load of every kind."""
-    larger = made_larger(versions, tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        TrialStore(serving.namespace, patch).upload(larger)
-    due = Due(tmp_path / "due", [Stored(larger, number) for number in (1, 3)])
-    one, both = frozenset("1"), frozenset("13")
-    address = serving.namespace.outside("cnn-image", port=1)
-    ways = {(way.__name__, version) for way in BY_BYTES for version in both}
-    async with load(serving.url, address, due, Living(one, one), ["1", "3"], few_clients) as asking:
-        await until(lambda: asking.right_now >= {(way, "1") for way, _ in ways})
-        asking.living = Living(both)
-        await asyncio.to_thread(serving.namespace.job, "larger", "promote", "3", "--override-gate", "a test")
-        await until(lambda: asking.right_now >= ways)
-        await asyncio.to_thread(serving.namespace.job, "smaller", "rollback")
-        asking.right_now.clear()
-        await until(lambda: asking.right_now >= {(way, "1") for way, _ in ways})
-    say(f"{asking.right.total()} answers of two contracts, refused {dict(asking.refused)}")
     assert serving.ask().headers["X-Model-Version"] == "1"
 
 
