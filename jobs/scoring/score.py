@@ -249,7 +249,8 @@ def _say_begun(plan: Plan, done: set[int], destination: Destination) -> None:
         shards = f"{len(done):,} of {len(plan.shards):,} shards"
         say(f"Going on in {destination.url}: {shards} of {what} are done.")
     else:
-        say(f"Scoring {what}, in {len(plan.shards):,} shards, into {destination.url}.")
+        shards = "1 shard" if len(plan.shards) == 1 else f"{len(plan.shards):,} shards"
+        say(f"Scoring {what}, in {shards}, into {destination.url}.")
 
 
 def _summarized(
