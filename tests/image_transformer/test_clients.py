@@ -1,5 +1,7 @@
 """Other people's HTTP clients, each with its defaults: short and long bodies, by length and in chunks."""
 
+import base64
+import gzip
 import io
 import itertools
 import json
@@ -135,3 +137,23 @@ def test_a_client_is_answered(
         assert wire.connections == connections or name == "node"
     assert wire.connections < sum(map(len, ORDERS))
     wire.close()
+
+
+def test_curl_sends_and_takes_what_is_compressed(
+    transformer: RunningTransformer, jpegs: list[bytes], tmp_path: Path
+) -> None:
+    data = [base64.b64encode(jpegs[0]).decode()]
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": data}
+    body, answer = tmp_path / "body.gz", tmp_path / "answer.json"
+    body.write_bytes(gzip.compress(json.dumps({"inputs": [tensor]}).encode()))
+    headers = ("-H", "Content-Type: application/json", "-H", "Content-Encoding: gzip")
+    asked = f"{transformer.url}/v2/models/cnn-image-filters/infer"
+    said = ("-o", answer, "-w", "%{size_download} %header{content-encoding}")
+    command = [*curl("--compressed")(tmp_path), *headers, "--data-binary", f"@{body}", *said, asked]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    size, encoding = done.stdout.split()
+    assert encoding == "gzip"
+    assert int(size) < answer.stat().st_size / 2
+    (output,) = json.loads(answer.read_text())["outputs"]
+    channels = np.reshape(output["data"], output["shape"])
+    assert np.array_equal(channels[0, ..., :3], decode_image(jpegs[0]))
