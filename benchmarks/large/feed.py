@@ -16,7 +16,7 @@ import numpy as np
 
 from model.data.dataset import Dataset, Split
 from model.data.images import FileRows
-from model.training import feed
+from model.training.batches import feed
 from model.training.train import QUICK
 from model.training.trainer import Trainer
 

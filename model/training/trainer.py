@@ -17,9 +17,9 @@ from model.network.pretrained.source import PretrainedSource
 from model.network.pretrained.torch_file import read_torch_file
 from model.network.pretrained.weights import load_weights
 from model.report.evaluate import evaluate, fit_temperature, softmax
-from model.training.augment import augmentation, cut_out
+from model.training.batches.augment import augmentation, cut_out
+from model.training.batches.feed import Feed
 from model.training.classes import class_counts, class_weights, contract_of, smoothed
-from model.training.feed import Feed
 from model.training.finetune import Head, fit_classes, tuning_logits
 from model.training.observer import Observer, Step, TrainedModel
 from model.training.recipe import FineTuneRecipe, PictureRecipe, Recipe

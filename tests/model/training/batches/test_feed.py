@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from model.data.dataset import Dataset
 from model.data.images import FileRows
-from model.training import feed
-from model.training.feed import Feed
+from model.training.batches import feed
+from model.training.batches.feed import Feed
 from model.training.recipe import Recipe
 from model.training.trainer import Trainer
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from model.training.augment import Shifts, Warps, augmentation, cut_out
+from model.training.batches.augment import Shifts, Warps, augmentation, cut_out
 from model.training.recipe import PictureRecipe, Recipe
 
 RECIPE = Recipe("any", epochs=1, batch_size=4, learning_rate=1e-3, shift=3, flip=True)
