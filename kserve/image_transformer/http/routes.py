@@ -162,12 +162,9 @@ class Routes:
     async def _infer(self, offer: Offer, request: Request, version: str | None = None) -> Response:
         request.check_json()
         body = await request.body()
+        event = None
         if is_event(request.headers):
             event, body = await _apart(body, unwrapped, request.headers, body)
-            return wrapped(event, offer.triton.model, await self._inferred(offer, request, body, version))
-        return await self._inferred(offer, request, body, version)
-
-    async def _inferred(self, offer: Offer, request: Request, body: bytes, version: str | None) -> Response:
         length = request.header(b"inference-header-content-length") or None
         parsed = await _apart(
             body,
@@ -182,26 +179,26 @@ class Routes:
         result = await offer.answer(parsed.images, request.alive)
         content, json_length = answer(offer.triton.model, parsed, result)
         if json_length is None:
-            return _answered(result, content)
-        return _answered(
-            result,
-            content,
-            (b"inference-header-content-length", str(json_length).encode()),
-            content_type=b"application/octet-stream",
-        )
+            response = _answered(result, content)
+        else:
+            response = _answered(
+                result,
+                content,
+                (b"inference-header-content-length", str(json_length).encode()),
+                content_type=b"application/octet-stream",
+            )
+        return response if event is None else wrapped(event, offer.triton.model, response)
 
     async def _v1(self, request: Request) -> Response:
         request.check_json()
         body = await request.body()
+        event = None
         if is_event(request.headers):
             event, body = await _apart(body, unwrapped, request.headers, body)
-            return wrapped(event, self._settings.model_name, await self._predicted(request, body))
-        return await self._predicted(request, body)
-
-    async def _predicted(self, request: Request, body: bytes) -> Response:
         parsed = await _apart(body, lambda: v1_request(parse_json(body), self._settings.max_images))
         result = await self._inference.classify(Images(parsed.images), request.alive)
-        return _answered(result, v1_answer(parsed.key, result))
+        response = _answered(result, v1_answer(parsed.key, result))
+        return response if event is None else wrapped(event, self._settings.model_name, response)
 
     async def _health(self, request: Request) -> Response:
         if self._inference.closing:
