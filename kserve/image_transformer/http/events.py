@@ -36,7 +36,10 @@ class Event(NamedTuple):
 
 def is_event(headers: Mapping[bytes, bytes]) -> bool:
     """Tells by its headers whether a request is an event."""
-    return b"ce-specversion" in headers or headers.get(b"content-type", b"").lower().startswith(_STRUCTURED)
+    if b"ce-specversion" in headers:
+        return True
+    kind = headers.get(b"content-type", b"")
+    return kind != b"application/json" and kind.lower().startswith(_STRUCTURED)
 
 
 def unwrapped(headers: Mapping[bytes, bytes], body: bytes) -> tuple[Event, bytes]:

@@ -130,7 +130,8 @@ class Routes:
             try:
                 await _send(response, request, send, self._settings.body_seconds)
             finally:
-                self._answers.give_back(large)
+                if large:
+                    self._answers.give_back(large)
 
     def _failed(
         self, error: BaseException, request: Request, method: str, observation: Observation
