@@ -111,7 +111,7 @@ class Call:
         """Sees whether those that were asked serve the version at all, before it is given up there."""
         asked = {endpoint for endpoint in self._tried if self._served in endpoint.served}
         looking = asyncio.gather(*(self._triton.look(endpoint) for endpoint in asked), return_exceptions=True)
-        looking.add_done_callback(lambda _: self._looked(reason, unseen))
+        looking.add_done_callback(lambda done: self._looked(reason, unseen or False in done.result()))
 
     def _looked(self, reason: str, unseen: bool) -> None:
         """Asks again where it makes sense."""

@@ -54,7 +54,7 @@ class Triton:
         self._probed_at = -math.inf
         self._returned = asyncio.Event()
         self._went_at = -math.inf
-        self._looks: dict[Endpoint, asyncio.Task[None]] = {}
+        self._looks: dict[Endpoint, asyncio.Task[bool]] = {}
         self._served: WeakValueDictionary[tuple[str, Contract], Served] = WeakValueDictionary()
         self.on_change: Callable[[], None] = lambda: None
         self.endpoints = Endpoints(host)
@@ -164,10 +164,13 @@ class Triton:
         """Returns once Triton has been looked at."""
         await self._probed.wait()
 
-    async def look(self, endpoint: Endpoint) -> None:
+    async def look(self, endpoint: Endpoint) -> bool:
         """Looks at one address from now on; who asks meanwhile shares the next look.
 
         What a look finds that has begun before may be older than what its caller knows.
+
+        Returns:
+            Whether it is known now what that address has; what was known before stands where it did not say.
         """
         if (earlier := self._looks.get(endpoint)) is not None:
             await asyncio.wait((earlier,))
@@ -175,13 +178,13 @@ class Triton:
         if looking is None or looking.done():
             looking = self._looks[endpoint] = asyncio.create_task(self._look(endpoint))
             looking.add_done_callback(lambda done: self._looked(endpoint, done))
-        await asyncio.shield(looking)
+        return await asyncio.shield(looking)
 
-    def _looked(self, endpoint: Endpoint, done: asyncio.Task[None]) -> None:
+    def _looked(self, endpoint: Endpoint, done: asyncio.Task[bool]) -> None:
         if self._looks.get(endpoint) is done:
             del self._looks[endpoint]
 
-    async def _look(self, endpoint: Endpoint) -> None:
+    async def _look(self, endpoint: Endpoint) -> bool:
         """Is the model ready, and in which versions?"""
         try:
             for left in reversed(range(_TRIES_A_LOOK)):
@@ -195,13 +198,15 @@ class Triton:
                     continue
                 if served is not None:
                     endpoint.serves(served)
-                    return
+                    return True
         except OSError as error:
             if isinstance(error, TimeoutError | NotConnectedError) and endpoint.alive:
-                return
+                return False
             endpoint.lost(str(error))
             if isinstance(error, TimeoutError):
                 endpoint.drop()  # it hangs: who waits for it is better off trying elsewhere, or hearing of it
+            return True
+        return False
 
     async def _ready_versions(self, endpoint: Endpoint) -> tuple[Served, ...] | None:
         """Returns what an address has ready, the newest last; None where that changed meanwhile."""

@@ -6,6 +6,7 @@ import pytest
 
 from image_transformer.codecs.tensors import Probabilities
 from image_transformer.errors import ServiceError
+from image_transformer.triton.pool import Endpoint
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), np.uint8)
 
@@ -43,6 +44,34 @@ async def test_a_second_loss_is_told(service: Any) -> None:
     assert isinstance(result, ServiceError)
     assert result.code == "model_unavailable"
     assert len(service.fake.calls) == 2
+
+
+async def test_a_second_loss_is_tried_again_while_nobody_knows_who_is_there(
+    service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pod that is killed still takes connections while its memory is given back, and answers none."""
+    looks = []
+
+    async def unknown(endpoint: Endpoint) -> bool:
+        looks.append(endpoint)
+        return False
+
+    monkeypatch.setattr(service.triton, "look", unknown)
+    service.fake.break_next = 2
+    assert isinstance(await infer(service.triton), Probabilities)
+    assert (len(looks), service.metrics.retries) == (1, 2)
+
+
+async def test_a_look_that_gets_no_answer_says_so(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (endpoint,) = service.triton.endpoints.all
+    assert await service.triton.look(endpoint)
+
+    async def late(_: Endpoint) -> None:
+        raise TimeoutError("no answer")
+
+    monkeypatch.setattr(service.triton, "_ready_versions", late)
+    assert not await service.triton.look(endpoint)
+    assert endpoint.served
 
 
 async def test_an_answer_that_does_not_come_is_told_in_time(start_service: Any) -> None:
