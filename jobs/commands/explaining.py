@@ -77,9 +77,8 @@ def _drawn(client: "httpx.Client", address: str, data: bytes, explanation: dict[
 
     from model.images.decode import decode_image, read_header
 
-    info = answered(
-        reached(client, lambda: client.get("/info", params={"version": explanation["version"]})), address
-    )
+    version = {"version": explanation["version"]}
+    info = answered(reached(client, lambda: client.get("/info", params=version)), address)
     if "fit" not in info:
         raise FaultError(f"{address} does not describe version {explanation['version']}: {sentence(info)}")
     size = info["input_shape"][0]
