@@ -77,6 +77,7 @@ class Slopes:
         self._squares = np.zeros((size, size))
         self._products = np.zeros((size, size))
         self._answers = self._answers_squared = 0.0
+        self._first = 0.0
 
     def add(self, masks: Masks, answers: NDArray[np.float32]) -> None:
         """Takes answers in.
@@ -85,6 +86,10 @@ class Slopes:
             masks: Some.
             answers: FP32 `[masks]`, the probability that each has left of the class.
         """
+        if not self.count:
+            self._first = float(answers[0])
+        # No line's slope depends on it; and where all answers are alike nothing is left that rounding could tilt.
+        answers = (answers - self._first).astype(np.float32)
         self.count += len(masks)
         self._masks += masks.sum(axis=0)
         self._squares += np.einsum("nyx,nyx->yx", masks, masks)

@@ -143,9 +143,13 @@ def test_what_no_browser_shows_is_answered_and_seen(site: Any, open_page: Open, 
         name, probs = answer_of(site.five_model, content)
         expect(page.get_by_role("status")).to_have_text(f"{file}: {name}, {written(probs.max())}")
         expect(page.locator("#preview")).to_contain_text(f"{file} — this browser cannot show its format")
-        expect(page.locator("#preview img")).to_be_hidden()
+        expect(page.locator("#preview img").first).to_be_hidden()
         drawn = pixels(page.locator("#seen canvas").first)
         assert np.abs(drawn[:, :, :3].astype(int) - decode_image(content)).max() <= 1
+    page.get_by_role("button", name="What it goes by").click()  # over what there is to be seen
+    expect(page.locator("#seen #map")).to_be_visible()
+    boxes = [page.locator(f"#seen {one}").first.bounding_box() for one in ("#map", "canvas")]
+    assert boxes[0] == pytest.approx(boxes[1], abs=3)
 
 
 def test_a_picture_is_pasted_and_one_that_is_none_is_refused(site: Any, open_page: Open) -> None:
@@ -304,6 +308,8 @@ def test_axe_finds_nothing(colours: str, site: Any, open_page: Open, axe: str, t
     expect(page.locator("#seen canvas")).to_have_count(4)
     for summary in page.locator("summary").all():
         summary.click()
+    page.get_by_role("button", name="What it goes by").click()
+    expect(page.locator("#map")).to_be_visible()
     assert found() == []
     page.get_by_role("button", name="broken.jpg").click()
     expect(page.get_by_role("alert")).to_contain_text("broken.jpg: ")
