@@ -88,7 +88,7 @@ class Slopes:
         """
         if not self.count:
             self._first = float(answers[0])
-        # No line's slope depends on it; and where all answers are alike nothing is left that rounding could tilt.
+        # No slope depends on it; and where all answers are alike nothing is left that rounding could tilt.
         answers = (answers - self._first).astype(np.float32)
         self.count += len(masks)
         self._masks += masks.sum(axis=0)
