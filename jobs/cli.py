@@ -12,6 +12,7 @@ from jobs.commands import (
     checking,
     cluster_jobs,
     data,
+    explaining,
     inspecting,
     keeping,
     models,
@@ -69,7 +70,10 @@ def which(
         os.environ["CNN_IMAGE_MODEL"] = model  # commands that this one starts are about it too
 
 
-for group in (data, training, promoting, inspecting, models, keeping, checking, serving, predicting, scoring):
+for group in (
+    *(data, training, promoting, inspecting, models, keeping, checking, serving),
+    *(predicting, explaining, scoring),
+):
     for command in group.COMMANDS:
         app.command()(command)
 app.add_typer(cluster_jobs.app, name="jobs")

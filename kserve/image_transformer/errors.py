@@ -55,6 +55,7 @@ FAILURES: Final[dict[str, Failure]] = {
     "shutting_down": Failure(503, "UNAVAILABLE", retry_after=1),
     "model_unavailable": Failure(503, "UNAVAILABLE", retry_after=2),
     "model_timeout": Failure(504, "DEADLINE_EXCEEDED", retry_after=2),
+    "explanation_timeout": Failure(503, "UNAVAILABLE", retry_after=5),
     "internal": Failure(500, "INTERNAL"),
 }
 

@@ -20,6 +20,8 @@ from model.contract import MODEL_NAME
 from model.images.header import BYTES_A_PIXEL, Format
 from model.images.limits import LIMITS, Limit
 
+MOST_MASKS: Final = 500
+"""Of one explanation: from there on the map hardly becomes clearer (docs/explain.md)."""
 # For clients to hear, with the next answer, that their connection ends.
 LEAVE_SECONDS: Final = 2
 
@@ -117,6 +119,17 @@ class Settings(BaseSettings):
         ge=LEAVE_SECONDS + 1,
         description=f"until it has ended when told to; the first {LEAVE_SECONDS} for clients to hear of it",
     )
+
+    explain_masks: int = Field(
+        MOST_MASKS,
+        ge=0,
+        le=MOST_MASKS,
+        description="times that an image is classified again to explain its class; 0 explains nothing",
+    )
+    explain_seconds: PositiveFloat = Field(
+        30, description="until an explanation has to be done; all other requests go first"
+    )
+    explain_waiting: int = Field(8, ge=0, description="explanations that may wait for the one under way")
 
     cors_origins: Annotated[tuple[str, ...] | None, NoDecode] = Field(
         None, description="origins whose pages may ask from a browser, with commas between; `*` is every one"

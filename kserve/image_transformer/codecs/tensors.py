@@ -62,3 +62,22 @@ class Filtered(NamedTuple):
     channels: NDArray[np.float32]
     version: str
     contract: Contract = DEFAULT_CONTRACT
+
+
+class Explanation(NamedTuple):
+    """Which parts of an image carry its class.
+
+    Attributes:
+        answer: What the image was classified as, by the version that is explained.
+        class_id: The class that the map is of: the most probable one.
+        masks: Under how many the image was classified again.
+        map: FP32 `[size, size]`, in probability: by how much the class is more probable where that pixel is
+            seen than where it is hidden.
+        error: The standard error of these numbers.
+    """
+
+    answer: Probabilities
+    class_id: int
+    masks: int
+    map: NDArray[np.float32]
+    error: float

@@ -26,6 +26,7 @@ _LIMITS: Final = (
     "max_pixels",
     "max_jpeg_pixels",
     "max_body_bytes",
+    "explain_masks",
 )
 
 

@@ -13,6 +13,12 @@ from urllib.parse import parse_qs
 
 import orjson
 
+from image_transformer.codecs.explanation import (
+    check_explain,
+    explain_of,
+    explained_prediction,
+    v1_explanation,
+)
 from image_transformer.codecs.predict import prediction, uploaded
 from image_transformer.codecs.tensors import Filtered, Images, Probabilities
 from image_transformer.codecs.v1 import v1_answer, v1_request
@@ -42,6 +48,9 @@ _LARGE_BODY: Final = 256 * 1024
 # Answers longer than that which clients have not taken yet: a client that takes none must not cost memory.
 _ANSWERS_BYTES: Final = 64_000_000
 
+# How the metrics call it: what takes a thousand times as long must not change what /predict seems to take.
+_EXPLAINING: Final = "/predict?explain=true"
+
 log = logging.getLogger(__name__)
 
 
@@ -61,6 +70,7 @@ class Routes:
         classifier, filters = self._offers.values()
         self._handlers: dict[str, tuple[str, Handler]] = {
             "/predict": ("POST", self._predict),
+            f"/v1/models/{model}:explain": ("POST", self._v1_explained),
             "/train": ("POST", train.start),
             "/health": ("GET", self._health),
             "/info": ("GET", self._info),
@@ -88,6 +98,8 @@ class Routes:
         if scope["method"] == "HEAD":  # as GET; uvicorn, whose own scope this is not, leaves out the body
             scope = {**scope, "method": "GET"}
         found = self._find(scope["path"], scope["method"])
+        if scope["query_string"] and scope["path"] == "/predict":
+            found = self._predict_by_query(scope["query_string"].decode("latin-1")) or found
         if found is None:
             await self._behind(scope, receive, send)
         else:
@@ -107,6 +119,9 @@ class Routes:
                 return "/v2/models/infer", "POST", self._other_model
             return None
         return self._management.find(path, method)
+
+    def _predict_by_query(self, query: str) -> tuple[str, str, Handler] | None:
+        return (_EXPLAINING, "POST", self._predict_explained) if explain_of(query) != "false" else None
 
     async def _answer(self, route: str, method: str, handler: Handler, request: Request, send: Send) -> None:
         traced = request.headers if method == "POST" else None
@@ -160,6 +175,15 @@ class Routes:
         result = await self._inference.classify(Images(encoded), request.alive)
         return _answered(result, prediction(result, many=many))
 
+    async def _predict_explained(self, request: Request) -> Response:
+        check_explain(request.query)
+        body = await request.body()
+        content_type = request.header(b"content-type")
+        encoded, _ = await _apart(body, uploaded, content_type, body, self._settings.max_images)
+        del body
+        explanation = await self._inference.explain(Images(encoded), request.alive)
+        return _answered(explanation.answer, explained_prediction(explanation))
+
     async def _infer(self, offer: Offer, request: Request, version: str | None = None) -> Response:
         request.check_json()
         body = await request.body()
@@ -199,6 +223,17 @@ class Routes:
         parsed = await _apart(body, lambda: v1_request(parse_json(body), self._settings.max_images))
         result = await self._inference.classify(Images(parsed.images), request.alive)
         response = _answered(result, v1_answer(parsed.key, result))
+        return response if event is None else wrapped(event, self._settings.model_name, response)
+
+    async def _v1_explained(self, request: Request) -> Response:
+        request.check_json()
+        body = await request.body()
+        event = None
+        if is_event(request.headers):
+            event, body = await _apart(body, unwrapped, request.headers, body)
+        parsed = await _apart(body, lambda: v1_request(parse_json(body), self._settings.max_images))
+        explanation = await self._inference.explain(Images(parsed.images), request.alive)
+        response = _answered(explanation.answer, v1_explanation(parsed.key, explanation))
         return response if event is None else wrapped(event, self._settings.model_name, response)
 
     async def _health(self, request: Request) -> Response:
@@ -244,7 +279,7 @@ class Routes:
         return await self._train.look(request)
 
     async def _other_model(self, request: Request) -> Response:
-        """Inference by a model that is not served, or by v1's `:explain`."""
+        """Inference by a model that is not served."""
         name = request.path.split("/")[3].partition(":")[0]
         self._inference.check_model(name)
         raise ServiceError("unknown_route", "There is no such route; /info and the README list them.")

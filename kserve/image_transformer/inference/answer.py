@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from image_transformer.codecs.tensors import Filtered, Images, Probabilities
+from image_transformer.codecs.tensors import Explanation, Filtered, Images, Probabilities
 from image_transformer.errors import ServiceError
+from image_transformer.explain.explainer import Explainer
 from image_transformer.inference.asking import Asking
 from image_transformer.inference.batching import Alive, Batcher
 from image_transformer.inference.catalogue import Catalogue, unknown_model
@@ -51,9 +52,11 @@ class Inference:
         )
         filter_batcher = _batcher(settings, self.filters, _IMAGES_PER_FILTER_CALL, _FILTER_CALLS)
         self._filter = Asking(self.filters, filter_batcher, self._decoder, squares, Counter())
+        self._explainer = Explainer(settings, triton, self._batcher, self._decoder, self.classify, metrics)
         self.catalogue = Catalogue(settings, triton, self.filters, lambda: self.closing)
         self.closing = False
         metrics.queued_images = lambda: self._batcher.queued + filter_batcher.queued
+        metrics.waiting_explanations = lambda: self._explainer.waiting
         metrics.triton_up = lambda: triton.ready
         metrics.model_decoders = lambda: [served.parameters.get("decoder_version") for served in triton.known]
 
@@ -92,6 +95,10 @@ class Inference:
         await self.catalogue.check_filters(len(images))
         answer = await self._filter.answer(images, alive)
         return Filtered(answer.probs, answer.version, answer.contract)
+
+    def explain(self, images: Images, alive: Alive) -> Coroutine[Any, Any, Explanation]:
+        """Classifies an image and explains it; see `Explainer.explain`."""
+        return self._explainer.explain(images, alive)
 
     @property
     def ready(self) -> bool:

@@ -154,6 +154,11 @@ class Batcher:
         """How many images wait."""
         return self._queued
 
+    def idle(self, served: Served) -> bool:
+        """Tells whether nothing waits, and one of a version's addresses has nothing of this queue to do."""
+        under_way = sum(lane.under_way for lane in self._lanes.values())
+        return not self._queued and under_way < max(1, self._triton.endpoints.count(served))
+
     def submit(
         self, served: Served, pixels: Sequence[Pixels], alive: Alive, of: int = 1
     ) -> asyncio.Future[Probabilities]:

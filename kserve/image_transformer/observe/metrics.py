@@ -51,7 +51,9 @@ class Metrics(Collector):
         self.call_images = Histogram(_IMAGES)
         self.under_way = 0
         self.retries = 0
+        self.masks = 0
         self.queued_images: Callable[[], int] = lambda: 0
+        self.waiting_explanations: Callable[[], int] = lambda: 0
         self.triton_up: Callable[[], bool] = lambda: False
         self.model_decoders: Callable[[], Sequence[str | None]] = list
 
@@ -98,6 +100,14 @@ class Metrics(Collector):
         yield CounterMetricFamily(name + "triton_retries", "Calls sent again elsewhere", self.retries)
         yield GaugeMetricFamily(name + "requests_under_way", "Requests being answered", self.under_way)
         yield GaugeMetricFamily(name + "queued_images", "Images that wait for Triton", self.queued_images())
+        yield CounterMetricFamily(
+            name + "explanation_masks", "Images classified again, for explanations", self.masks
+        )
+        yield GaugeMetricFamily(
+            name + "waiting_explanations",
+            "Explanations under way and waiting for their turn",
+            self.waiting_explanations(),
+        )
         yield GaugeMetricFamily(name + "triton_up", "1 while Triton has the model ready", self.triton_up())
         decoder = GaugeMetricFamily(name + "decoder", "This process' decoder version", labels=("version",))
         decoder.add_metric((DECODER_VERSION,), 1)

@@ -90,6 +90,34 @@ def test_an_example_is_answered_by_keyboard_alone(site: Any, open_page: Open) ->
     expect(page.locator("#lineage")).to_contain_text("decoder version")
 
 
+def test_what_an_answer_goes_by_is_laid_over_the_picture(site: Any, open_page: Open) -> None:
+    page = open_page(site.five).page
+    page.get_by_role("button", name="dog").click()
+    button = page.get_by_role("button", name="What it goes by", pressed=False)
+    button.focus()
+    page.keyboard.press("Enter")
+    shown = page.locator("#map")
+    expect(shown).to_be_visible()
+    said = {"Content-Type": "image/jpeg"}
+    asked = f"{site.five.url}/predict?explain=true"
+    explanation = httpx.post(asked, content=DOG.read_bytes(), headers=said, timeout=60).json()["explanation"]
+    name, _ = answer_of(site.five_model, DOG.read_bytes())
+    expect(page.locator("#reason")).to_contain_text(f"“{name}”")
+    expect(page.locator("#reason")).to_contain_text("(500 tries; ±")
+    expect(page.get_by_role("status")).to_have_text(page.locator("#reason").inner_text())
+    assert shown.get_attribute("alt") == page.locator("#reason").inner_text()
+    assert shown.evaluate("one => one.naturalWidth") == len(explanation["map"]) == 32
+    boxes = [one.bounding_box() for one in (shown, page.locator("#preview img").first)]
+    assert boxes[0] == pytest.approx(boxes[1], abs=1)
+
+    page.get_by_role("button", name="What it goes by", pressed=True).press("Enter")
+    expect(shown).to_be_hidden()
+    expect(page.locator("#reason")).to_be_empty()
+    page.get_by_role("button", name="cat").click()
+    expect(page.get_by_role("status")).to_contain_text("cat.jpg")
+    expect(page.get_by_role("button", name="What it goes by", pressed=False)).to_be_visible()
+
+
 def test_the_calls_that_it_shows_are_answered_alike(site: Any, open_page: Open, tmp_path: Path) -> None:
     page = open_page(site.five).page
     page.get_by_role("button", name="cat").click()
@@ -115,9 +143,13 @@ def test_what_no_browser_shows_is_answered_and_seen(site: Any, open_page: Open, 
         name, probs = answer_of(site.five_model, content)
         expect(page.get_by_role("status")).to_have_text(f"{file}: {name}, {written(probs.max())}")
         expect(page.locator("#preview")).to_contain_text(f"{file} — this browser cannot show its format")
-        expect(page.locator("#preview img")).to_be_hidden()
+        expect(page.locator("#preview img").first).to_be_hidden()
         drawn = pixels(page.locator("#seen canvas").first)
         assert np.abs(drawn[:, :, :3].astype(int) - decode_image(content)).max() <= 1
+    page.get_by_role("button", name="What it goes by").click()  # over what there is to be seen
+    expect(page.locator("#seen #map")).to_be_visible()
+    boxes = [page.locator(f"#seen {one}").first.bounding_box() for one in ("#map", "canvas")]
+    assert boxes[0] == pytest.approx(boxes[1], abs=3)
 
 
 def test_a_picture_is_pasted_and_one_that_is_none_is_refused(site: Any, open_page: Open) -> None:
@@ -276,6 +308,8 @@ def test_axe_finds_nothing(colours: str, site: Any, open_page: Open, axe: str, t
     expect(page.locator("#seen canvas")).to_have_count(4)
     for summary in page.locator("summary").all():
         summary.click()
+    page.get_by_role("button", name="What it goes by").click()
+    expect(page.locator("#map")).to_be_visible()
     assert found() == []
     page.get_by_role("button", name="broken.jpg").click()
     expect(page.get_by_role("alert")).to_contain_text("broken.jpg: ")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from image_transformer.codecs.explanation import METHOD
 from image_transformer.codecs.outputs import FILTER_OUTPUTS, OUTPUTS
 from image_transformer.errors import FAILURES
 from model.contract import INPUT_NAME, OUTPUT_NAME, Contract
@@ -81,6 +82,34 @@ def schemas(models: Sequence[str], contract: Contract, max_images: int) -> dict[
                 "confidence": _PROBABILITY,
                 "probabilities": row,
                 "filters_applied": _list(_TEXT),
+            },
+            explanation={**reference("Explanation"), "description": "where the query says explain=true"},
+        ),
+        "Explanation": _closed(
+            {
+                "class_id": {"type": "integer", "minimum": 0, "maximum": classes - 1},
+                "class_name": {"enum": list(contract.classes)},
+                "version": {**_TEXT, "description": "the version that answered, and that is explained"},
+                "method": {"const": METHOD},
+                "masks": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "description": "times that the picture was classified again with parts of it hidden",
+                },
+                "standard_error": {**_NUMBER, "minimum": 0, "description": "of the map's numbers"},
+                "map": _list(
+                    _list(_NUMBER, minItems=contract.size, maxItems=contract.size),
+                    minItems=contract.size,
+                    maxItems=contract.size,
+                    description="rows, of the square that the picture becomes: by how much the class is more "
+                    "probable where the pixel is seen than where it is hidden",
+                ),
+                "overlay": {
+                    **_TEXT,
+                    "pattern": "^data:image/png;base64,",
+                    "description": "the map as a picture of that size to lay over the square, clear where it "
+                    "says nothing",
+                },
             }
         ),
         "Predictions": {
@@ -155,6 +184,12 @@ def schemas(models: Sequence[str], contract: Contract, max_images: int) -> dict[
             "additionalProperties": False,
         },
         "V1Answer": _closed({"predictions": _list(row, minItems=1)}),
+        "V1Explained": _closed(
+            {
+                "predictions": _list(row, minItems=1, maxItems=1),
+                "explanations": _list(reference("Explanation"), minItems=1, maxItems=1),
+            }
+        ),
         "V1Models": _closed({"models": _list(_TEXT)}),
         "V1Model": _closed({"name": _TEXT, "ready": {"type": ["boolean", "string"]}}),
         "V2Request": {

@@ -27,6 +27,7 @@ _PICTURE_CODES: Final = (
 _BODY_CODES: Final = ("invalid_request", "unsupported_media_type", "unsupported_encoding", "slow_body")
 _BUSY_CODES: Final = ("overloaded", "shutting_down", "model_unavailable", "model_timeout")
 _INFERENCE: Final = (*_PICTURE_CODES, *_BODY_CODES, *_BUSY_CODES)
+_EXPLAINING: Final = ("not_offered", "explanation_timeout")
 _TRAINING: Final = ("training_disabled", "unauthorized")
 _EVENT: Final = "application/cloudevents+json"
 
@@ -49,6 +50,13 @@ _VERSION: Final = _path("version")  # `document` says which there are, of both
 _REQUEST_ID: Final = _header(
     "X-Request-ID", "given back, and in the log", pattern="^[A-Za-z0-9._:/-]{1,128}$"
 )
+_EXPLAIN: Final = {
+    "name": "explain",
+    "in": "query",
+    "description": "`true` adds the key `explanation`: which parts of the picture carry its class. Of one "
+    "picture a request; it takes some hundred times as long, and waits while others ask.",
+    "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
+}
 _LENGTH: Final = {
     "name": "Inference-Header-Content-Length",
     "in": "header",
@@ -122,9 +130,9 @@ TABLE: Final[tuple[Operation, ...]] = (
     Operation(
         *("post", "/predict", "prediction", "Classifies one image, or several"),
         {200: _content("Predictions")},
-        _INFERENCE,
+        (*_INFERENCE, *_EXPLAINING),
         {"multipart/form-data": {"schema": reference("Form")}, **_IMAGES},
-        parameters=(_REQUEST_ID,),
+        parameters=(_EXPLAIN, _REQUEST_ID),
         description="A form with a field `file` for each image, or one image as it is. What comes is told by "
         "its first bytes, never by its name or its Content-Type.",
         versioned=True,
@@ -136,6 +144,16 @@ TABLE: Final[tuple[Operation, ...]] = (
         _V1_BODY,
         parameters=(_MODEL, _REQUEST_ID),
         description="`inputs` in place of `instances` is answered by `outputs` in place of `predictions`.",
+        versioned=True,
+    ),
+    Operation(
+        *("post", "/v1/models/{model}:explain", "v1", "Classifies one image, and tells what in it counts"),
+        {200: {**_content("V1Explained"), **_content("CloudEventAnswer", _EVENT)}},
+        (*_INFERENCE, *_EXPLAINING, "unknown_model"),
+        _V1_BODY,
+        parameters=(_MODEL, _REQUEST_ID),
+        description="As `:predict`, of one instance. It takes some hundred times as long, and waits while "
+        "others ask.",
         versioned=True,
     ),
     Operation(
@@ -290,7 +308,6 @@ TABLE: Final[tuple[Operation, ...]] = (
 )
 
 REFUSED: Final[Mapping[str, str]] = {
-    "/v1/models/{model_name}:explain": "the model explains nothing: 404",
     "/v1/models/predict": "inference by v1 of a model that is not served: 404",
     "/v2/models/infer": "inference by v2 of a model that is not served: 404",
     "/v2/repository/models/{model_name}/load": "models are not loaded or unloaded: 400",

@@ -6,6 +6,7 @@ import { announce, by, make, percent, shown } from "./dom.js";
 import { showHead } from "./head.js";
 import { drawn } from "./seen.js";
 import { about, classified, filtered } from "./service.js";
+import { offerReason } from "./why.js";
 
 let latest = 0;
 let address = "";
@@ -26,6 +27,7 @@ export async function showAnswer({ name, file }) {
     by("said").replaceChildren(make("bdi", {}, answer.label), ` ${percent(answer.confidence)}`);
     showBars(answer.probabilities, info);
     preview(name, file);
+    offerReason(file, answer, info);
     by("seen").replaceChildren(); // until the service has said what it sees of this one
     describe(info);
     const texts = calls(name);
@@ -54,7 +56,7 @@ export function hideAnswer() {
 
 function preview(name, file) {
   const figure = by("preview");
-  const [picture, caption] = figure.children;
+  const [picture, caption] = figure.querySelectorAll("img:not(#map), figcaption");
   const before = address;
   address = URL.createObjectURL(file);
   picture.hidden = false;

@@ -117,4 +117,4 @@ async def test_examples_work(service: Any) -> None:
                 }
                 jsonschema.Draft202012Validator(schema).validate(reply.json())
                 asked += 1
-    assert asked == 9
+    assert asked == 12

@@ -1,0 +1,1 @@
+"""What explanations are worth, and what they cost those who ask for none."""

@@ -1,0 +1,164 @@
+"""Explanations, one after the other, and each only while no plain request needs Triton."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from image_transformer.codecs.tensors import Explanation, Images, Pixels, Probabilities
+from image_transformer.errors import ClientGoneError, ServiceError, VersionGoneError
+from image_transformer.explain.masks import Grids, Slopes, hidden
+from image_transformer.inference.batching import Alive, Batcher
+from image_transformer.inference.decoding import Decoder
+from image_transformer.observe.metrics import Metrics
+from image_transformer.settings import Settings
+from image_transformer.triton.client import Triton
+from image_transformer.triton.served import Served
+
+# A plain request that comes in the middle of a call waits for its end: one image goes however long it takes,
+# more only while they take about so long together.
+_CALL_SECONDS: Final = 0.002
+_MASKS_PER_CALL: Final = 8
+_LOOK_AGAIN_SECONDS: Final = 0.001
+
+Classify = Callable[[Images, Alive], Coroutine[Any, Any, Probabilities]]
+
+
+class Explainer:
+    """Explains what the classifier answers, by asking the same version again and again.
+
+    Its calls have no place in the classifier's queue: each is small, one is under way at a time, and none is
+    sent while a plain request waits or could be sent.
+
+    Attributes:
+        waiting: Explanations under way and waiting.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        triton: Triton,
+        batcher: Batcher,
+        decoder: Decoder,
+        classify: Classify,
+        metrics: Metrics,
+    ) -> None:
+        """Takes the model and what stands in front of it.
+
+        Args:
+            settings: How many masks, how long, and how many may wait.
+            triton: The classifier.
+            batcher: The plain requests' queue.
+            decoder: Decodes.
+            classify: Answers plainly; see `Inference.classify`.
+            metrics: Counts the masks.
+        """
+        self._settings = settings
+        self._triton = triton
+        self._batcher = batcher
+        self._decoder = decoder
+        self._classify = classify
+        self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
+        self._turn = asyncio.Lock()
+        self.waiting = 0
+
+    async def explain(self, images: Images, alive: Alive) -> Explanation:
+        """Classifies one image, and finds out which parts of it carry the class.
+
+        Args:
+            images: One, encoded.
+            alive: Tells whether the client still waits.
+
+        Raises:
+            ServiceError: as `Inference.classify`; or explanations are switched off, too many wait, or it was
+                not done in time.
+            ClientGoneError: the client hung up.
+        """
+        self._check(len(images))
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(self._settings.explain_seconds):
+                return await self._explained(images, alive)
+        except TimeoutError:
+            raise ServiceError(
+                "explanation_timeout",
+                f"The explanation was not done in {self._settings.explain_seconds:g} s, since all other "
+                "requests go first; try again when there are fewer.",
+            ) from None
+        finally:
+            self.waiting -= 1
+
+    def _check(self, count: int) -> None:
+        if not self._settings.explain_masks:
+            raise ServiceError(
+                "not_offered",
+                "Explanations are switched off here; ask without, or set CNN_IMAGE_EXPLAIN_MASKS above 0.",
+            )
+        if count != 1:
+            raise ServiceError(
+                "too_many_images", f"The request has {count} images; send one at a time to be explained."
+            )
+        if self.waiting > self._settings.explain_waiting:
+            raise ServiceError("overloaded", "Too many explanations are waiting; try again in a second.")
+
+    async def _explained(self, images: Images, alive: Alive) -> Explanation:
+        while True:
+            answer = await self._classify(images, alive)
+            try:
+                async with self._turn:
+                    served = self._served(answer)
+                    picture = await self._decoder.decode(images.encoded[0], None, alive, served.contract)
+                    class_id = int(answer.probs[0].argmax())
+                    slopes = await self._asked(served, picture, class_id, alive)
+            except VersionGoneError:
+                continue  # the next version has an answer of its own, and that is what is explained
+            return Explanation(answer, class_id, slopes.count, *slopes.map())
+
+    def _served(self, answer: Probabilities) -> Served:
+        """The version that has answered.
+
+        Raises:
+            VersionGoneError: It is served no more.
+        """
+        for served in self._triton.endpoints.live:
+            if served.version == answer.version and served.contract == answer.contract:
+                return served
+        raise VersionGoneError
+
+    async def _asked(self, served: Served, picture: Pixels, class_id: int, alive: Alive) -> Slopes:
+        """Asks for the picture under every mask, a few at a time."""
+        count, size = self._settings.explain_masks, served.contract.size
+        grids, slopes = Grids(size, count), Slopes(size)
+        together = 1
+        while slopes.count < count:
+            while not self._batcher.idle(served):  # noqa: ASYNC110 - an event would cost plain requests time
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            if not alive():
+                raise ClientGoneError
+            masks = grids.masks(slopes.count, min(slopes.count + together, count))
+            pixels = hidden(picture, masks)
+            began = self._loop.time()
+            answers = await self._infer(served, pixels)
+            took = self._loop.time() - began
+            slopes.add(masks, answers.probs[:, class_id])
+            self._metrics.masks += len(masks)
+            if took > _CALL_SECONDS:
+                together = max(1, together // 2)
+            elif took < _CALL_SECONDS / 2:
+                together = min(_MASKS_PER_CALL, together * 2)
+        return slopes
+
+    async def _infer(self, served: Served, pixels: Pixels) -> Probabilities:
+        answered: asyncio.Future[Probabilities] = self._loop.create_future()
+
+        def done(result: Probabilities | ServiceError) -> None:
+            if answered.done():
+                return
+            if isinstance(result, ServiceError):
+                answered.set_exception(result)
+            else:
+                answered.set_result(result)
+
+        # Of no request's time: what a plain one takes on average is told by plain ones alone.
+        self._triton.infer(served, pixels.tobytes(), len(pixels), done, requests=0.0)
+        return await answered

@@ -1,0 +1,66 @@
+"""`cnn-image explain` where the service does not explain: how it ends and what it says."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from jobs.cli import app
+
+ANSWERS: dict[bytes, tuple[int, dict[str, object]]] = {
+    b"busy": (503, {"code": "explanation_timeout", "error": "The explanation was not done in 30 s."}),
+    b"broken": (400, {"code": "broken_image", "error": "The image is cut short."}),
+    b"older": (200, {"class_id": 4, "class_name": "dog", "confidence": 0.9}),
+}
+
+
+class Service(BaseHTTPRequestHandler):
+    """Answers by what the picture says."""
+
+    def do_POST(self) -> None:
+        assert self.path == "/predict?explain=true"
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        status, answer = next(told for said, told in ANSWERS.items() if said in body)
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    def log_message(self, *arguments: object) -> None: ...
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def explain(url: str, picture: bytes) -> Result:
+    return CliRunner().invoke(app, ["explain", "-", "--out", "map.png", "--url", url], input=picture)
+
+
+@pytest.mark.parametrize(
+    ("picture", "code", "said"),
+    [
+        (b"busy", 69, "cannot answer now (503): The explanation was not done in 30 s."),
+        (b"broken", 2, "-: The image is cut short."),
+        (b"older", 2, "explains nothing: update it"),
+    ],
+)
+def test_what_is_not_explained_is_said(home: Path, url: str, picture: bytes, code: int, said: str) -> None:
+    result = explain(url, picture)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert said in result.stderr
+    assert not (home / "map.png").exists()
+
+
+def test_a_missing_file_is_a_mistake(home: Path, url: str) -> None:
+    result = CliRunner().invoke(app, ["explain", "gone.jpg", "--out", "map.png", "--url", url])
+    assert result.exit_code == 2
+    assert "gone.jpg cannot be read" in result.stderr
