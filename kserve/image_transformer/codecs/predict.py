@@ -116,6 +116,13 @@ def _name(headers: bytes) -> str | None:
 def prediction(result: Probabilities, *, many: bool) -> bytes:
     """Writes the original service's body, or a list of them in the images' order."""
     contract = result.contract
+    if result.written is not None and len(result.probs) == 1 and not many:
+        best, row = result.written.best(result.first), result.written.row(result.first)
+        names, filters = result.written.texts
+        return (
+            b'{"class_id":%d,"class_name":%b,"confidence":%b,"probabilities":[%b],"filters_applied":%b}'
+            % (best, names[best], row.split(b",")[best], row, filters)
+        )
     bodies = []
     for row, best in zip(
         np.ascontiguousarray(result.probs), result.probs.argmax(axis=1).tolist(), strict=True

@@ -1,10 +1,12 @@
 """What goes into the model and what comes out, whichever protocol it came by."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from model.contract import DEFAULT_CONTRACT, Contract
@@ -16,7 +18,7 @@ Shape = tuple[int, int, int]
 """Of one image's pixels."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Images:
     """What a request brings.
 
@@ -34,6 +36,50 @@ class Images:
         return len(self.encoded) if self.pixels is None else len(self.pixels)
 
 
+class Written:
+    """The probabilities of one call to Triton as JSON has them, for the requests that shared it.
+
+    They are written once, when the first of these needs them: for each alone, numpy and the encoder take longer
+    to begin than to do it.
+    """
+
+    __slots__ = ("_best", "_contract", "_probs", "_rows", "_texts")
+
+    def __init__(self, probs: NDArray[np.float32], contract: Contract) -> None:
+        """Takes FP32 `[N, classes]`, and what they are of."""
+        self._probs = probs
+        self._contract = contract
+        self._texts: tuple[list[bytes], bytes] | None = None
+        self._rows: list[bytes] = []
+        self._best: list[int] = []
+
+    def row(self, number: int) -> bytes:
+        """Returns an image's numbers, with commas between them."""
+        if not self._rows:
+            written = orjson.dumps(np.ascontiguousarray(self._probs), option=orjson.OPT_SERIALIZE_NUMPY)
+            self._rows = written[2:-2].split(b"],[")
+        return self._rows[number]
+
+    def best(self, number: int) -> int:
+        """Returns the class that an image most likely is of; of several the first."""
+        if not self._best:
+            self._best = self._probs.argmax(axis=1).tolist()
+        return self._best[number]
+
+
+    @property
+    def texts(self) -> tuple[list[bytes], bytes]:
+        """The contract's names of classes, and of its filters."""
+        if self._texts is None:
+            self._texts = _texts(self._contract)
+        return self._texts
+
+
+@functools.lru_cache(maxsize=16)
+def _texts(contract: Contract) -> tuple[list[bytes], bytes]:
+    return [orjson.dumps(name) for name in contract.classes], orjson.dumps(contract.filters)
+
+
 class Probabilities(NamedTuple):
     """What the model makes of images.
 
@@ -42,11 +88,15 @@ class Probabilities(NamedTuple):
             another model's one output holds.
         version: The version that answered.
         contract: That version's.
+        written: Where they are part of a call's, that call's.
+        first: Number of the first of them in `written`.
     """
 
     probs: NDArray[np.float32]
     version: str
     contract: Contract = DEFAULT_CONTRACT
+    written: Written | None = None
+    first: int = 0
 
 
 class Filtered(NamedTuple):

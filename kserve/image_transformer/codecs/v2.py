@@ -1,9 +1,9 @@
 """Open Inference Protocol v2 over REST: requests to images, probabilities to answers, and no I/O."""
 
 import binascii
+import functools
 import math
 import re
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,19 +24,20 @@ from image_transformer.codecs.outputs import (
 )
 from image_transformer.codecs.tensors import Filtered, Images, Probabilities, Shape
 from image_transformer.errors import ServiceError
-from model.contract import DEFAULT_CONTRACT, INPUT_NAME
+from model.contract import DEFAULT_CONTRACT, INPUT_NAME, OUTPUT_NAME
 
 _TAKEN: Final = (DEFAULT_CONTRACT.image_shape,)
 # 256 images of 32 x 32 pixels are 786,432 numbers in 270,593 lists; of 256 encoded ones v1 has 513 objects.
 # Of larger pixels fewer fit; docs/errors.md says how many.
 _MOST: Final = {b",": 1_000_000, b"[": 300_000, b"{": 10_000, b'"': 40_000}
+_FEW_BYTES: Final = min(_MOST.values())
 # A single letter beyond Latin-1 makes a text take four bytes for each of its letters.
 _WIDE: Final = re.compile(rb"[\xc4-\xff]|\\u(?!00)")
 _LARGE_TEXT: Final = 1_000_000
 _LENGTH: Final = re.compile(r"[0-9]{1,20}")  # Python makes no number of more than 4,300 digits
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class InferRequest:
     """A v2 request.
 
@@ -64,7 +65,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
     """
     # Lists, objects and texts of next to nothing take thirty times their length in memory before anybody can
     # look at their shape.
-    if any(body.count(sign) > most for sign, most in _MOST.items()):
+    if len(body) > _FEW_BYTES and any(body.count(sign) > most for sign, most in _MOST.items()):
         raise ServiceError(
             "too_many_bytes",
             "The JSON has more values than are taken at once; send fewer images, or pixels as raw bytes.",
@@ -212,7 +213,7 @@ def from_raw(datatype: str, raw: bytes, shape: Sequence[int], version: str | Non
     while position < len(raw) and len(encoded) <= count:
         if position + 4 > len(raw):
             break
-        (length,) = struct.unpack_from("<I", raw, position)
+        length = int.from_bytes(raw[position : position + 4], "little")
         position += 4
         encoded.append(raw[position : position + length])
         position += length
@@ -293,10 +294,15 @@ def _outputs(content: dict[str, Any], offered: Mapping[str, Datatype]) -> tuple[
     binary = bool((parameters or {}).get("binary_data_output", False))
     outputs = content.get("outputs")
     if not outputs and isinstance(outputs, list | None):
-        return (Asked(next(iter(offered)), binary),)
+        return _by_default(next(iter(offered)), binary)
     if not isinstance(outputs, list) or not all(isinstance(item, dict) for item in outputs):
         raise invalid("The field `outputs` has to be a list of objects with a `name`, or left out.")
     return once(_asked(output, binary, offered) for output in outputs)
+
+
+@functools.lru_cache(maxsize=16)
+def _by_default(name: str, binary: bool) -> tuple[Asked, ...]:
+    return (Asked(name, binary),)
 
 
 def _asked(output: dict[str, Any], binary: bool, offered: Mapping[str, Datatype]) -> Asked:
@@ -318,6 +324,10 @@ def answer(model: str, request: InferRequest, result: Probabilities | Filtered) 
     Returns:
         The body, and the length of its JSON where raw tensors follow.
     """
+    if len(request.outputs) == 1 and isinstance(result, Probabilities):
+        (asked,) = request.outputs
+        if asked.name == OUTPUT_NAME and not asked.top:
+            return _probs(model, request.id, result, binary=asked.binary)
     outputs, tail = [], []
     for asked in request.outputs:
         made = tensor(asked, result)
@@ -335,6 +345,28 @@ def answer(model: str, request: InferRequest, result: Probabilities | Filtered) 
         content["id"] = request.id
     head = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     return (b"".join([head, *tail]), len(head)) if tail else (head, None)
+
+
+def _probs(
+    model: str, request_id: str | None, result: Probabilities, *, binary: bool
+) -> tuple[bytes, int | None]:
+    """The answer to who wants the probabilities alone, as nearly all do: all but the numbers is known before."""
+    head = _before_numbers(model, result.version, result.probs.shape)
+    end = b"]}" if request_id is None else b'],"id":%b}' % orjson.dumps(request_id)
+    if binary:
+        raw = result.probs.tobytes()
+        head += b'"parameters":{"binary_data_size":%d}}%b' % (len(raw), end)
+        return head + raw, len(head)
+    if result.written is not None and len(result.probs) == 1:
+        return b'%b"data":[%b]}%b' % (head, result.written.row(result.first), end), None
+    numbers = orjson.dumps(np.ascontiguousarray(result.probs).ravel(), option=orjson.OPT_SERIALIZE_NUMPY)
+    return b'%b"data":%b}%b' % (head, numbers, end), None
+
+
+@functools.lru_cache(maxsize=1024)
+def _before_numbers(model: str, version: str, shape: tuple[int, ...]) -> bytes:
+    output = {"name": OUTPUT_NAME, "datatype": "FP32", "shape": shape}
+    return orjson.dumps({"model_name": model, "model_version": version, "outputs": [output]})[:-3] + b","
 
 
 def metadata(model: str, versions: Sequence[str], output: str, shape: Sequence[int]) -> dict[str, Any]:

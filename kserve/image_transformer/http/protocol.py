@@ -6,13 +6,16 @@ import re
 import socket
 from collections.abc import Callable
 from typing import Any, Final, cast
+from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from image_transformer.errors import ServiceError
 from image_transformer.http import connections, framing
 from image_transformer.http.cors import Cors, Headers
+from image_transformer.http.cycle import Cycle
 from image_transformer.http.request import request_id
 from image_transformer.http.transport import Joining
 
@@ -51,6 +54,7 @@ class GuardedProtocol(HttpToolsProtocol):
         turned_away: Told of each request beyond.
         between: Called for each request, whatever becomes of it.
         cors: Lets a browser's page read that it is turned away, where pages of other origins may ask.
+        joining: Its transport.
         due, idle_since: See `connections.Connection`.
     """
 
@@ -75,8 +79,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the connection, unless there are too many."""
-        self._joining = Joining(cast(asyncio.Transport, transport), self.loop)
-        super().connection_made(cast(asyncio.Transport, self._joining))
+        self.joining = Joining(cast(asyncio.Transport, transport), self.loop)
+        super().connection_made(cast(asyncio.Transport, self.joining))
         self.due = self.loop.time() + _HEAD_SECONDS
         self.acceptor.accept(
             self.loop, lambda: type(self)(self.config, self.server_state, self.app_state, self.loop)
@@ -92,7 +96,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses, and gives up on what cannot be read or does not end."""
-        if self._last_words is not None or self._joining.closing:
+        if self._last_words is not None or self.joining.closing:
             self._unheard += len(data)
             if self._unheard > _UNHEARD_BYTES:
                 self.transport.abort()
@@ -115,10 +119,12 @@ class GuardedProtocol(HttpToolsProtocol):
             )
 
     def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
+        """A request begins; its scope is made once its head is there."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
         self._phase = _HEAD
-        self._joining.unread = True
+        self.joining.unread = True
         self._passes_upgrade = self._hesitates = False
         self.idle_since = _NEVER
         self.due = _NEVER if self._answers() else self.loop.time() + _HEAD_SECONDS
@@ -140,15 +146,48 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         if self.expect_100_continue and version == "1.0":
             self.expect_100_continue = False  # RFC 9110, section 10.1.1
-        self._objection = _NO_TARGET  # which uvicorn takes apart, before anything else
-        super().on_headers_complete()
+        self._objection = _NO_TARGET
+        target = httptools.parse_url(self.url)
         self._objection = None
+        self._begin(method, version, target.path, target.query or b"")
         self._phase = _BODY
         self.due = _NEVER
         self.headers = []  # for trailers, which nobody asks for
         if self.expect_100_continue and self.cycle.keep_alive:
             # After an answer ahead of the body nobody can tell whether that still comes.
             self._hesitates, self.cycle.keep_alive = True, False
+
+    def _begin(self, method: bytes, version: str, raw_path: bytes, query: bytes) -> None:
+        """Has a request answered, or wait for those before it on its connection."""
+        path = raw_path.decode("ascii")
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "method": method.decode("ascii"),
+            "server": self.server,
+            "client": self.client,
+            "scheme": "http",
+            "root_path": self.root_path,
+            "path": self.root_path + (unquote(path) if "%" in path else path),
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+        }
+        before = self.cycle
+        self.cycle = Cycle(
+            self, self.scope, stays=version != "1.0" and self.parser.should_keep_alive()
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        # Which leaves the set by itself: see `Cycle.run_asgi`.
+        self.tasks.add(self.loop.create_task(cycle.run_asgi(app)))
 
     def on_chunk_header(self) -> None:
         """A chunk begins."""
@@ -167,7 +206,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._passes_upgrade:
             return
         self._phase = _BETWEEN
-        self._joining.unread = False
+        self.joining.unread = False
         self._beside_body = 0
         if self._hesitates:
             self._be_sure_of_body()
@@ -293,7 +332,7 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         body = error.body(identity)
         wait = error.failure.retry_after
-        self._joining.write_whole(
+        self.joining.write_whole(
             STATUS_LINE[error.failure.http]
             + b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
             + b"x-request-id: %s\r\n" % identity.encode()

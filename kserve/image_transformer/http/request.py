@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from image_transformer.errors import ClientGoneError, ServiceError
+from image_transformer.http.cycle import Cycle
 from image_transformer.http.encodings import Encoding, encoding_of, unfolded
 from image_transformer.inference.held import Held
 from image_transformer.settings import Settings
@@ -32,7 +33,7 @@ def request_id(header: bytes | None) -> str:
     return f"{_run}-{next(_numbers):x}"
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Response:
     """An answer.
 
@@ -113,8 +114,14 @@ class Request:
                 for it now.
             ClientGoneError: the client hung up before its end.
         """
-        encoding = encoding_of(self.header(b"content-encoding"))
-        body = await self._sent()
+        named = self.headers.get(b"content-encoding")
+        encoding = None if named is None else encoding_of(named.decode("latin-1"))
+        # A body that came with its head, as small ones do, is worth neither a timer nor a wait.
+        body = self._cycle.whole_body() if isinstance(self._cycle, Cycle) else None
+        if body is None:
+            body = await self._sent()
+        else:
+            self._take(body, self._settings.max_body_bytes)
         return body if encoding is None else await self._unfolded(body, encoding)
 
     async def _unfolded(self, body: bytes, encoding: Encoding) -> bytes:
@@ -134,9 +141,6 @@ class Request:
         announced = self.headers.get(b"content-length")
         if announced is not None and int(announced) > limit:
             raise self._too_long()
-        # A body that came with its head, as small ones do, is not worth a timer.
-        if not getattr(self._cycle, "more_body", True):
-            return await self._collect(await self._receive(), limit)
         try:
             async with asyncio.timeout(self._settings.body_seconds):
                 return await self._collect(await self._receive(), limit)

@@ -24,6 +24,7 @@ from image_transformer.codecs.tensors import Filtered, Images, Probabilities
 from image_transformer.codecs.v1 import v1_answer, v1_request
 from image_transformer.codecs.v2 import answer, parse_json, parse_request
 from image_transformer.errors import ClientGoneError, ServiceError
+from image_transformer.http.cycle import Cycle
 from image_transformer.http.encodings import WORTH, accepted, folded
 from image_transformer.http.events import is_event, unwrapped, wrapped
 from image_transformer.http.info import information
@@ -170,7 +171,10 @@ class Routes:
     async def _predict(self, request: Request) -> Response:
         body = await request.body()
         content_type = request.header(b"content-type")
-        encoded, many = await _apart(body, uploaded, content_type, body, self._settings.max_images)
+        if len(body) < _LARGE_BODY:
+            encoded, many = uploaded(content_type, body, self._settings.max_images)
+        else:
+            encoded, many = await _apart(body, uploaded, content_type, body, self._settings.max_images)
         del body  # images out of a form are copies
         result = await self._inference.classify(Images(encoded), request.alive)
         return _answered(result, prediction(result, many=many))
@@ -191,15 +195,9 @@ class Routes:
         if is_event(request.headers):
             event, body = await _apart(body, unwrapped, request.headers, body)
         length = request.header(b"inference-header-content-length") or None
-        parsed = await _apart(
-            body,
-            parse_request,
-            body,
-            length,
-            version,
-            self._settings.max_images,
-            offer.triton.shapes,
-            offer.outputs,
+        asked = body, length, version, self._settings.max_images, offer.triton.shapes, offer.outputs
+        parsed = (
+            parse_request(*asked) if len(body) < _LARGE_BODY else await _apart(body, parse_request, *asked)
         )
         result = await offer.answer(parsed.images, request.alive)
         content, json_length = answer(offer.triton.model, parsed, result)
@@ -349,19 +347,18 @@ async def _send(response: Response, request: Request, send: Send, seconds: float
         if (encoding := accepted(request.header(b"accept-encoding"))) is not None:
             body = await folded(body, encoding)
             headers = (*headers, (b"content-encoding", encoding.encode()))
-    await send(
-        {
-            "type": "http.response.start",
-            "status": response.status,
-            "headers": [
-                (b"content-type", response.content_type),
-                (b"content-length", str(len(body)).encode()),
-                (b"x-request-id", request.id.encode()),
-                *headers,
-            ],
-        }
+    headers = (
+        (b"content-type", response.content_type),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", request.id.encode()),
+        *headers,
     )
-    if len(body) <= _LARGE_BODY:
+    small = len(body) <= _LARGE_BODY
+    cycle = getattr(send, "__self__", None)  # where nobody stands between
+    if small and isinstance(cycle, Cycle) and cycle.answer(response.status, headers, body):
+        return
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    if small:
         await send({"type": "http.response.body", "body": body})
         return
     view = memoryview(body)

@@ -148,9 +148,13 @@ class Asking:
             ClientGoneError: the client hung up while many were decoded.
         """
         encoded, count = images.encoded, len(images)
+        contract, decoder = served.contract, self._decoder
         if count == 1:
             if not pixels:
-                pixels.append(await self._decoder.decode(encoded[0], None, alive, served.contract, spent))
+                small = decoder.decode_small(encoded[0], None, contract, spent)
+                if small is None:
+                    small = await decoder.decode(encoded[0], None, alive, contract, spent)
+                pixels.append(small)
             return await self._batcher.submit(served, pixels, alive)
         size = self._batcher.images_per_piece
         sent: list[asyncio.Future[Probabilities]] = []
@@ -159,9 +163,10 @@ class Asking:
                 for start in range(0, count, size):
                     self._go_on(served, sent, alive)
                     for index in range(len(pixels), min(start + size, count)):
-                        pixels.append(
-                            await self._decoder.decode(encoded[index], index, alive, served.contract, spent)
-                        )
+                        small = decoder.decode_small(encoded[index], index, contract, spent)
+                        if small is None:
+                            small = await decoder.decode(encoded[index], index, alive, contract, spent)
+                        pixels.append(small)
                     piece = pixels[start : start + size]
                     sent.append(self._batcher.submit(served, piece, alive, count))
                     submitted(len(piece))

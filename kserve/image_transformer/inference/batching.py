@@ -229,8 +229,8 @@ class Batcher:
 
     def _next(self, lane: _Lane, room: int, now: float) -> list[Piece]:
         pieces: list[Piece] = []
-        oldest = now - self._max_wait
-        while lane.queue and lane.queue[0].count <= room:
+        oldest, queue = now - self._max_wait, lane.queue
+        while queue and queue[0].count <= room:
             piece = self._take(lane)
             if piece.future.done():
                 continue
@@ -266,9 +266,9 @@ class Batcher:
                 if isinstance(result, ServiceError):
                     piece.future.set_exception(result.again())
                 else:
-                    piece.future.set_result(
-                        Probabilities(result.probs[start:end], result.version, result.contract)
-                    )
+                    probs, version, contract, written, _ = result
+                    part = Probabilities(probs[start:end], version, contract, written, start)
+                    piece.future.set_result(part)
             start = end
         lane.asked -= start
         self._pump(lane)

@@ -37,6 +37,22 @@ class Decoder:
         self._count = 0
         self._room = Room(settings.max_decoding_bytes)
 
+    def decode_small(
+        self, data: bytes, index: int | None, contract: Contract, spent: Spent
+    ) -> Pixels | None:
+        """Decodes an image at once, as `decode` does; None where it takes too long for that."""
+        started = time.perf_counter()
+        try:
+            header = read_header(data, self._limits, contract.size)
+            if not is_cheap(data, header, contract.size):
+                return None
+            pixels = decode_image(data, header, size=contract.size, fit=contract.fit)
+        except ImageError as error:
+            self._count_one(started, spent)
+            raise _told(error, index) from None
+        self._count_one(started, spent)
+        return pixels
+
     async def decode(
         self,
         data: bytes,
@@ -65,17 +81,17 @@ class Decoder:
                 return decode_image(data, header, size=contract.size, fit=contract.fit)
             return await self._in_thread(data, header, alive, contract)
         except ImageError as error:
-            # The thread's future has the error, whose frames have the future and the picture: a cycle that
-            # would keep the picture until the garbage collector comes.
-            error.__traceback__ = error.__context__ = None
-            raise ServiceError(error.code, str(error), index) from None
+            raise _told(error, index) from None
         finally:
-            ended = time.perf_counter()
-            self._metrics.decode_seconds.add(ended - started)
-            if spent is not None:
-                spent.decode_seconds += ended - started
-            if (trace := current.get()) is not None:
-                trace.decoded(started, ended)
+            self._count_one(started, spent)
+
+    def _count_one(self, started: float, spent: Spent | None) -> None:
+        ended = time.perf_counter()
+        self._metrics.decode_seconds.add(ended - started)
+        if spent is not None:
+            spent.decode_seconds += ended - started
+        if (trace := current.get()) is not None:
+            trace.decoded(started, ended)
 
     def close(self) -> None:
         """Ends the threads; what they decode is given up."""
@@ -101,3 +117,10 @@ class Decoder:
         """From a thread: an image is done."""
         with contextlib.suppress(RuntimeError):  # the service has ended meanwhile
             self._loop.call_soon_threadsafe(self._room.leave, memory)
+
+
+def _told(error: ImageError, index: int | None) -> ServiceError:
+    # A thread's future has the error, whose frames have the future and the picture: a cycle that would keep the
+    # picture until the garbage collector comes.
+    error.__traceback__ = error.__context__ = None
+    return ServiceError(error.code, str(error), index)

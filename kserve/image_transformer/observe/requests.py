@@ -34,7 +34,7 @@ class Observation:
 
     def __enter__(self) -> "Observation":
         self._started = time.perf_counter()
-        self._observer.begun()
+        self._observer.metrics.under_way += 1
         if self._headers is not None:
             self.trace = self._observer.tracing.begin(self._route, self._headers)
             if self.trace is not None:
@@ -42,7 +42,12 @@ class Observation:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._observer.ended(self, self._route, self._identity, time.perf_counter() - self._started)
+        seconds = time.perf_counter() - self._started
+        metrics = self._observer.metrics
+        metrics.under_way -= 1
+        metrics.answered(self._route, self.status, seconds)
+        if self.error is not None or self.status >= 500 or self._observer.log_all:
+            self._observer.tell(self, self._route, self._identity, seconds)
         if self.trace is not None and self._token is not None:
             current.reset(self._token)
             self.trace.ended(self.status, self.error.code if self.error is not None else None)
@@ -59,18 +64,20 @@ class Observer:
 
     Attributes:
         tracing: Where their traces begin.
+        metrics: Where they are counted.
+        log_all: Whether each of them has a line in the log.
     """
 
     def __init__(self, metrics: Metrics, *, log_all: bool, tracing: Tracing | None = None) -> None:
         self.tracing = tracing or Tracing()
-        self._metrics = metrics
-        self._log_all = log_all
+        self.metrics = metrics
+        self.log_all = log_all
         self._turned_away = 0
         self._told = 0.0
 
     def turned_away(self) -> None:
         """A request was refused because of too many others: counted, and logged once a second."""
-        self._metrics.errors["overloaded"] += 1
+        self.metrics.errors["overloaded"] += 1
         self._turned_away += 1
         now = time.monotonic()
         if now - self._told >= 1:
@@ -87,30 +94,22 @@ class Observer:
         """
         return Observation(self, route, identity, headers)
 
-    def begun(self) -> None:
-        """A request begins."""
-        self._metrics.under_way += 1
-
-    def ended(self, observation: Observation, route: str, identity: str, seconds: float) -> None:
-        """A request has its answer."""
-        self._metrics.under_way -= 1
-        self._metrics.answered(route, observation.status, seconds)
+    def tell(self, observation: Observation, route: str, identity: str, seconds: float) -> None:
+        """Logs a request that has its answer, and counts its error."""
         error = observation.error
-        if error is not None and error.code == "overloaded" and not self._log_all:
+        if error is not None and error.code == "overloaded" and not self.log_all:
             self.turned_away()
             return
+        fields: dict[str, object] = {
+            "request_id": identity,
+            "route": route,
+            "status": observation.status,
+            "milliseconds": round(seconds * 1000, 2),
+        }
+        if observation.trace is not None:
+            fields["trace_id"] = observation.trace.id
         if error is not None:
-            self._metrics.errors[error.code] += 1
-        if error is not None or self._log_all or observation.status >= 500:
-            fields: dict[str, object] = {
-                "request_id": identity,
-                "route": route,
-                "status": observation.status,
-                "milliseconds": round(seconds * 1000, 2),
-            }
-            if observation.trace is not None:
-                fields["trace_id"] = observation.trace.id
-            if error is not None:
-                fields["code"] = error.code
-            message = error.sentence if error is not None else "answered"
-            log.log(logging.ERROR if observation.status == 500 else logging.INFO, message, extra=fields)
+            self.metrics.errors[error.code] += 1
+            fields["code"] = error.code
+        message = error.sentence if error is not None else "answered"
+        log.log(logging.ERROR if observation.status == 500 else logging.INFO, message, extra=fields)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import orjson
 
-from image_transformer.codecs.tensors import Probabilities
+from image_transformer.codecs.tensors import Probabilities, Written
 from image_transformer.errors import ServiceError, VersionGoneError
 from image_transformer.triton.connection import Answer, NotConnectedError
 from image_transformer.triton.pool import Endpoint
@@ -105,7 +105,7 @@ class Call:
             self._look(str(error)[:500], unseen=False)
         else:
             served.counted.executed(self._count, self._requests, self._started, arrived, time.perf_counter())
-            self._done(Probabilities(probs, served.version, served.contract))
+            self._done(Probabilities(probs, served.version, served.contract, Written(probs, served.contract)))
 
     def _look(self, reason: str, *, unseen: bool) -> None:
         """Sees whether those that were asked serve the version at all, before it is given up there."""

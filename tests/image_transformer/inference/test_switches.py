@@ -167,6 +167,7 @@ async def gated(service: Any) -> AsyncIterator[Any]:
         return await decode(data, index, *rest)
 
     service.inference._decoder.decode = waiting
+    service.inference._decoder.decode_small = lambda *_: None  # which nothing waits in
     service.gate, service.decoded = gate, decoded
     yield service
     gate.set()
