@@ -1,5 +1,6 @@
 """What goes into the model and what comes out, whichever protocol it came by."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -42,11 +43,33 @@ class Probabilities(NamedTuple):
             another model's one output holds.
         version: The version that answered.
         contract: That version's.
+        scores: FP32 `[N]`, how unlike anything learned each image is; None where the version cannot tell.
+        mark_at: Above this score an image is marked.
     """
 
     probs: NDArray[np.float32]
     version: str
     contract: Contract = DEFAULT_CONTRACT
+    scores: NDArray[np.float32] | None = None
+    mark_at: float = math.inf
+
+    def part(self, start: int, end: int) -> "Probabilities":
+        """Those of some of the images."""
+        scores = self.scores
+        return Probabilities(
+            self.probs[start:end],
+            self.version,
+            self.contract,
+            None if scores is None else scores[start:end],
+            self.mark_at,
+        )
+
+    @property
+    def marks(self) -> list[bool] | None:
+        """Which images are unlike anything learned; None where the version cannot tell."""
+        if self.scores is None:
+            return None
+        return [score > self.mark_at for score in self.scores.tolist()]
 
 
 class Filtered(NamedTuple):

@@ -261,9 +261,7 @@ class Batcher:
                 if isinstance(result, ServiceError):
                     piece.future.set_exception(result.again())
                 else:
-                    piece.future.set_result(
-                        Probabilities(result.probs[start:end], result.version, result.contract)
-                    )
+                    piece.future.set_result(result.part(start, end))
             start = end
         lane.asked -= start
         self._pump(lane)
