@@ -48,7 +48,9 @@ def predict(
             response = _post(client, name, data)
             body = _answered(response, address)
             if response.status_code == HTTPStatus.OK:
-                answers.append({"image": name, "version": response.headers.get("X-Model-Version"), **body})
+                version, unlike = map(response.headers.get, ("X-Model-Version", "X-Out-Of-Distribution"))
+                mark = {} if unlike is None else {"out_of_distribution": unlike == "true"}
+                answers.append({"image": name, "version": version, **body, **mark})
             elif response.status_code in {429, 502, 503, 504}:
                 raise FaultError(f"{address} cannot answer now ({response.status_code}): {_sentence(body)}")
             else:
@@ -59,7 +61,12 @@ def predict(
         answer(json.dumps(answers, indent=1))
     else:
         rows = [
-            (entry["image"], entry["class_name"], f"{entry['confidence']:.3f}", str(entry["version"]))
+            (
+                entry["image"],
+                entry["class_name"] + (", unlike training" if entry.get("out_of_distribution") else ""),
+                f"{entry['confidence']:.3f}",
+                str(entry["version"]),
+            )
             for entry in answers
             if "error" not in entry
         ]

@@ -1,7 +1,7 @@
 """A score of how unlike anything learned a picture is, computed inside the served graph.
 
 Two things are added, each in standard deviations of the validation pictures: the energy of the logits (Liu et
-al. 2020), which is high where no class speaks; and, of the original network, by how much the means of the first
+al. 2020) above their mean, which is high where no class stands out; and, of the original network, by how much the means of the first
 block's channels are further from those of the training pictures than is usual (Mahalanobis' distance; Lee et
 al. 2018). That tells noise, screens and textures, which the classes themselves do not. What else was tried, and
 what each tells: docs/unlike.md. No tensor of the network's middle becomes an output, which would cost its int8
@@ -28,7 +28,7 @@ LEARNED_FROM: Final = 10_000
 USUAL: Final = 1.0
 """Standard deviations above the mean up to which a distance says nothing: there energy alone knows more."""
 
-DISTANCE_WEIGHT: Final = 3.0
+DISTANCE_WEIGHT: Final = 1.0
 """What the rest of the distance counts beside the energy; both are chosen as docs/unlike.md says."""
 
 _LAYER: Final = "pool1"
@@ -146,12 +146,17 @@ def _inner(network: "keras.Model") -> "keras.Model":
 
 
 def _energy(logits: Any, contract: Contract) -> Any:
-    """Minus the logarithm of the sum of the logits' powers, `[N, 1]`; unlearned classes have no part in it."""
+    """The mean of the logits minus the logarithm of the sum of their powers, `[N, 1]`.
+
+    Unlearned classes have no part in it.
+    """
     import keras
 
-    offset = unlearned_mask(contract).tolist() if contract.unlearned else 0.0
-    learned = keras.layers.Rescaling(1.0, offset, dtype="float32", name="score_learned")(logits)
-    return -keras.ops.logsumexp(learned, axis=1, keepdims=True)
+    share = np.zeros(len(contract.classes), np.float32)
+    share[list(contract.learned)] = 1 / len(contract.learned)
+    learned = logits + unlearned_mask(contract) if contract.unlearned else logits
+    mean = keras.ops.sum(logits * share, axis=1, keepdims=True)
+    return mean - keras.ops.logsumexp(learned, axis=1, keepdims=True)
 
 
 def scored(
