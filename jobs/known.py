@@ -208,6 +208,8 @@ def _check(answer: httpx.Response, due: NDArray[np.float32], where: str, known: 
             "see whether the way to it is there (Service, route, proxy)."
         )
     if answer.status_code != httpx.codes.OK:
+        if answer.json()["code"] == "unlike_training":  # one in a thousand, where the service refuses such
+            return
         raise RefusedError(f"{where} answered {answer.status_code}: {answer.text[:200]}")
     served = answer.headers.get("X-Model-Version")
     if served != str(known.version):

@@ -149,6 +149,16 @@ class Run:
         return self.folder / "evidence"
 
     @property
+    def score(self) -> Path:
+        """What the score of what is unlike anything learned is made of; not there where a run has none."""
+        return self.folder / "score.npz"
+
+    @property
+    def usual(self) -> Path:
+        """The validation pictures, as far as thresholds need them, as pixels."""
+        return self.folder / "usual.npy"
+
+    @property
     def held_out(self) -> Path:
         """Pixels of test images, of one's own, that the exported graphs are compared with the model on."""
         return self.folder / "held-out.npy"

@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING, Final
 
 import onnx
 
-from model.contract import DEFAULT_CONTRACT, FILTERED_NAME, INPUT_NAME, OUTPUT_NAME, Contract
+from model.contract import (
+    DEFAULT_CONTRACT,
+    FILTERED_NAME,
+    INPUT_NAME,
+    OUTPUT_NAME,
+    SCORE_NAME,
+    Contract,
+)
 
 if TYPE_CHECKING:  # tensorflow takes seconds to import, and only an export needs it
     import keras
+
+    from model.network.unlike import Score
 
 OPSET: Final = 18
 IR_VERSION: Final = 10
@@ -34,7 +43,11 @@ def graph_files(folder: Path, contract: Contract = DEFAULT_CONTRACT) -> Graphs:
 
 
 def export_graphs(
-    network: "keras.Model", temperature: float, folder: Path, contract: Contract = DEFAULT_CONTRACT
+    network: "keras.Model",
+    temperature: float,
+    folder: Path,
+    contract: Contract = DEFAULT_CONTRACT,
+    score: "Score | None" = None,
 ) -> Graphs:
     """Export the classifier and the filter model.
 
@@ -43,26 +56,32 @@ def export_graphs(
         temperature: What the logits are divided by before the softmax.
         folder: Gets the files that `graph_files` names; made if need be.
         contract: What the network was built for.
+        score: Becomes the classifier's second output; None leaves it without one.
 
     Returns:
         Where they are.
     """
     from model.network.cnn import probabilities
     from model.network.filters import filter_bank
+    from model.network.unlike import scored
 
     folder.mkdir(parents=True, exist_ok=True)
     graphs = graph_files(folder, contract)
-    export_graph(probabilities(network, temperature, contract), OUTPUT_NAME, graphs.classifier)
+    if score is None:
+        export_graph(probabilities(network, temperature, contract), OUTPUT_NAME, graphs.classifier)
+    else:
+        both = scored(network, temperature, contract, score)
+        export_graph(both, (OUTPUT_NAME, SCORE_NAME), graphs.classifier)
     export_graph(filter_bank(contract.size), FILTERED_NAME, graphs.filters)
     return graphs
 
 
-def export_graph(model: "keras.Model", output_name: str, path: Path) -> None:
-    """Export a Keras model from UINT8 `image` `[batch, size, size, 3]` to one FP32 output.
+def export_graph(model: "keras.Model", output: str | tuple[str, ...], path: Path) -> None:
+    """Export a Keras model from UINT8 `image` `[batch, size, size, 3]` to FP32 outputs.
 
     Args:
-        model: Takes uint8 images of one size.
-        output_name: The name of its output in the graph.
+        model: Takes uint8 images of one size; of several outputs it gives a dictionary.
+        output: The name of its output in the graph, or of all, in their order there.
         path: The file to write.
     """
     import tensorflow as tf
@@ -73,28 +92,29 @@ def export_graph(model: "keras.Model", output_name: str, path: Path) -> None:
     # A dictionary's key becomes the output's name in the graph, the TensorSpec's name the input's.
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator] # of TensorFlow
     def serve(image: "tf.Tensor") -> dict[str, "tf.Tensor"]:
-        return {output_name: model(image, training=False)}
+        answer = model(image, training=False)
+        return {output: answer} if isinstance(output, str) else answer
 
     graph, _ = tf2onnx.convert.from_function(serve, input_signature=signature, opset=OPSET)
+    names = (output,) if isinstance(output, str) else output
+    graph.graph.output.sort(key=lambda value: names.index(value.name))  # tf2onnx has them by the alphabet
     for value in (*graph.graph.input, *graph.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = BATCH
     graph.ir_version = min(graph.ir_version, IR_VERSION)
     graph.graph.name = path.stem
     onnx.checker.check_model(graph, full_check=True)
-    check_signature(graph, output_name)
+    check_signature(graph, names)
     onnx.save_model(graph, path)
 
 
-def check_signature(graph: onnx.ModelProto, output_name: str) -> None:
-    """Require the contract's names and types of the input and the output.
+def check_signature(graph: onnx.ModelProto, outputs: tuple[str, ...]) -> None:
+    """Require the contract's names and types of the input and the outputs.
 
     Raises:
         ValueError: They are others.
     """
     names = [value.name for value in (*graph.graph.input, *graph.graph.output)]
     types = [value.type.tensor_type.elem_type for value in (*graph.graph.input, *graph.graph.output)]
-    expected = [onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT]
-    if names != [INPUT_NAME, output_name] or types != expected:
-        raise ValueError(
-            f"tf2onnx made tensors {names} of types {types}; {INPUT_NAME} and {output_name} are due"
-        )
+    expected = [onnx.TensorProto.UINT8, *[onnx.TensorProto.FLOAT] * len(outputs)]
+    if names != [INPUT_NAME, *outputs] or types != expected:
+        raise ValueError(f"tf2onnx made tensors {names} of types {types}; {[INPUT_NAME, *outputs]} are due")

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from export.errors import ParityError
 from export.graph.export import Graphs
 from export.store.lineage import Parity
-from model.contract import DEFAULT_CONTRACT, INPUT_NAME, Contract
+from model.contract import DEFAULT_CONTRACT, INPUT_NAME, SCORE_NAME, Contract
 from model.data.images import Images
 
 if TYPE_CHECKING:
     import keras
+
+    from model.network.unlike import Score
 
 TOLERANCE: Final = 1e-5
 """Largest absolute difference of an output that still counts as the same answer."""
@@ -23,6 +25,9 @@ TOLERANCE: Final = 1e-5
 TOLERANCE_LITE: Final = 1e-4
 """Of EfficientNet-Lite, whose 49 convolutions, one after another, pass on what another order of their sums
 differs by: up to 5e-6 was found on ImageNet's classes, 1e-7 of the cnn."""
+
+TOLERANCE_SCORE: Final = 1e-3
+"""Of the score of what is unlike anything learned, whose unit is a standard deviation of usual pictures."""
 
 _BATCH: Final = 64
 
@@ -88,6 +93,7 @@ def prove(
     graphs: Graphs,
     images: NDArray[np.uint8],
     contract: Contract = DEFAULT_CONTRACT,
+    score: "Score | None" = None,
 ) -> tuple[Parity, Parity]:
     """Compare both exported graphs, in ONNX Runtime, with their Keras models, on the CPU.
 
@@ -97,6 +103,7 @@ def prove(
         graphs: The exported files.
         images: uint8 `[N, S, S, 3]`, held out from training.
         contract: As they were exported.
+        score: As it was exported; its answers are compared too.
 
     Returns:
         The figures of the classifier and of the filter model.
@@ -110,10 +117,29 @@ def prove(
     classifier = probabilities(network, temperature, contract)
     filters = filter_bank(contract.size)
     tolerance = TOLERANCE if contract.network == "cnn" else TOLERANCE_LITE
+    if score is not None:
+        _compare_scores(network, temperature, graphs, images, contract, score)
     return (
         compare(keras_outputs(classifier, images), onnx_outputs(graphs.classifier, images), tolerance),
         compare(keras_outputs(filters, images), onnx_outputs(graphs.filters, images)),
     )
+
+
+def _compare_scores(
+    network: "keras.Model",
+    temperature: float,
+    graphs: Graphs,
+    images: NDArray[np.uint8],
+    contract: Contract,
+    score: "Score",
+) -> None:
+    import keras
+
+    from model.network.unlike import scored
+
+    both = scored(network, temperature, contract, score)
+    due = keras_outputs(keras.Model(both.input, both.output[SCORE_NAME]), images)[:, 0]
+    compare(due, onnx_outputs(graphs.classifier, images, output=SCORE_NAME)[:, 0], TOLERANCE_SCORE)
 
 
 def keras_outputs(model: "keras.Model", images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -126,12 +152,15 @@ def keras_outputs(model: "keras.Model", images: NDArray[np.uint8]) -> NDArray[np
     return np.concatenate(batches).astype(np.float32)
 
 
-def onnx_outputs(path: Path, images: Images, *, threads: int = 1) -> NDArray[np.float32]:
-    """An ONNX file's answers to uint8 images, by ONNX Runtime on the CPU."""
+def onnx_outputs(
+    path: Path, images: Images, *, threads: int = 1, output: str | None = None
+) -> NDArray[np.float32]:
+    """An ONNX file's answers to uint8 images, by ONNX Runtime on the CPU; its first output, unless named."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    batches: list[Any] = [session.run(None, {INPUT_NAME: batch})[0] for batch in _batches(images)]
+    asked = [output or session.get_outputs()[0].name]
+    batches: list[Any] = [session.run(asked, {INPUT_NAME: batch})[0] for batch in _batches(images)]
     outputs: NDArray[np.float32] = np.concatenate(batches)
     return outputs
 

@@ -64,7 +64,9 @@ def quantize_graphs(
         prepared = Path(scratch) / "prepared.onnx"
         quant_pre_process(graphs.classifier, prepared, skip_symbolic_shape=True)
         cnn = contract.network == "cnn"
-        nodes = onnx.load(prepared).graph.node
+        loaded = onnx.load(prepared)
+        outputs = tuple(value.name for value in loaded.graph.output)
+        nodes, of_score = _apart(loaded.graph.node)
         quantize_static(
             prepared,
             quantized.classifier,
@@ -74,9 +76,9 @@ def quantize_graphs(
             # The filters reach from -8 to 8 where pixels are 0 to 1: in 8 bits they would lose what is faint,
             # and their convolution, three groups of one channel, is slower in int8 than in float. The last
             # layer's 256 values would leave two classes equally likely in up to one image of 25.
-            nodes_to_exclude=[*_grouped_convolutions(nodes), _last_layer(nodes)]
+            nodes_to_exclude=[*_grouped_convolutions(nodes), _last_layer(nodes), *of_score]
             if contract.network == "cnn"
-            else [],
+            else of_score,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -86,7 +88,7 @@ def quantize_graphs(
         )
     model = onnx.load(quantized.classifier)
     _name_used_domains(model)
-    check_signature(model, OUTPUT_NAME)
+    check_signature(model, outputs)
     onnx.save_model(model, quantized.classifier)
     shutil.copyfile(graphs.filters, quantized.filters)
     parity = measure(onnx_outputs(graphs.classifier, images), onnx_outputs(quantized.classifier, images))
@@ -110,6 +112,21 @@ def _name_used_domains(model: onnx.ModelProto) -> None:
     kept = [one for one in model.opset_import if one.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(kept)
+
+
+def _apart(nodes: Sequence[onnx.NodeProto]) -> tuple[list[onnx.NodeProto], list[str]]:
+    """The nodes that the probabilities need, and the names of those that the score alone needs.
+
+    The latter stay in float: they are small, and work with logarithms of what differs little.
+    """
+    needed = {OUTPUT_NAME}
+    of_probabilities = []
+    for node in reversed(nodes):  # which stand behind what they read
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            of_probabilities.append(node)
+    names = {node.name for node in of_probabilities}
+    return of_probabilities[::-1], [node.name for node in nodes if node.name not in names]
 
 
 def _last_layer(nodes: Sequence[onnx.NodeProto]) -> str:

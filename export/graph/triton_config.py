@@ -18,6 +18,7 @@ from model.contract import (
     FILTERED_NAME,
     INPUT_NAME,
     OUTPUT_NAME,
+    SCORE_NAME,
     Contract,
 )
 
@@ -121,12 +122,16 @@ class ModelConfig:
 def classifier_config(
     variant: Variant, parameters: Mapping[str, str], contract: Contract = DEFAULT_CONTRACT
 ) -> ModelConfig:
-    """The classifier's configuration: pixels in, the probabilities of the contract's classes out."""
+    """The classifier's configuration: pixels in, the probabilities of the contract's classes out.
+
+    Where the parameters say under `unlike` what its score means, the score is a second output.
+    """
+    score = (Tensor(SCORE_NAME, "TYPE_FP32", (1,)),) if "unlike" in parameters else ()
     return ModelConfig(
         name=contract.model,
         variant=variant,
         inputs=(Tensor(INPUT_NAME, "TYPE_UINT8", contract.image_shape),),
-        outputs=(Tensor(OUTPUT_NAME, "TYPE_FP32", (len(contract.classes),), LABELS_NAME),),
+        outputs=(Tensor(OUTPUT_NAME, "TYPE_FP32", (len(contract.classes),), LABELS_NAME), *score),
         parameters=parameters,
     )
 

@@ -38,7 +38,9 @@ def predict(
             response = predicted(client, name, data)
             body = answered(response, address)
             if response.status_code == HTTPStatus.OK:
-                answers.append({"image": name, "version": response.headers.get("X-Model-Version"), **body})
+                version, unlike = map(response.headers.get, ("X-Model-Version", "X-Out-Of-Distribution"))
+                mark = {} if unlike is None else {"out_of_distribution": unlike == "true"}
+                answers.append({"image": name, "version": version, **body, **mark})
             elif response.status_code in BUSY:
                 raise FaultError(f"{address} cannot answer now ({response.status_code}): {sentence(body)}")
             else:
@@ -49,7 +51,12 @@ def predict(
         answer(json.dumps(answers, indent=1))
     else:
         rows = [
-            (entry["image"], entry["class_name"], f"{entry['confidence']:.3f}", str(entry["version"]))
+            (
+                entry["image"],
+                entry["class_name"] + (", unlike training" if entry.get("out_of_distribution") else ""),
+                f"{entry['confidence']:.3f}",
+                str(entry["version"]),
+            )
             for entry in answers
             if "error" not in entry
         ]

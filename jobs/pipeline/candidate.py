@@ -11,6 +11,7 @@ import numpy as np
 from export.errors import IntegrityError
 from export.store.lineage import DataLineage, Lineage, Pretrained
 from export.store.manifest import Manifest
+from export.store.unlike import UNLIKE, Unlike
 from export.store.versions import KNOWN, SPLITS, Store
 from jobs.console import say
 from jobs.errors import MistakeError
@@ -22,6 +23,7 @@ from jobs.pipeline.networks import weights_of
 from jobs.pipeline.progress import ProgressBar
 from jobs.pipeline.quantization import twin_or_itself
 from jobs.pipeline.reporting import attach_reports, report_on
+from jobs.pipeline.unlike import exported_score, learn_score, thresholds
 from jobs.settings import Settings
 from jobs.training_runs import Request, Run
 
@@ -108,6 +110,7 @@ def train_run(run: Run, dataset: "Dataset", settings: Settings, store: Store) ->
             weights=weights_of(request),
         )
         _keep_evidence(run, dataset)
+        learn_score(run, dataset, trained.network, trained.contract, request.seed)
         saved = save_run(run.folder, trained, dataset, mlflow_run=tracking.run_id)
         report = report_on(saved, dataset, recipe, settings, trained.network, weights=weights_of(request))
         tracking.record_files(report.page)
@@ -136,10 +139,14 @@ def export_run(run: Run, settings: Settings) -> Lineage:
     saved = load_run(run.folder)
     network = saved.network()
     contract = saved.contract
-    graphs = export_graphs(network, saved.temperature, run.export_folder, contract)
+    score = exported_score(run)
+    graphs = export_graphs(network, saved.temperature, run.export_folder, contract, score)
     own = run.held_out.is_file()
     images = np.load(run.held_out) if own else load_sample().test.images[:PARITY_IMAGES]
-    parity, filters_parity = prove(network, saved.temperature, graphs, images, contract)
+    parity, filters_parity = prove(network, saved.temperature, graphs, images, contract, score)
+    if score is not None:
+        said = thresholds(graphs, np.load(run.usual, mmap_mode="r"))
+        (run.export_folder / UNLIKE).write_text(said.model_dump_json(indent=1) + "\n")
     lineage = Lineage(
         created=datetime.now(UTC),
         created_by=settings.who,
@@ -183,7 +190,13 @@ def publish_run(run: Run, store: Store) -> Manifest:
     lineage = _lineage(run.export_folder / "lineage.json")
     graphs = graph_files(run.export_folder, lineage.contract)
     evidence = {path.name: path.read_bytes() for path in sorted(run.evidence_folder.glob("*"))}
-    manifest = store.publish(lambda number, folder: assemble(graphs, lineage, number, folder), evidence)
+    unlike = None
+    if (said := run.export_folder / UNLIKE).is_file():
+        evidence[UNLIKE] = said.read_bytes()
+        unlike = Unlike.model_validate_json(evidence[UNLIKE])
+    manifest = store.publish(
+        lambda number, folder: assemble(graphs, lineage, number, folder, unlike), evidence
+    )
     run.published_as(store, manifest.version)
     attach_reports(run, store, manifest.version)
     say(f"Published as version {manifest.version} in {store.url}.")

@@ -17,12 +17,14 @@ from export.graph.parity import onnx_outputs
 from export.graph.quantize import quantize_graphs
 from export.store.lineage import Lineage
 from export.store.manifest import Manifest
+from export.store.unlike import UNLIKE, Unlike
 from export.store.versions import Store
 from jobs.console import say
 from jobs.errors import MistakeError
 from jobs.gate import rules
 from jobs.gate.answers import Answers
 from jobs.pipeline.reporting import ATTACHED
+from jobs.pipeline.unlike import thresholds, usual_pictures
 
 if TYPE_CHECKING:
     from model.data.dataset import Dataset
@@ -103,20 +105,24 @@ class _Twin:
         original: Its graphs.
         graphs: The twin's own.
         lineage: What will be in its manifest.
+        unlike: What its scores mean; None where the version has none.
     """
 
     version: int
     original: Graphs
     graphs: Graphs
     lineage: Lineage
+    unlike: Unlike | None
 
     def publish(self, store: Store) -> Manifest:
         """Publish it, with the report of the training that both come from."""
         evidence = {
             name: store.evidence(self.version, name) for name in store.manifest(self.version).evidence
         }
+        if self.unlike is not None:
+            evidence[UNLIKE] = self.unlike.model_dump_json(indent=1).encode() + b"\n"
         manifest = store.publish(
-            lambda number, folder: assemble(self.graphs, self.lineage, number, folder), evidence
+            lambda number, folder: assemble(self.graphs, self.lineage, number, folder, self.unlike), evidence
         )
         for name in store.attachments(self.version):
             if name in ATTACHED:
@@ -149,4 +155,7 @@ def _quantized(store: Store, version: int, dataset: "Dataset", by: str) -> Itera
         quantized, parity = quantize_graphs(graphs, images, Path(scratch) / "int8", original.contract)
         kept = {name: getattr(original, name) for name in Lineage.model_fields}
         changes = {"created": datetime.now(UTC), "created_by": by, "parity": parity, "precision": "int8"}
-        yield _Twin(version, graphs, quantized, Lineage(**kept | changes | {"quantized_from": version}))
+        lineage = Lineage(**kept | changes | {"quantized_from": version})
+        has_score = UNLIKE in original.evidence
+        unlike = thresholds(quantized, usual_pictures(dataset)) if has_score else None
+        yield _Twin(version, graphs, quantized, lineage, unlike)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from jobs.scoring.plan import Plan
 from jobs.scoring.source.picture import Picture, Trouble
+from model.contract import SCORE_NAME
 
 SCHEMA: Final = pa.schema(
     [
@@ -27,6 +28,9 @@ SCHEMA: Final = pa.schema(
 )
 """Of each row either the four in the middle or the last two are there."""
 
+SCORE: Final = pa.field(SCORE_NAME, pa.float32())
+"""Behind them, of versions that have it: how unlike anything learned a picture is."""
+
 _COMPRESSION: Final = "zstd"
 
 
@@ -37,21 +41,29 @@ class Rows:
         shard: Its number.
         pictures: In the order of the plan.
         classes: How many there are.
+        scored: Whether the version tells how unlike anything learned a picture is.
 
     Attributes:
         left: How many pictures have neither an answer nor a reason yet.
     """
 
-    def __init__(self, shard: int, pictures: Sequence[Picture], classes: int) -> None:
+    def __init__(
+        self, shard: int, pictures: Sequence[Picture], classes: int, *, scored: bool = False
+    ) -> None:
         self.shard = shard
         self._pictures = pictures
         self._probs = np.zeros((len(pictures), classes), np.float32)
+        self._scores = np.zeros(len(pictures), np.float32) if scored else None
         self._troubles: dict[int, Trouble] = {}
         self.left = len(pictures)
 
-    def answer(self, rows: Sequence[int], probs: NDArray[np.float32]) -> None:
-        """Take the answers to some pictures, `[N, classes]`."""
+    def answer(
+        self, rows: Sequence[int], probs: NDArray[np.float32], scores: NDArray[np.float32] | None
+    ) -> None:
+        """Take the answers to some pictures, `[N, classes]`, and their scores, `[N]`, where there are any."""
         self._probs[rows] = probs
+        if self._scores is not None:
+            self._scores[rows] = scores
         self.left -= len(rows)
 
     def refuse(self, row: int, trouble: Trouble) -> None:
@@ -84,7 +96,11 @@ class Rows:
             pa.array([trouble and trouble.code for trouble in troubles], pa.string()),
             pa.array([trouble and trouble.sentence for trouble in troubles], pa.string()),
         ]
-        table = pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(_lineage(plan, self.shard)))
+        schema = SCHEMA
+        if self._scores is not None:
+            columns.append(pa.array(self._scores, mask=without))
+            schema = schema.append(SCORE)
+        table = pa.Table.from_arrays(columns, schema=schema.with_metadata(_lineage(plan, self.shard)))
         sink = io.BytesIO()
         pq.write_table(table, sink, compression=_COMPRESSION)
         return sink.getvalue()

@@ -171,7 +171,8 @@ class _Worker:
             if task is None:
                 return
             pictures = self._list.shard(task.shard)
-            rows = Rows(task.shard, pictures, len(self._contract.classes))
+            classes = len(self._contract.classes)
+            rows = Rows(task.shard, pictures, classes, scored=self._graph.scored)
             for row, picture in enumerate(pictures):
                 if row in task.crashed:
                     picture = picture._replace(trouble=CRASHED)  # noqa: PLW2901
@@ -207,14 +208,15 @@ class _Worker:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        probs = self._graph.answer(self._pixels[: len(waiting)])
+        probs, scores = self._graph.answer(self._pixels[: len(waiting)])
         start = 0
         while start < len(waiting):
             rows = waiting[start][0]
             end = start
             while end < len(waiting) and waiting[end][0] is rows:
                 end += 1
-            rows.answer([row for _, row in waiting[start:end]], probs[start:end])
+            of_these = None if scores is None else scores[start:end]
+            rows.answer([row for _, row in waiting[start:end]], probs[start:end], of_these)
             self._finished(rows, end - start)
             start = end
 

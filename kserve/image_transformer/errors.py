@@ -33,6 +33,7 @@ FAILURES: Final[dict[str, Failure]] = {
     # The request around it.
     "too_many_images": Failure(413, _INVALID),
     "invalid_request": Failure(422, _INVALID),
+    "unlike_training": Failure(422, _INVALID),
     "unsupported_media_type": Failure(415, _INVALID),
     "unsupported_encoding": Failure(415, _INVALID),
     "slow_body": Failure(408, "DEADLINE_EXCEEDED"),

@@ -143,6 +143,9 @@ class Settings(BaseSettings):
     )
     state: Path = Field(Path("var"), description="folder for the trainings' logs and outcomes")
 
+    refuse_unlike: bool = Field(
+        False, description="refuse a request's one image where it is unlike anything the version has learned"
+    )
     page: bool = Field(True, description="a page for browsers at /, to try pictures")
     fast_routes: bool = Field(
         True, description="answer v1 and v2 inference ahead of kserve's own routing, which is slower"

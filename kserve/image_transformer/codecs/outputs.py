@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from image_transformer.codecs.tensors import Filtered, Probabilities
 from image_transformer.errors import ServiceError
-from model.contract import FILTERED_NAME, OUTPUT_NAME
+from model.contract import FILTERED_NAME, OUTPUT_NAME, SCORE_NAME
 
 Datatype = Literal["FP32", "INT64", "BYTES"]
 
@@ -19,6 +19,7 @@ OUTPUTS: Final[dict[str, Datatype]] = {
     "class_id": "INT64",
     "class_name": "BYTES",
     "confidence": "FP32",
+    SCORE_NAME: "FP32",
 }
 """What the classifier may be asked for by name; the first is what comes where nothing is."""
 
@@ -139,12 +140,18 @@ def once(asked: Iterable[Asked]) -> tuple[Asked, ...]:
 
 
 def tensor(asked: Asked, result: Probabilities | Filtered) -> Tensor:
-    """Makes an output out of what the model has answered."""
+    """Makes an output out of what the model has answered.
+
+    Raises:
+        ServiceError: the version that answered has no such output.
+    """
     if isinstance(result, Filtered):
         return Tensor(asked.name, "FP32", result.channels.shape, result.channels)
     probs = result.probs
     if asked.name == OUTPUT_NAME:
         return _classes(result, asked.top) if asked.top else Tensor(asked.name, "FP32", probs.shape, probs)
+    if asked.name == SCORE_NAME:
+        return _scores(result)
     best = probs.argmax(axis=1)
     if asked.name == "class_name":
         names = [result.contract.classes[number] for number in best.tolist()]
@@ -152,6 +159,16 @@ def tensor(asked: Asked, result: Probabilities | Filtered) -> Tensor:
     if asked.name == "class_id":
         return Tensor(asked.name, "INT64", best.shape, best.astype(np.int64))
     return Tensor(asked.name, "FP32", best.shape, probs[np.arange(len(best)), best])
+
+
+def _scores(result: Probabilities) -> Tensor:
+    if result.scores is None:
+        raise ServiceError(
+            "invalid_request",
+            f"Version {result.version} cannot tell what is unlike its training, so it has no output "
+            f"{SCORE_NAME!r}; ask for others, or promote a version that was trained by this release.",
+        )
+    return Tensor(SCORE_NAME, "FP32", result.scores.shape, result.scores)
 
 
 def _classes(result: Probabilities, top: int) -> Tensor:

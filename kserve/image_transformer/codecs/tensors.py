@@ -1,6 +1,7 @@
 """What goes into the model and what comes out, whichever protocol it came by."""
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -66,7 +67,6 @@ class Written:
             self._best = self._probs.argmax(axis=1).tolist()
         return self._best[number]
 
-
     @property
     def texts(self) -> tuple[list[bytes], bytes]:
         """The contract's names of classes, and of its filters."""
@@ -88,6 +88,8 @@ class Probabilities(NamedTuple):
             another model's one output holds.
         version: The version that answered.
         contract: That version's.
+        scores: FP32 `[N]`, how unlike anything learned each image is; None where the version cannot tell.
+        mark_at: Above this score an image is marked.
         written: Where they are part of a call's, that call's.
         first: Number of the first of them in `written`.
     """
@@ -95,8 +97,23 @@ class Probabilities(NamedTuple):
     probs: NDArray[np.float32]
     version: str
     contract: Contract = DEFAULT_CONTRACT
+    scores: NDArray[np.float32] | None = None
+    mark_at: float = math.inf
     written: Written | None = None
     first: int = 0
+
+    def part(self, start: int, end: int) -> "Probabilities":
+        """Those of some of a call's images."""
+        probs, version, contract, scores, mark_at, written, _ = self
+        part = None if scores is None else scores[start:end]
+        return Probabilities(probs[start:end], version, contract, part, mark_at, written, start)
+
+    @property
+    def marks(self) -> list[bool] | None:
+        """Which images are unlike anything learned; None where the version cannot tell."""
+        if self.scores is None:
+            return None
+        return [score > self.mark_at for score in self.scores.tolist()]
 
 
 class Filtered(NamedTuple):

@@ -16,6 +16,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 EXPOSED: Final = (
     "X-Model-Version",
+    "X-Out-Of-Distribution",
     "X-Request-ID",
     "Inference-Header-Content-Length",
     "Retry-After",

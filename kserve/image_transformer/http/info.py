@@ -18,7 +18,7 @@ _CHANNELS: Final = (32, 64, 128)
 # Of EfficientNet-Lite (model/network/efficientnet_lite.py): the inverted bottlenecks between stem and head.
 _BOTTLENECKS: Final = {"efficientnet-lite0": 16, "efficientnet-lite1": 21, "efficientnet-lite2": 21}
 _FEATURES: Final = 1280
-_AS_JSON: Final = {"metrics", "pretrained"}
+_AS_JSON: Final = {"metrics", "pretrained", "unlike"}
 _LIMITS: Final = (
     "max_images",
     "max_image_bytes",

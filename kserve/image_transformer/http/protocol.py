@@ -176,9 +176,7 @@ class GuardedProtocol(HttpToolsProtocol):
             "state": self.app_state.copy(),
         }
         before = self.cycle
-        self.cycle = Cycle(
-            self, self.scope, stays=version != "1.0" and self.parser.should_keep_alive()
-        )
+        self.cycle = Cycle(self, self.scope, stays=version != "1.0" and self.parser.should_keep_alive())
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:

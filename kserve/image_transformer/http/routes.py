@@ -323,7 +323,11 @@ def _answered(
     *headers: tuple[bytes, bytes],
     content_type: bytes = b"application/json",
 ) -> Response:
-    return Response(200, body, ((b"x-model-version", result.version.encode()), *headers), content_type)
+    told = ((b"x-model-version", result.version.encode()), *headers)
+    if isinstance(result, Probabilities) and (marks := result.marks) is not None:
+        text = ", ".join("true" if mark else "false" for mark in marks)
+        told += ((b"x-out-of-distribution", text.encode()),)
+    return Response(200, body, told, content_type)
 
 
 def _told(error: ServiceError, request: Request, method: str) -> Response:

@@ -42,7 +42,10 @@ class Inference:
         self._decoder = Decoder(settings, metrics)
         squares = Room(_SQUARES_BYTES)
         self._batcher = _batcher(settings, triton, settings.images_per_call, settings.calls_in_flight)
-        self._classifier = Asking(triton, self._batcher, self._decoder, squares, metrics.versions)
+        self._classifier = Asking(
+            *(triton, self._batcher, self._decoder, squares, metrics.versions),
+            refuses=settings.refuse_unlike,
+        )
         self.filters = Triton(
             settings.predictor_host,
             filters_model(settings.model_name),
@@ -72,8 +75,9 @@ class Inference:
             The probabilities of every image, all by one version.
 
         Raises:
-            ServiceError: an image cannot be taken (its index is named), the model is away, slow or of another
-                version than asked for, pixels are of another size, or there is too much to do.
+            ServiceError: an image cannot be taken (its index is named), or is unlike anything learned where
+                such are refused; the model is away, slow or of another version than asked for, pixels are of
+                another size, or there is too much to do.
         """
         self._check_count(images)
         return self._classifier.answer(images, alive)

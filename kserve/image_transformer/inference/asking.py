@@ -30,7 +30,14 @@ class Asking:
     """
 
     def __init__(
-        self, triton: Triton, batcher: Batcher, decoder: Decoder, squares: Room, answered: Counter[str]
+        self,
+        triton: Triton,
+        batcher: Batcher,
+        decoder: Decoder,
+        squares: Room,
+        answered: Counter[str],
+        *,
+        refuses: bool = False,
     ) -> None:
         """Takes a model and what is shared with others.
 
@@ -40,6 +47,7 @@ class Asking:
             decoder: Decodes for every model.
             squares: See above.
             answered: Counts the images that were answered, by the version that did.
+            refuses: Whether a request's one image is refused where it is unlike anything learned.
         """
         self._triton = triton
         self._batcher = batcher
@@ -47,6 +55,7 @@ class Asking:
         self._loop = asyncio.get_running_loop()
         self._turn = 0
         self._answered = answered
+        self._refuses = refuses
         self.squares = squares
 
     async def answer(self, images: Images, alive: Alive) -> Probabilities:
@@ -78,6 +87,8 @@ class Asking:
                     if not room and count > 1 and images.pixels is None:
                         room = await self.squares.enter(count * served.contract.image_bytes)
                     answer = await self._ask(served, images, pixels, alive, spent)
+                    if self._refuses and count == 1 and served.unlike is not None:
+                        served.unlike.check(answer)
                     break
                 except VersionGoneError:  # the next version has the answer, or comes and has it
                     now = self._loop.time()
@@ -172,8 +183,7 @@ class Asking:
                     submitted(len(piece))
                     if images.pixels is None:
                         await asyncio.sleep(0)
-            probs = np.concatenate([answer.probs for answer in await asyncio.gather(*sent)])
-            return Probabilities(probs, served.version, served.contract)
+            return joined(await asyncio.gather(*sent))
         finally:
             for future in sent:
                 future.cancel()
@@ -190,6 +200,15 @@ class Asking:
                 future.result()
         if not self._triton.endpoints.count(served):
             raise VersionGoneError
+
+
+def joined(parts: Sequence[Probabilities]) -> Probabilities:
+    """The answers to a request's pieces, all by one version, as one."""
+    scores = [part.scores for part in parts if part.scores is not None]
+    return parts[0]._replace(
+        probs=np.concatenate([part.probs for part in parts]),
+        scores=np.concatenate(scores) if scores else None,
+    )
 
 
 def not_served(asked: str, known: Sequence[Served]) -> ServiceError:

@@ -266,9 +266,7 @@ class Batcher:
                 if isinstance(result, ServiceError):
                     piece.future.set_exception(result.again())
                 else:
-                    probs, version, contract, written, _ = result
-                    part = Probabilities(probs[start:end], version, contract, written, start)
-                    piece.future.set_result(part)
+                    piece.future.set_result(result.part(start, end))
             start = end
         lane.asked -= start
         self._pump(lane)

@@ -37,9 +37,7 @@ class Decoder:
         self._count = 0
         self._room = Room(settings.max_decoding_bytes)
 
-    def decode_small(
-        self, data: bytes, index: int | None, contract: Contract, spent: Spent
-    ) -> Pixels | None:
+    def decode_small(self, data: bytes, index: int | None, contract: Contract, spent: Spent) -> Pixels | None:
         """Decodes an image at once, as `decode` does; None where it takes too long for that."""
         started = time.perf_counter()
         try:

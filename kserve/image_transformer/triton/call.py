@@ -14,6 +14,7 @@ from image_transformer.errors import ServiceError, VersionGoneError
 from image_transformer.triton.connection import Answer, NotConnectedError
 from image_transformer.triton.pool import Endpoint
 from image_transformer.triton.served import Served
+from model.contract import SCORE_NAME
 
 if TYPE_CHECKING:
     from image_transformer.triton.client import Triton
@@ -100,12 +101,20 @@ class Call:
             probs = np.frombuffer(answer.body, "<f4", offset=answer.json_length or 0)
             if head["model_version"] != served.version:
                 raise ValueError(f"version {head['model_version']} answered for version {served.version}")
+            scores = None
+            if served.unlike is not None:
+                count = self._count
+                if head["outputs"][0]["name"] == SCORE_NAME:  # they come in the backend's order
+                    scores, probs = probs[:count], probs[count:]
+                else:
+                    probs, scores = probs[:-count], probs[-count:]
             probs = probs.reshape(self._count, *served.shape)
         except (ValueError, KeyError, TypeError) as error:
             self._look(str(error)[:500], unseen=False)
         else:
             served.counted.executed(self._count, self._requests, self._started, arrived, time.perf_counter())
-            self._done(Probabilities(probs, served.version, served.contract, Written(probs, served.contract)))
+            written = Written(probs, served.contract)
+            self._done(Probabilities(probs, served.version, served.contract, scores, served.mark_at, written))
 
     def _look(self, reason: str, *, unseen: bool) -> None:
         """Sees whether those that were asked serve the version at all, before it is given up there."""

@@ -1,5 +1,6 @@
 """One version as Triton serves it: its contract, its lineage, and how it is asked."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -7,8 +8,44 @@ from typing import Any
 
 import orjson
 
+from image_transformer.codecs.tensors import Probabilities
+from image_transformer.errors import ServiceError
 from image_transformer.observe.statistics import Statistics
-from model.contract import DEFAULT_CONTRACT, INPUT_NAME, OUTPUT_NAME, Contract, ContractError, Fit
+from model.contract import (
+    DEFAULT_CONTRACT,
+    INPUT_NAME,
+    OUTPUT_NAME,
+    SCORE_NAME,
+    Contract,
+    ContractError,
+    Fit,
+)
+
+
+@dataclass(frozen=True)
+class Unlike:
+    """Which scores are those of pictures that are unlike anything learned.
+
+    Attributes:
+        mark_at: Above this an image is marked.
+        refuse_at: Above this it is refused where that is wished.
+    """
+
+    mark_at: float
+    refuse_at: float
+
+    def check(self, answer: Probabilities) -> None:
+        """Refuses the one image of a request.
+
+        Raises:
+            ServiceError: It is unlike anything learned.
+        """
+        if answer.scores is not None and (score := float(answer.scores[0])) > self.refuse_at:
+            raise ServiceError(
+                "unlike_training",
+                f"The picture is unlike anything that version {answer.version} has learned (score {score:.2f}, "
+                f"over {self.refuse_at:.2f}); send a picture of its classes, which /info lists.",
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +59,7 @@ class Served:
         parameters: The lineage in its configuration.
         output: The output that is asked for.
         dims: Of one image's output, where the contract does not say it: of the filters.
+        unlike: What its scores mean; None where it has no score.
         counted: What it has done here, also before it was gone and came back.
     """
 
@@ -31,6 +69,7 @@ class Served:
     parameters: Mapping[str, str]
     output: str = OUTPUT_NAME
     dims: tuple[int, ...] = ()
+    unlike: Unlike | None = None
     counted: Statistics = field(default_factory=Statistics, repr=False)
     _heads: dict[int, bytes] = field(default_factory=dict, repr=False)
 
@@ -43,6 +82,11 @@ class Served:
     def shape(self) -> tuple[int, ...]:
         """Of one image's output."""
         return self.dims or (len(self.contract.classes),)
+
+    @cached_property
+    def mark_at(self) -> float:
+        """Above this score an image is marked."""
+        return math.inf if self.unlike is None else self.unlike.mark_at
 
     @property
     def lineage(self) -> dict[str, str]:
@@ -72,7 +116,8 @@ class Served:
             "shape": [count, *self.contract.image_shape],
             "parameters": {"binary_data_size": length},
         }
-        outputs = [{"name": self.output, "parameters": {"binary_data": True}}]
+        names = [self.output] if self.unlike is None else [self.output, SCORE_NAME]
+        outputs = [{"name": name, "parameters": {"binary_data": True}} for name in names]
         content = orjson.dumps({"inputs": [tensor], "outputs": outputs})
         return (
             f"POST /v2/models/{self.model}/versions/{self.version}/infer HTTP/1.1\r\nHost: triton\r\n"
@@ -101,12 +146,24 @@ def read_served(
     texts = {name: str(value["string_value"]) for name, value in config.get("parameters", {}).items()}
     contract = texts.pop("contract", None)
     if contract is not None:
-        return Served(model, version, Contract.from_json(contract), texts, output, dims, counted)
+        unlike = _unlike(config, texts) if output == OUTPUT_NAME else None
+        return Served(model, version, Contract.from_json(contract), texts, output, dims, unlike, counted)
     # Layout 1 of the manifest says no more than the classes; all else is the default's.
     classes = texts.get("classes")
     names = tuple(classes.split(",")) if classes else DEFAULT_CONTRACT.classes
     promised = replace(DEFAULT_CONTRACT, classes=names, model=model)
-    return Served(model, version, promised, texts, output, dims, counted)
+    return Served(model, version, promised, texts, output, dims, None, counted)
+
+
+def _unlike(config: Mapping[str, Any], texts: Mapping[str, str]) -> Unlike | None:
+    """What a version's scores mean; None of one that has none, or says it in a way that is not known here."""
+    if "unlike" not in texts or all(one["name"] != SCORE_NAME for one in config.get("output", ())):
+        return None
+    try:
+        said = orjson.loads(texts["unlike"])
+        return Unlike(float(said["mark_at"]), float(said["refuse_at"]))
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _dims(config: Mapping[str, Any], output: str) -> tuple[int, ...]:

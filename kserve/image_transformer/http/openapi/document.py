@@ -96,6 +96,11 @@ def _headers(operation: Operation, status: int) -> dict[str, Any]:
             "description": "the version that answered",
             "schema": {"type": "string"},
         }
+        headers["X-Out-Of-Distribution"] = {
+            "description": "for each image in order `true` where it is unlike anything the version has learned, "
+            "else `false`, joined by `, `; not sent by versions that cannot tell",
+            "schema": {"type": "string", "pattern": "^(true|false)(, (true|false))*$"},
+        }
     if operation.tag == "training" and operation.method == "post":
         headers["Location"] = {"description": "asks how the training stands", "schema": {"type": "string"}}
     if any("octet-stream" in kind for kind in operation.answers[status]):

@@ -26,7 +26,7 @@ _PICTURE_CODES: Final = (
 )
 _BODY_CODES: Final = ("invalid_request", "unsupported_media_type", "unsupported_encoding", "slow_body")
 _BUSY_CODES: Final = ("overloaded", "shutting_down", "model_unavailable", "model_timeout")
-_INFERENCE: Final = (*_PICTURE_CODES, *_BODY_CODES, *_BUSY_CODES)
+_INFERENCE: Final = (*_PICTURE_CODES, *_BODY_CODES, *_BUSY_CODES, "unlike_training")
 _EXPLAINING: Final = ("not_offered", "explanation_timeout")
 _TRAINING: Final = ("training_disabled", "unauthorized")
 _EVENT: Final = "application/cloudevents+json"

@@ -25,6 +25,7 @@ export async function showAnswer({ name, file }) {
     by("answer").hidden = false;
     showHead(info);
     by("said").replaceChildren(make("bdi", {}, answer.label), ` ${percent(answer.confidence)}`);
+    by("unlike").hidden = !answer.unlike;
     showBars(answer.probabilities, info);
     preview(name, file);
     offerReason(file, answer, info);
@@ -33,7 +34,8 @@ export async function showAnswer({ name, file }) {
     const texts = calls(name);
     by("curl").textContent = texts.curl;
     by("python").textContent = texts.python;
-    announce(`${shown(name)}: ${answer.label}, ${percent(answer.confidence)}`);
+    const mark = answer.unlike ? ", unlike anything this version has learned" : "";
+    announce(`${shown(name)}: ${answer.label}, ${percent(answer.confidence)}${mark}`);
     by("answer").scrollIntoView({ block: "nearest" });
     await look(file, info, turn);
   } catch (error) {

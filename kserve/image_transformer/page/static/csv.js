@@ -11,16 +11,20 @@ function cell(value) {
 /**
  * Writes rows as CSV, with a byte order mark, without which Excel reads another encoding.
  * @param {{name: string, label?: string, confidence?: number, version?: string, error?: string,
- *   probabilities?: number[], classes?: string[]}[]} rows
- * @returns {string} The columns file, class, confidence, version, error, and one for each class.
+ *   unlike?: ?boolean, probabilities?: number[], classes?: string[]}[]} rows
+ * @returns {string} The columns file, class, confidence, version, error, `unlike training` where a version tells it,
+ *   and one for each class.
  */
 export function csv(rows) {
   const classes = [...new Set(rows.flatMap((row) => row.classes ?? []))];
-  const lines = [["file", "class", "confidence", "version", "error", ...classes]];
+  const tells = rows.some((row) => typeof row.unlike === "boolean");
+  const mark = tells ? ["unlike training"] : [];
+  const lines = [["file", "class", "confidence", "version", "error", ...mark, ...classes]];
   for (const row of rows) {
     const shares = new Map(row.classes?.map((name, id) => [name, row.probabilities[id]]));
     const { name, label = "", confidence = "", version = "", error = "" } = row;
-    lines.push([name, label, confidence, version, error, ...classes.map((one) => shares.get(one) ?? "")]);
+    const unlike = tells ? [row.unlike ?? ""] : [];
+    lines.push([name, label, confidence, version, error, ...unlike, ...classes.map((one) => shares.get(one) ?? "")]);
   }
   return `\ufeff${lines.map((line) => line.map(cell).join(",")).join("\r\n")}\r\n`;
 }

@@ -48,7 +48,8 @@ export async function about(version) {
 
 /**
  * Classifies a picture.
- * @returns {Promise<{label: string, confidence: number, probabilities: number[], version: string}>}
+ * @returns {Promise<{label: string, confidence: number, probabilities: number[], version: string, unlike: ?boolean}>}
+ *   `unlike` tells whether it is unlike anything learned; null where the version cannot tell.
  */
 export async function classified(file, signal) {
   const [info] = known.values();
@@ -59,7 +60,9 @@ export async function classified(file, signal) {
   const headers = { "Content-Type": "application/octet-stream" };
   const response = await ask("predict", { method: "POST", headers, body: file, signal });
   const { class_name: label, confidence, probabilities } = await response.json();
-  return { label, confidence, probabilities, version: response.headers.get("x-model-version") };
+  const mark = response.headers.get("x-out-of-distribution");
+  const unlike = mark === null ? null : mark === "true";
+  return { label, confidence, probabilities, version: response.headers.get("x-model-version"), unlike };
 }
 
 /**

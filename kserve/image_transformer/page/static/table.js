@@ -145,6 +145,7 @@ function line(row) {
     row.filled = true;
     const [, , label, confidence, version] = row.line.children;
     label.append(make("bdi", { class: row.error ? "problem" : "name" }, row.error ?? row.label));
+    if (row.unlike) label.append(" ", make("span", { class: "unlike" }, "none of these?"));
     confidence.textContent = row.error ? "" : percent(row.confidence);
     version.textContent = row.version ?? "";
   }

@@ -1,0 +1,1 @@
+"""How well a version tells what is unlike anything it has learned."""

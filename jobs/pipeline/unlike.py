@@ -1,0 +1,67 @@
+"""The score of what is unlike anything learned: learned with a run, exported with it, with thresholds of its own.
+
+A float version and its int8 twin score alike and not the same, so each has thresholds by its own graph.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.graph.export import Graphs
+from export.graph.parity import onnx_outputs
+from export.store.unlike import Unlike, unlike_of
+from jobs.console import say
+from jobs.training_runs import Run
+from model.contract import SCORE_NAME, Contract
+from model.data.images import Images
+from model.report.alarms import LEAST
+
+if TYPE_CHECKING:
+    import keras
+
+    from model.data.dataset import Dataset
+    from model.network.unlike import Score
+
+_PICTURES: Final = 10_000
+_BYTES: Final = 256 * 2**20
+
+
+def usual_pictures(dataset: "Dataset") -> NDArray[np.uint8]:
+    """The validation pictures that thresholds are from: all, or as many, chosen at random, as memory is good for.
+
+    Those of classes that are not learned are usual to nobody; a data set has none of them.
+    """
+    images = dataset.validation.images
+    most = min(_PICTURES, _BYTES // images[0].nbytes) if len(images) else 0
+    return images[np.sort(np.random.default_rng(0).permutation(len(images))[:most])]
+
+
+def learn_score(run: Run, dataset: "Dataset", network: "keras.Model", contract: Contract, seed: int) -> None:
+    """Learn a trained network's score, and keep in the run's folder what its export needs.
+
+    With too few validation pictures to tell what is usual, the run has no score, and says so.
+    """
+    from model.network.unlike import fit_score
+
+    usual = usual_pictures(dataset)
+    if len(usual) < LEAST:
+        say(
+            f"{len(usual)} validation pictures are too few to tell what is unlike them ({LEAST} are needed): "
+            "the version marks nothing."
+        )
+        return
+    np.save(run.usual, usual)
+    fit_score(network, contract, dataset.train.images, usual, seed).save(run.score)
+
+
+def exported_score(run: Run) -> "Score | None":
+    """What `learn_score` kept; None of a run without, as those that an earlier release trained."""
+    from model.network.unlike import Score
+
+    return Score.load(run.score) if run.score.is_file() else None
+
+
+def thresholds(graphs: Graphs, usual: Images) -> Unlike:
+    """Where a graph's own scores of usual pictures, uint8 `[N, S, S, 3]`, say that others are unlike them."""
+    return unlike_of(onnx_outputs(graphs.classifier, usual, output=SCORE_NAME)[:, 0])
