@@ -95,6 +95,7 @@ def job(condition: str | None = None, name: str = "j", message: str = "") -> dic
     conditions = [{"type": condition, "status": "True", "message": message}] if condition else []
     return {
         "metadata": {"name": name, "creationTimestamp": "2026-11-22T18:00:00Z"},
+        "spec": {"template": {"spec": {"containers": [{"name": "cnn-image", "args": ["rollback"]}]}}},
         "status": {"conditions": conditions},
     }
 

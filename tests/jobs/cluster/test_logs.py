@@ -50,7 +50,10 @@ class FakeKubernetes:
                     "creationTimestamp": f"2026-11-22T18:00:{at:02}Z",
                     "annotations": annotations,
                 },
-                "status": {"containerStatuses": [{"name": "cnn-image", "state": state}]},
+                "status": {
+                    "phase": "Succeeded" if ended else "Running",
+                    "containerStatuses": [{"name": "cnn-image", "state": state}],
+                },
             }
         )
         if said is not None:
