@@ -25,8 +25,8 @@ ODD = {
     "tab\there.png": paint(1),
     "100% ü+&#?= 'x'.png": paint(2),
     "line\nbreak.png": paint(3),
-    "a/../b.png": paint(4),
-    "a//b.png": paint(5),
+    " back\\slash ": paint(4),
+    "e\u0301 \U0001f600 %2F\u2028.png": paint(5),
 }
 BROKEN = {"empty.jpg": b"", "page.jpg": b"<html>", "cut.png": paint(6)[:90]}
 
