@@ -14,7 +14,16 @@ TOGETHER = {
     "laptop": ("tests/jobs/gate/", "tests/jobs/pipeline/", "tests/jobs/promotion/"),
     "serving": tuple(
         f"tests/cluster/test_{word}.py"
-        for word in ("benchmark", "gitops", "models", "monitoring", "network", "serving", "train_api")
+        for word in (
+            "benchmark",
+            "gitops",
+            "models",
+            "monitoring",
+            "network",
+            "scoring",
+            "serving",
+            "train_api",
+        )
     ),
 }
 

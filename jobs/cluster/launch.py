@@ -1,30 +1,38 @@
 """Start Jobs from the installed templates, and follow them.
 
 The templates are CronJobs that the chart always renders, suspended or not: `MODEL-retrain` for what needs
-the training data or a GPU, `MODEL-command` for all else, so that a rollback waits for neither. Used by
-`cnn-image jobs` and, in the cluster, by POST /train; imports nothing heavy but the kubernetes client.
+the training data or a GPU, `MODEL-score` for pods side by side, `MODEL-command` for all else, so that a
+rollback waits for neither. Used by `cnn-image jobs` and, in the cluster, by POST /train; imports nothing
+heavy but the kubernetes client.
 """
 
+import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from jobs.cluster.client import ApiError, Json, Kubernetes
-from jobs.cluster.indexed import indexed
 from jobs.cluster.names import Names
 from jobs.cluster.outcome import Outcome
 from jobs.cluster.serving.rollout import container_statuses, ending, last_word
-from jobs.errors import FaultError, JobError, MistakeError
+from jobs.errors import FaultError, MistakeError
 
 TRAINING_COMMANDS = frozenset(
-    {"data", "train", "export", "publish", "quantize", "judge", "retrain", "doctor", "score"}
+    {"data", "train", "export", "publish", "quantize", "judge", "retrain", "doctor"}
 )
 """What runs with the training data, the workspace and the resources of training; doctor looks at them."""
 
+SCORING = "score"
+
+TRAINING_COMPONENTS = ("training", "command")
+COMPONENTS = (*TRAINING_COMPONENTS, "scoring")
+"""What the Jobs of the templates are labelled with, as `app.kubernetes.io/component`."""
+
 CONTAINER = "cnn-image"
 _POLL_SECONDS = 1.0
+_TOLD_TO_END = {128 + signal.SIGTERM, 128 + signal.SIGKILL}
 
 State = Literal["waiting", "running", "succeeded", "failed"]
 
@@ -55,7 +63,7 @@ def start(
     *,
     args: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
-    pods: int | None = None,
+    pods: int = 1,
 ) -> str:
     """Start a Job from the template that suits the command.
 
@@ -63,7 +71,7 @@ def start(
         kubernetes: The release's place.
         args: For `cnn-image`, beginning with the command; a plain retrain when empty.
         env: Variables in place of the template's, such as EPOCHS.
-        pods: So many side by side, each with an index of its own; None for one pod.
+        pods: Of a scoring, so many side by side, each with an index of its own.
 
     Returns:
         The Job's name.
@@ -82,7 +90,9 @@ def start(
     try:
         cronjob = kubernetes.get("cronjobs", template)
         job = job_from(cronjob, args, env or {})
-        created = kubernetes.create("jobs", job if pods is None else indexed(job, pods))
+        if args[0] == SCORING:
+            job["spec"] |= {"completions": pods, "parallelism": pods}
+        created = kubernetes.create("jobs", job)
     except ApiError as error:
         if error.code == 404:
             raise MistakeError(
@@ -95,12 +105,14 @@ def start(
 
 def template_of(args: Sequence[str], names: Names) -> str:
     """Return the name of the template that suits a command of `cnn-image`."""
+    if args[0] == SCORING:
+        return names.scoring
     return names.training if args[0] in TRAINING_COMMANDS else names.command
 
 
-def selector(names: Names) -> str:
+def selector(names: Names, components: Sequence[str]) -> str:
     """Return the labels of the Jobs that are made of a model's templates."""
-    return f"app.kubernetes.io/name={names.model},app.kubernetes.io/component in (training,command)"
+    return f"app.kubernetes.io/name={names.model},app.kubernetes.io/component in ({','.join(components)})"
 
 
 def job_from(cronjob: Json, args: Sequence[str], env: Mapping[str, str]) -> Json:
@@ -130,17 +142,21 @@ def job_from(cronjob: Json, args: Sequence[str], env: Mapping[str, str]) -> Json
     }
 
 
-def list_jobs(kubernetes: Kubernetes) -> list[JobState]:
-    """Return the training Jobs that are there, the newest first.
+def list_jobs(kubernetes: Kubernetes, components: Sequence[str] = TRAINING_COMPONENTS) -> list[JobState]:
+    """Return the Jobs that are there, the newest first.
+
+    Args:
+        kubernetes: The release's place.
+        components: Of which templates.
 
     Raises:
         MistakeError: A right is missing.
     """
     try:
-        jobs = kubernetes.list("jobs", selector(kubernetes.names))
-        pods = kubernetes.list("pods", selector(kubernetes.names))
+        jobs = kubernetes.list("jobs", selector(kubernetes.names, components))
+        pods = kubernetes.list("pods", selector(kubernetes.names, components))
     except ApiError as error:
-        raise error.explained("list the training Jobs") from error
+        raise error.explained("list the Jobs") from error
     states = [state_of(job, [pod for pod in pods if _job_of(pod) == job["metadata"]["name"]]) for job in jobs]
     return sorted(states, key=lambda state: state.started, reverse=True)
 
@@ -162,8 +178,25 @@ def look(kubernetes: Kubernetes, name: str) -> JobState:
         raise error.explained(f"look at the Job {name}") from error
 
 
-def wait(kubernetes: Kubernetes, name: str, seconds: float) -> JobState:
+def words_of(kubernetes: Kubernetes, name: str) -> list[str]:
+    """Return what a Job's container gives to `cnn-image`; nothing where there is no such Job."""
+    try:
+        job = kubernetes.get("jobs", name)
+    except ApiError:
+        return []
+    return list(job["spec"]["template"]["spec"]["containers"][0].get("args") or ())
+
+
+def wait(
+    kubernetes: Kubernetes, name: str, seconds: float, meanwhile: Callable[[], None] = lambda: None
+) -> JobState:
     """Wait until a Job has ended.
+
+    Args:
+        kubernetes: The cluster and the Job's namespace.
+        name: The Job.
+        seconds: How long at most.
+        meanwhile: Is called between two looks.
 
     Raises:
         FaultError: It did not in time.
@@ -175,45 +208,9 @@ def wait(kubernetes: Kubernetes, name: str, seconds: float) -> JobState:
                 f"The Job {name} has not ended within {seconds:g} s; it is {state.state}"
                 + (f" ({state.reason})." if state.reason else ".")
             )
+        meanwhile()
         time.sleep(_POLL_SECONDS)
     return state
-
-
-def logs(kubernetes: Kubernetes, name: str, *, follow: bool, seconds: float = 600) -> Iterator[bytes]:
-    """Yield the log of a Job's newest pod as it comes.
-
-    Args:
-        kubernetes: The cluster and the Job's namespace.
-        name: The Job.
-        follow: Wait for a pod that has not started yet, and go on until it ends.
-        seconds: How long to wait for the pod.
-    """
-    ends = time.monotonic() + seconds
-    while True:
-        state = look(kubernetes, name)
-        try:
-            pods = kubernetes.list("pods", f"job-name={name}")
-            begun = [pod for pod in pods if _begun(pod)]
-            if begun:
-                newest = max(begun, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
-                yield from kubernetes.logs(newest["metadata"]["name"], CONTAINER, follow=follow).stream()
-                return
-        except ApiError as error:
-            raise error.explained(f"read the log of {name}") from error
-        if not follow or state.state in ("succeeded", "failed") or time.monotonic() > ends:
-            raise MistakeError(
-                f"The Job {name} has no log: it is {state.state} ({state.reason or 'no pod'})."
-            )
-        time.sleep(_POLL_SECONDS)
-
-
-def last_line(kubernetes: Kubernetes, name: str) -> str:
-    """Return the last line that a Job said, such as what a rollback did; empty where its log is gone."""
-    try:
-        said = b"".join(logs(kubernetes, name, follow=False))
-    except JobError:
-        return ""
-    return said.decode(errors="replace").strip().rpartition("\n")[2]
 
 
 def state_of(job: Json, pods: Sequence[Json]) -> JobState:
@@ -254,15 +251,22 @@ def _outcome(pods: Sequence[Json]) -> Outcome | None:
 
 
 def _failure(pods: Sequence[Json]) -> tuple[str, int | None]:
-    """The last line that a failed pod said, and its exit code."""
+    """The last line that a failed pod said, and its exit code.
+
+    The newest pod's, unless it was only told to end, as a mistake of one pod has it done to those beside it.
+    """
+    told: tuple[str, int | None] = ("", None)
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True):
         for container in container_statuses(pod):
             ended = ending(container)
             if ended and ended["exitCode"]:
                 said = str(ended.get("message", "")).strip().splitlines()
                 code = int(ended["exitCode"])
-                return said[-1] if said else f"exit code {code} ({ended.get('reason', '')})", code
-    return "", None
+                reason = said[-1] if said else f"exit code {code} ({ended.get('reason', '')})"
+                if code not in _TOLD_TO_END:
+                    return reason, code
+                told = told if told[0] else (reason, code)
+    return told
 
 
 def _hindrance(pods: Sequence[Json]) -> str:
@@ -275,13 +279,6 @@ def _hindrance(pods: Sequence[Json]) -> str:
             if reason := last_word(container):
                 return f"{container['name']} {reason}"
     return ""
-
-
-def _begun(pod: Json) -> bool:
-    return any(
-        container["name"] == CONTAINER and "waiting" not in container["state"]
-        for container in container_statuses(pod)
-    )
 
 
 def _job_of(pod: Json) -> str | None:

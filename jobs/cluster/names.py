@@ -27,6 +27,11 @@ class Names:
         return f"{self.model}-retrain"
 
     @property
+    def scoring(self) -> str:
+        """The CronJob that scorings are started from: an Indexed Job."""
+        return f"{self.model}-score"
+
+    @property
     def command(self) -> str:
         """The CronJob that all other commands are started from."""
         return f"{self.model}-command"

@@ -2,7 +2,10 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +18,7 @@ from jobs.settings import load_settings
 if TYPE_CHECKING:
     from jobs.cluster.client import Kubernetes
 
-app = typer.Typer(help="Training Jobs on Kubernetes, of the model that --model names.", no_args_is_help=True)
+app = typer.Typer(help="Jobs on Kubernetes, of the model that --model names.", no_args_is_help=True)
 
 NamespaceFlag = Annotated[
     str | None,
@@ -47,15 +50,15 @@ def run(
 
 @app.command("list")
 def list_jobs(namespace: NamespaceFlag = None, as_json: JsonFlag = False) -> None:
-    """List the training Jobs, the newest first."""
+    """List the Jobs, the newest first."""
     from jobs.cluster import launch
 
-    states = launch.list_jobs(_kubernetes(namespace))
+    states = launch.list_jobs(_kubernetes(namespace), launch.COMPONENTS)
     if as_json:
         answer(json.dumps([asdict(state) for state in states], indent=1, default=str))
         return
     if not states:
-        say("There is no training Job; start one with `cnn-image jobs run`.")
+        say("There is no Job; start one with `cnn-image jobs run`.")
         return
     rows = [
         (
@@ -76,10 +79,10 @@ def logs(
     namespace: NamespaceFlag = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the Job ends.")] = False,
 ) -> None:
-    """Print a Job's log."""
-    from jobs.cluster import launch
+    """Print a Job's log; of pods side by side each line behind the pod's index."""
+    from jobs.cluster.logs import logs as logs_of
 
-    for part in launch.logs(_kubernetes(namespace), name, follow=follow):
+    for part in logs_of(_kubernetes(namespace), name, follow=follow):
         sys.stdout.buffer.write(part)
         sys.stdout.buffer.flush()
 
@@ -88,18 +91,37 @@ def logs(
 def wait(name: NameArgument, namespace: NamespaceFlag = None, timeout: TimeoutFlag = 21_600) -> None:
     """Wait until a Job has ended; print the version it made, or end with the exit code of its pod."""
     from jobs.cluster import launch
+    from jobs.cluster.logs import last_line
 
     kubernetes = _kubernetes(namespace)
-    state = launch.wait(kubernetes, name, timeout)
+    with _progress(launch.words_of(kubernetes, name), name) as shown:
+        state = launch.wait(kubernetes, name, timeout, shown)
     if state.state == "failed":
         reason = state.reason or "see its log with `cnn-image jobs logs`."
         raise JobFailedError(f"The Job {name} failed: {reason}", state.exit_code)
     if state.outcome is None:
-        said = launch.last_line(kubernetes, name)
+        said = last_line(kubernetes, name)
         say(f"The Job {name} ended well{f': {said}' if said else '.'}")
         return
     say(f"{one_line(state.outcome.metrics)}; {state.outcome.model_path}")
     answer(str(state.outcome.version))
+
+
+@contextmanager
+def _progress(words: Sequence[str], name: str) -> Iterator[Callable[[], None]]:
+    """What shows how far a Job is: a scoring's shards, where this machine may read them."""
+    from jobs.scoring.destination import Destination, place_of_run
+    from jobs.scoring.progress import shards_shown
+
+    flags = dict(pairwise(words))
+    place = flags.get("--out") if words[:1] == ["score"] else None
+    if place is None:
+        yield lambda: None
+        return
+    run = flags.get("--run")
+    place = place_of_run(place, run.replace("$(JOB_NAME)", name)) if run else place
+    with shards_shown(lambda: Destination(load_settings().open_place(place))) as look:
+        yield look
 
 
 def _kubernetes(namespace: str | None) -> "Kubernetes":

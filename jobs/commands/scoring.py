@@ -33,7 +33,14 @@ def score(
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="So many pictures, the first.")] = None,
     sample: Annotated[int | None, typer.Option("--sample", min=1, help="So many pictures, drawn.")] = None,
     only_new: Annotated[
-        str | None, typer.Option("--only-new", help="Leave out what this earlier result has answered.")
+        str | None,
+        typer.Option("--only-new", help="Leave out what this earlier result, or the runs in it, answered."),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run", help="A folder in --out for this result, without what other runs there have answered."
+        ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes side by side. [one a core]")
@@ -59,16 +66,18 @@ def score(
     from jobs.scoring.score import score as score_all
     from jobs.scoring.source.listing import STDIN
 
+    if run is not None and only_new is not None:
+        raise MistakeError("--run leaves out what the runs in --out have answered; leave --only-new away.")
     settings = load_settings(store=store, namespace=namespace)
     if on_cluster:
-        flags = {"version": version, "limit": limit, "sample": sample, "only-new": only_new}
+        flags = {"version": version, "limit": limit, "sample": sample, "only-new": only_new, "run": run}
         answer(_started(settings, source, out, flags, workers or 1))
         return
-    wish = Wish(source, out, version, limit, sample, only_new, workers, (_index(of), of))
+    wish = Wish(source, out, version, limit, sample, only_new, run, workers, (_index(of), of))
     summary = score_all(settings, wish, sys.stdin if source == STDIN else ())
     if summary is None:
-        say("The shards of this machine are done; others are under way elsewhere.")
-    elif as_json:
+        return
+    if as_json:
         answer(summary.model_dump_json(indent=1))
     else:
         share = max(1, summary.answered)
@@ -80,7 +89,7 @@ def score(
         rate = f", {summary.images_per_second:,.0f} a second" if summary.images_per_second else ""
         say(
             f"{summary.answered:,} of {summary.pictures:,} pictures are answered{rate}. "
-            f"Look at _summary.html in {out}."
+            f"Look at _summary.html in {wish.place}."
         )
 
 
@@ -102,8 +111,8 @@ def _started(settings: Settings, source: str, out: str, flags: Mapping[str, obje
     from jobs.cluster import launch
     from jobs.cluster.client import Kubernetes, current_namespace
 
-    for place in (source, out):
-        if not place.startswith("s3://"):
+    for place in (source, out, flags["only-new"] or out):
+        if not str(place).startswith("s3://"):
             raise MistakeError(f"{place} is not seen by pods; with --on-cluster name s3:// addresses.")
     args = ["score", source, "--out", out, "--of", str(pods)]
     for name, value in flags.items():

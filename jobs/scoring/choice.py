@@ -2,13 +2,14 @@
 
 import io
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import pyarrow.parquet as pq
 
+from export.store.blobs import Blobs
 from jobs.errors import MistakeError
-from jobs.scoring.destination import Destination
+from jobs.scoring.destination import Destination, place_of_run, runs_in
 from jobs.scoring.plan import Plan, Request
 from jobs.scoring.source.picture import Picture
 
@@ -19,43 +20,60 @@ _MAY_PASS: Final = {"changed", "missing", "unreadable"}
 """Errors that say nothing of the picture: it is scored again."""
 
 
-def chosen(pictures: Sequence[Picture], request: Request, earlier: Destination | None) -> list[Picture]:
+def chosen(
+    pictures: Sequence[Picture], request: Request, earlier: Sequence[Destination] = ()
+) -> list[Picture]:
     """The pictures that a request is for, in their order.
 
     Args:
         pictures: Of the source.
         request: What was asked for.
-        earlier: The result whose pictures are left out.
+        earlier: The results whose pictures are left out.
 
     Raises:
-        MistakeError: The earlier one is none, or no picture is left.
+        MistakeError: An earlier one is none of one scoring.
         StoreError: It cannot be read.
     """
-    left = list(pictures)
-    if earlier is not None:
-        before = _scored(earlier)
-        left = [picture for picture in left if before.get(picture.name) != (picture.length, picture.stamp)]
-        if not left:
-            raise MistakeError(f"No picture of {request.source} is new since {earlier.url}.")
+    new = {picture.name: picture for picture in pictures}
+    for result in earlier:
+        for name, length, stamp in _settled(result):
+            if (picture := new.get(name)) is not None and (picture.length, picture.stamp) == (length, stamp):
+                del new[name]
+    left = list(new.values())
     if request.sample is not None and request.sample < len(left):
         drawn = random.Random(_SEED).sample(range(len(left)), request.sample)  # noqa: S311
         left = [left[position] for position in sorted(drawn)]
     return left[: request.limit]
 
 
-def _scored(earlier: Destination) -> dict[str, tuple[int, str]]:
-    """Length and stamp of each picture that an earlier result has settled, by its name."""
+def earlier_results(
+    open_place: Callable[[str], Blobs], place: str, before: str | None = None
+) -> list[Destination]:
+    """The result that lies in a place, or those of the runs in it.
+
+    Args:
+        open_place: Opens a place by its address.
+        place: Its address.
+        before: The run that asks, which is none of them.
+    """
+    found = Destination(open_place(place))
+    if found.plan() is not None:
+        return [found]
+    runs = [run for run in runs_in(found.blobs) if run != before]
+    return [Destination(open_place(place_of_run(place, run))) for run in runs]
+
+
+def _settled(earlier: Destination) -> Iterator[tuple[str, int, str]]:
+    """Name, length and stamp of each picture that an earlier result has settled."""
     plan = earlier.plan()
     if plan is None:
-        raise MistakeError(f"{earlier.url} holds no result of a scoring; name one with --only-new.")
+        return
     pictures = earlier.pictures(plan)
-    settled: dict[str, tuple[int, str]] = {}
     for number in sorted(earlier.done(plan)):
         codes = _codes(earlier, plan, number)
         for picture, code in zip(pictures.shard(number), codes, strict=True):
             if code not in _MAY_PASS:
-                settled[picture.name] = (picture.length, picture.stamp)
-    return settled
+                yield picture.name, picture.length, picture.stamp
 
 
 def _codes(earlier: Destination, plan: Plan, number: int) -> list[str | None]:

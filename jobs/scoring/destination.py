@@ -25,6 +25,8 @@ _ABOUT_TEXT: Final = (
     b"What `cnn-image score` is to do and has done here. The table is part-*.parquet, beside this folder.\n"
 )
 _SHARD: Final = re.compile(r"part-(\d{5,})\.parquet")
+_RUN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*")
+_PLAN_OF_RUN: Final = re.compile(rf"({_RUN.pattern})/{re.escape(PLAN)}")
 _OURS: Final = re.compile(rf"{LISTS}.*|_(plan|summary)\.(json|html)|{_SHARD.pattern}")
 
 _AWAY_SECONDS: Final = 300.0
@@ -38,6 +40,25 @@ Result = TypeVar("Result")
 def shard_key(number: int) -> str:
     """Name of a shard's file."""
     return f"part-{number:05}.parquet"
+
+
+def place_of_run(place: str, run: str) -> str:
+    """The folder of one run's result in a place for the results of many.
+
+    Raises:
+        MistakeError: It cannot be the name of a folder that readers of tables look into.
+    """
+    if not _RUN.fullmatch(run):
+        raise MistakeError(
+            f"--run {run!r} is no name for a folder: it begins with a letter or digit, and has but those and "
+            "any of . _ = - in it."
+        )
+    return f"{place.rstrip('/')}/{run}"
+
+
+def runs_in(blobs: Blobs) -> list[str]:
+    """The runs whose results lie in a place, by name."""
+    return sorted(match[1] for key in blobs.list("") if (match := _PLAN_OF_RUN.fullmatch(key)))
 
 
 class Destination:
@@ -101,8 +122,16 @@ class Destination:
         return PictureList(plan, patiently(lambda: self.blobs.get(plan.list_key)))
 
     def done(self, plan: Plan) -> set[int]:
-        """The shards that are there."""
-        keys = patiently(lambda: self.blobs.list("part-"))
+        """The shards that are there; waits for a place that is away."""
+        return patiently(lambda: self.done_now(plan))
+
+    def done_now(self, plan: Plan) -> set[int]:
+        """The shards that are there.
+
+        Raises:
+            StoreError: The place refuses, or is away.
+        """
+        keys = self.blobs.list("part-")
         numbers = {int(match[1]) for key in keys if (match := _SHARD.fullmatch(key))}
         return numbers & set(range(len(plan.shards)))
 

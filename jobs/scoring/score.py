@@ -14,9 +14,9 @@ from export.store.manifest import Manifest
 from export.store.versions import Store
 from jobs.console import say
 from jobs.errors import MistakeError
-from jobs.scoring.choice import chosen
+from jobs.scoring.choice import chosen, earlier_results
 from jobs.scoring.crew import Crew
-from jobs.scoring.destination import PAGE, SUMMARY, Destination
+from jobs.scoring.destination import PAGE, SUMMARY, Destination, place_of_run
 from jobs.scoring.plan import Plan, Request, cut, write_list
 from jobs.scoring.progress import scoring_shown
 from jobs.scoring.source.listing import STDIN, Listing, list_source, looks_like_pictures, opened_again
@@ -40,11 +40,12 @@ class Wish:
 
     Attributes:
         source: As the user writes it.
-        out: The place of the result.
+        out: The place of the result; with `run`, of the results of many runs.
         version: Which one answers; None for the promoted one.
         limit: So many pictures at most, the first.
         sample: So many pictures at most, drawn.
-        only_new: An earlier result, whose pictures are left out.
+        only_new: An earlier result, or a place of some, whose pictures are left out.
+        run: Name of a folder in `out` for the result, without the pictures that the others there have.
         workers: Processes; None for one a core.
         part: Of how many machines this is which, from 0; each scores its own shards.
     """
@@ -55,8 +56,14 @@ class Wish:
     limit: int | None = None
     sample: int | None = None
     only_new: str | None = None
+    run: str | None = None
     workers: int | None = None
     part: tuple[int, int] = (0, 1)
+
+    @property
+    def place(self) -> str:
+        """Where the result of this run lies."""
+        return self.out if self.run is None else place_of_run(self.out, self.run)
 
 
 def score(settings: Settings, wish: Wish, stdin: Iterable[str] = ()) -> Summary | None:
@@ -68,7 +75,7 @@ def score(settings: Settings, wish: Wish, stdin: Iterable[str] = ()) -> Summary 
         stdin: What stands on standard input.
 
     Returns:
-        The summary; None where shards are left to other machines.
+        The summary; None where shards are left to other machines, or a run finds nothing new.
 
     Raises:
         MistakeError: The place holds something else, or there is no such version.
@@ -79,7 +86,7 @@ def score(settings: Settings, wish: Wish, stdin: Iterable[str] = ()) -> Summary 
     began = time.monotonic()
     lines = list(stdin)
     request = _request(wish, lines)
-    destination = Destination(settings.open_place(wish.out))
+    destination = Destination(settings.open_place(wish.place))
     store = settings.open_store()
     with tempfile.TemporaryDirectory(prefix="cnn-image-score-") as scratch:
         plan, container = destination.plan(), None
@@ -87,7 +94,10 @@ def score(settings: Settings, wish: Wish, stdin: Iterable[str] = ()) -> Summary 
             manifest = _version(store, wish.version)
             listing = _listed(wish, destination, lines, Path(scratch))
             container = listing.container
-            plan = _begun(settings, request, manifest, listing, destination)
+            plan = _begun(settings, request, manifest, listing, destination, wish)
+            if plan is None:
+                say(f"No picture of {wish.source} is new since the runs in {wish.out}.")
+                return None
         _require_same(plan, request, wish, destination)
         manifest = store.manifest(plan.version)
         _require_version(plan, manifest, destination)
@@ -98,16 +108,17 @@ def score(settings: Settings, wish: Wish, stdin: Iterable[str] = ()) -> Summary 
         mine = {number for number in range(len(plan.shards)) if number % wish.part[1] == wish.part[0]} - done
         _say_begun(plan, done, destination)
         count = wish.workers or usable_cores()
-        job = Job(settings, wish.out, version, container, max(1, usable_cores() // count))
+        job = Job(settings, wish.place, version, container, max(1, usable_cores() // count))
         ready = sum(plan.shards[number] for number in done)
-        scored = sum(plan.shards[number] for number in mine)
-        with scoring_shown(ready + scored, ready) as tell:
+        with scoring_shown(ready + sum(plan.shards[number] for number in mine), ready) as tell:
             Crew(job, destination, plan, count).work(mine, tell)
         if len(destination.done(plan)) < len(plan.shards):
+            say("The shards of this machine are done; others are under way elsewhere.")
             return None
         if not mine and (written := destination.summary()) is not None:
             return Summary.from_json(written, destination.url)
         reader = reader_of(plan.origin, container, wish.source, remote=plan.remote)
+        scored = plan.pictures - ready  # by whomever, since this start
         return _summarized(destination, plan, manifest, reader, scored, time.monotonic() - began)
 
 
@@ -115,7 +126,8 @@ def _request(wish: Wish, lines: Sequence[str]) -> Request:
     source = identity(wish.source)
     if wish.source == STDIN:
         source = f"standard input {hashlib.sha256(os.fsencode(''.join(lines))).hexdigest()[:16]}"
-    only_new = identity(wish.only_new) if wish.only_new else None
+    earlier = wish.out if wish.run is not None else wish.only_new
+    only_new = identity(earlier) if earlier else None
     return Request(source=source, limit=wish.limit, sample=wish.sample, only_new=only_new)
 
 
@@ -132,9 +144,11 @@ def _version(store: Store, version: int | None) -> Manifest:
 def _listed(wish: Wish, destination: Destination, lines: Sequence[str], scratch: Path) -> Listing:
     """What the source holds, once it is known that the result can be written."""
     if wish.source != STDIN and not wish.source.startswith(S3):
-        _require_apart(Path(wish.source).expanduser(), wish.out)
-    elif wish.source.startswith(S3) and f"{wish.out.rstrip('/')}/".startswith(f"{wish.source.rstrip('/')}/"):
-        raise _inside(wish.out, wish.source)
+        _require_apart(Path(wish.source).expanduser(), wish.place)
+    elif wish.source.startswith(S3) and f"{wish.place.rstrip('/')}/".startswith(
+        f"{wish.source.rstrip('/')}/"
+    ):
+        raise _inside(wish.place, wish.source)
     destination.require_free()
     say(f"Looking at {'standard input' if wish.source == STDIN else wish.source} …")
     return list_source(wish.source, scratch, lines)
@@ -156,10 +170,24 @@ def _inside(out: object, source: object) -> MistakeError:
 
 
 def _begun(
-    settings: Settings, request: Request, manifest: Manifest, listing: Listing, destination: Destination
-) -> Plan:
-    earlier = Destination(settings.open_place(request.only_new)) if request.only_new else None
+    settings: Settings,
+    request: Request,
+    manifest: Manifest,
+    listing: Listing,
+    destination: Destination,
+    wish: Wish,
+) -> Plan | None:
+    """The plan that holds; None where a run finds nothing new."""
+    earlier: Sequence[Destination] = ()
+    if request.only_new:
+        earlier = earlier_results(settings.open_place, request.only_new, before=wish.run)
+        if not earlier and wish.run is None:
+            raise MistakeError(f"{request.only_new} holds no result of a scoring; name one with --only-new.")
     pictures = chosen(listing.pictures, request, earlier)
+    if not pictures:
+        if wish.run is not None:
+            return None
+        raise MistakeError(f"No picture of {request.source} is new since {request.only_new}.")
     remote = any(picture.key.startswith(S3.encode()) for picture in pictures)
     reader = reader_of(listing.origin, listing.container, request.source, remote=remote)
     _require_pictures(pictures, reader, request.source)

@@ -39,7 +39,7 @@ class Workflow:
         self._name = name
         self._templates = {each["name"]: each for each in self._spec["templates"]}
         self._daemons: list[str] = []
-        for claim in self._spec["volumeClaimTemplates"]:
+        for claim in self._spec.get("volumeClaimTemplates", ()):
             body = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": claim["spec"]}
             body["metadata"] = {"name": f"{name}-{claim['metadata']['name']}"}
             namespace.kubectl("create", "-f", "-", stdin=json.dumps(body))
@@ -58,6 +58,16 @@ class Workflow:
             assert ready, f"{sorted(left)} wait for one another"
             ordered |= {name: left.pop(name) for name in ready}
         return ordered
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The entry point's steps, one for each number of their sequences."""
+        return [
+            {**self._filled(step, {"item": str(item)}), "name": f"{step['name']}-{item}"}
+            for beside in self._templates[self._spec["entrypoint"]]["steps"]
+            for step in beside
+            for item in range(int(self._filled(step["withSequence"]["count"])))
+        ]
 
     def run(self, task: Mapping[str, Any], *, code: int = 0) -> str:
         """Run a task to its end, take its outputs in, and return its log; a daemon is left running."""
@@ -137,7 +147,7 @@ class Workflow:
                 "name": each["metadata"]["name"],
                 "persistentVolumeClaim": {"claimName": f"{self._name}-{each['metadata']['name']}"},
             }
-            for each in self._spec["volumeClaimTemplates"]
+            for each in self._spec.get("volumeClaimTemplates", ())
         ]
         mounted = {each["name"] for each in main["volumeMounts"]}
         spec: dict[str, Any] = {

@@ -21,6 +21,7 @@ training:
   requireGpu: false
   int8: false
   resources: {requests: {cpu: 100m, memory: 1Gi}, limits: {memory: 4Gi}}
+scoring: {resources: {requests: {cpu: 20m, memory: 256Mi}, limits: {cpu: "1", memory: 2Gi}}}
 serving:
   drainSeconds: 5
   triton:

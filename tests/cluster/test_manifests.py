@@ -42,6 +42,9 @@ FORMS = {
         *TRIAL,
         "retraining.enabled=true",
         "drill.enabled=true",
+        "scoring.enabled=true",
+        "scoring.source=s3://cnn-image/pictures",
+        "scoring.out=s3://cnn-image/scored",
         "networkPolicy.enabled=true",
         "serving.trainApi.enabled=true",
         "serving.trainApi.tokenSecret=token",
@@ -179,6 +182,7 @@ def test_what_is_missing_is_said_in_a_sentence() -> None:
 
     assert "set minio.enabled=true to try it out" in refused("training.data.url=s3://b/d")
     assert "A Job never trains on the sample" in refused("minio.enabled=true")
+    assert "scoring.enabled needs scoring.source" in refused(*TRIAL, "scoring.enabled=true")
 
 
 @pytest.mark.parametrize(
@@ -207,7 +211,7 @@ def containers_of_trainings(*values: str) -> dict[str, dict[str, str]]:
             pod = each["spec"]["template"]["spec"]
         elif each["kind"] == "CronJob" and each["metadata"]["name"] == "cnn-image-retrain":
             pod = each["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-        elif each["kind"] == "WorkflowTemplate":
+        elif each["metadata"]["name"] == "cnn-image-retrain" and each["kind"] == "WorkflowTemplate":
             steps = {step["name"]: step for step in each["spec"]["templates"]}
             assert steps["data"]["container"]["env"] == steps["train"]["container"]["env"]
             pod = {"containers": [steps["train"]["container"]]}
@@ -435,4 +439,4 @@ def test_argos_objects_match_its_schema() -> None:
             jsonschema.Draft7Validator(
                 {"definitions": definitions, "$ref": f"#/definitions/{name}"}
             ).validate(each)
-    assert sorted(kinds) == ["CronWorkflow", "WorkflowTemplate"]
+    assert sorted(kinds) == ["CronWorkflow", "WorkflowTemplate", "WorkflowTemplate"]

@@ -59,3 +59,10 @@ retryStrategy:
   expression: "!(asInt(lastRetry.exitCode) in [2, 3, 4, 5])"
   backoff: {duration: 30s, factor: "2"}
 {{- end }}
+
+{{/* Argo's own containers, as restricted pod security asks for them; no CNN_IMAGE_PORT by the Service cnn-image. */}}
+{{- define "cnn-image.argoPatch" -}}
+{{- $secured := include "cnn-image.containerSecurity" . | fromYaml }}
+{{- $argo := list (dict "name" "wait" "securityContext" $secured) }}
+{{- dict "enableServiceLinks" false "initContainers" (list (dict "name" "init" "securityContext" $secured)) "containers" $argo | toJson }}
+{{- end }}

@@ -168,25 +168,30 @@ capabilities: {drop: [ALL]}
 {{- end }}
 
 {{/* The pod that every job of ours runs in: dict "root" $ "args" ARGS "heavy" BOOL "first" BOOL "component" NAME.
-     `heavy` is training's: its resources, data and workspace; `first` may run before the trial MinIO has a bucket. */}}
+     `heavy` is training's: its resources, data and workspace; `scoring` has resources of its own and asks Kubernetes nothing;
+     `first` may run before the trial MinIO has a bucket. */}}
 {{- define "cnn-image.jobPod" -}}
-{{- $root := .root }}{{ $training := $root.Values.training }}
+{{- $root := .root }}{{ $training := $root.Values.training }}{{ $scoring := $root.Values.scoring }}
+{{- $placed := $training }}{{ if .scoring }}{{ $placed = $scoring }}{{ end }}
 metadata:
   labels:
     {{- include "cnn-image.selector" . | nindent 4 }}
   annotations: {kubectl.kubernetes.io/default-container: cnn-image}
 spec:
   serviceAccountName: {{ include "cnn-image.model" $root }}-jobs
+  {{- if .scoring }}
+  automountServiceAccountToken: false
+  {{- end }}
   enableServiceLinks: false # the Service cnn-image would set CNN_IMAGE_PORT
   restartPolicy: Never
   {{- include "cnn-image.pullSecrets" $root | nindent 2 }}
   securityContext:
     {{- include "cnn-image.podSecurity" $root | nindent 4 }}
-  {{- if .heavy }}
-  {{- with $training.nodeSelector }}
+  {{- if or .heavy .scoring }}
+  {{- with $placed.nodeSelector }}
   nodeSelector: {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with $training.tolerations }}
+  {{- with $placed.tolerations }}
   tolerations: {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- end }}
@@ -203,6 +208,8 @@ spec:
       {{- $resources := deepCopy $training.resources }}
       {{- if gt (int $training.gpus) 0 }}{{ $_ := set $resources "limits" (merge (dict "nvidia.com/gpu" (int $training.gpus | toString)) ($resources.limits | default dict)) }}{{ end }}
       resources: {{- toYaml $resources | nindent 8 }}
+      {{- else if .scoring }}
+      resources: {{- toYaml $scoring.resources | nindent 8 }}
       {{- else }}
       resources: {requests: {cpu: 50m, memory: 256Mi}, limits: {cpu: "1", memory: 1Gi}}
       {{- end }}
@@ -253,6 +260,9 @@ env:
   - {name: CNN_IMAGE_VARIANT, value: {{ include "cnn-image.variant" $root }}}
   - {name: CNN_IMAGE_ROLLOUT_SECONDS, value: {{ $root.Values.serving.rolloutTimeoutSeconds | quote }}}
   - {name: HOME, value: /tmp}
+  {{- if .scoring }}
+  - {name: JOB_NAME, valueFrom: {fieldRef: {fieldPath: "metadata.labels['batch.kubernetes.io/job-name']"}}}
+  {{- end }}
   {{- if $training.acceptWeakEvidence }}
   - {name: CNN_IMAGE_ACCEPT_WEAK_EVIDENCE, value: "true"}
   {{- end }}

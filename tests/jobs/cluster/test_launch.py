@@ -95,6 +95,7 @@ def job(condition: str | None = None, name: str = "j", message: str = "") -> dic
     conditions = [{"type": condition, "status": "True", "message": message}] if condition else []
     return {
         "metadata": {"name": name, "creationTimestamp": "2026-11-22T18:00:00Z"},
+        "spec": {"template": {"spec": {"containers": [{"name": "cnn-image", "args": ["rollback"]}]}}},
         "status": {"conditions": conditions},
     }
 
@@ -134,25 +135,30 @@ def test_a_job_is_the_templates_with_its_own_words_and_variables(kubernetes: Fak
     assert created["metadata"]["ownerReferences"][0]["uid"] == "u1"
 
 
-def test_many_pods_are_an_indexed_job_of_the_installed_template(kubernetes: FakeKubernetes) -> None:
-    rendered = yaml.safe_load_all((Path(__file__).parents[3] / "k8s" / "retraining.yaml").read_text())
-    template = next(each for each in rendered if each["metadata"]["name"] == "cnn-image-retrain")
+def test_many_pods_are_the_indexed_job_that_is_installed(kubernetes: FakeKubernetes) -> None:
+    template = yaml.safe_load((Path(__file__).parents[3] / "k8s" / "scoring.yaml").read_text())
     template["metadata"]["uid"] = "u1"
-    kubernetes.objects["cronjobs", "cnn-image-retrain"] = template
+    kubernetes.objects["cronjobs", "cnn-image-score"] = template
     due = copy.deepcopy(template["spec"]["jobTemplate"]["spec"])
     words = ["score", "s3://b/in", "--out", "s3://b/out", "--of", "20"]
     launch.start(kubernetes, args=words, pods=20)
     made = kubernetes.created[0]["spec"]
-    pod = due["template"]["spec"]
-    pod["containers"][0]["args"] = words
-    pod["volumes"] = [
-        {"name": volume["name"], "emptyDir": {}} if volume["name"] in {"work", "data"} else volume
-        for volume in pod["volumes"]
-    ]
-    due["backoffLimitPerIndex"] = due.pop("backoffLimit")
-    assert made == due | {"completionMode": "Indexed", "completions": 20, "parallelism": 20}
-    assert "persistentVolumeClaim" not in str(pod["volumes"])
+    due["template"]["spec"]["containers"][0]["args"] = words
+    assert made == due | {"completions": 20, "parallelism": 20}
+    assert (made["completionMode"], made["backoffLimitPerIndex"]) == ("Indexed", 2)
     assert [rule["action"] for rule in made["podFailurePolicy"]["rules"]] == ["Ignore", "FailJob"]
+    # It looks at pictures, so it needs neither the data of trainings nor a GPU, nor does it ask Kubernetes.
+    pod = made["template"]["spec"]
+    assert "persistentVolumeClaim" not in str(pod["volumes"])
+    assert "nvidia.com/gpu" not in str(pod)
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_a_scoring_is_no_training_under_way(kubernetes: FakeKubernetes) -> None:
+    launch.list_jobs(kubernetes)
+    assert not [selector for selector in kubernetes.selectors if "scoring" in selector]
+    launch.list_jobs(kubernetes, launch.COMPONENTS)
+    assert [selector for selector in kubernetes.selectors if "scoring" in selector]
 
 
 def test_another_model_has_templates_and_jobs_of_its_own(kubernetes: FakeKubernetes) -> None:
@@ -236,6 +242,17 @@ def test_a_failed_job_says_what_its_newest_pod_said() -> None:
     state = launch.state_of(job("Failed", message="Pod failed"), pods)
     assert (state.state, state.reason, state.exit_code) == ("failed", "There is no data in /data.", 2)
     assert launch.state_of(job("Failed", message="deadline"), []).reason == "deadline"
+
+
+def test_a_failed_job_says_what_its_pod_did_and_not_those_that_were_ended_with_it() -> None:
+    pods = [
+        pod("Failed", code=2, message="s3://b/in holds no pictures.", created="2026-11-22T18:00:01Z"),
+        pod("Failed", code=143, message="Looking …", created="2026-11-22T18:00:02Z"),
+        pod("Failed", code=137, message="", created="2026-11-22T18:00:03Z"),
+    ]
+    state = launch.state_of(job("Failed"), pods)
+    assert (state.reason, state.exit_code) == ("s3://b/in holds no pictures.", 2)
+    assert launch.state_of(job("Failed"), pods[1:2]).exit_code == 143
 
 
 def test_a_pod_without_a_place_says_why_the_job_waits() -> None:

@@ -1,0 +1,48 @@
+"""Runs into one place, as a schedule makes them: each has what is new since the others."""
+
+from pathlib import Path
+
+import pytest
+from command_line import run, said
+from own_pictures import lay, paint
+from scoring_home import Scorer, rows_of
+
+from jobs.errors import Exit
+
+FIRST = {f"{number}.png": paint(number) for number in range(6)}
+
+
+@pytest.mark.slow
+def test_each_run_has_what_is_new_since_the_others(scorer: Scorer) -> None:
+    source, scored = lay(scorer.home / "source", FIRST), scorer.home / "scored"
+    arguments = ("source", "--out", "scored", "--workers", "1", "--run")
+    # None is there before the first; without a summary it was cut off, and what it has counts.
+    assert scorer.summary(*arguments, "monday")["pictures"] == len(FIRST)
+    (scored / "monday/_summary.json").unlink()
+    process = scorer.start(*arguments, "tuesday")
+    _, words = process.communicate(timeout=120)
+    assert process.returncode == 0, words
+    assert words.splitlines()[-1] == "No picture of source is new since the runs in scored."
+    assert not list(scored.glob("tuesday/part-*"))
+
+    lay(source, {"0.png": paint(100), "new.png": paint(101)})
+    assert scorer.summary(*arguments, "wednesday")["answered"] == 2
+    assert {row["image"] for row in rows_of(scored / "wednesday")} == {"0.png", "new.png"}
+    # All runs are one table; only what was written again is there once more.
+    images = [row["image"] for row in rows_of(scored)]
+    assert sorted(images) == sorted([*FIRST, "0.png", "new.png"])
+    # A place of runs is an earlier result, too.
+    assert "No picture of" in scorer.run("source", "--out", "all", "--only-new", "scored", code=2)
+
+
+@pytest.mark.parametrize("name", ["a/b", "_plan", ".hidden", "", ".."])
+def test_a_run_has_the_name_of_a_folder_that_readers_look_into(name: str, scorer: Scorer) -> None:
+    lay(scorer.home / "source", FIRST)
+    sentence = said(run("score", "source", "--out", "scored", "--run", name), Exit.MISTAKE)
+    assert "is no name for a folder" in sentence
+    assert not Path("scored").exists()
+
+
+def test_a_run_leaves_out_what_the_others_have_and_nothing_else(scorer: Scorer) -> None:
+    arguments = ("score", "source", "--out", "scored", "--run", "a", "--only-new", "earlier")
+    assert "leave --only-new away" in said(run(*arguments), Exit.MISTAKE)
