@@ -187,8 +187,8 @@ def main() -> None:
     asked = parser.parse_args()
     lines = [
         "# Maps\n",
-        f"Measured by `python -m benchmarks.explain.faithful`: {asked.pictures} test pictures a version, each "
-        "for the class that it is given; means, of the last column with its 95 % interval.\n",
+        f"Measured by `python -m benchmarks.explain.faithful`: {asked.pictures} test pictures a version, "
+        "each for the class that it is given; means, of the last column with its 95 % interval.\n",
         "| version | map | deletion, low is good | insertion, high is good | insertion − deletion |",
         "|---|---|--:|--:|--:|",
     ]
