@@ -113,8 +113,8 @@ def main() -> None:
     met = ratio <= _FACTOR or added <= image
     text = [
         "# Explanations beside plain requests\n",
-        f"Measured by `python -m benchmarks.explain.latency --contender {asked.contender}`: {capacity / 2:,.0f} "
-        f"requests a second to `POST /predict`, half of what 32 connections got; one image alone takes "
+        f"Measured by `python -m benchmarks.explain.latency --contender {asked.contender}`: "
+        f"{capacity / 2:,.0f} requests a second to `POST /predict`, half of what 32 connections got; one image alone takes "
         f"{image:.2f} ms. {_CLIENTS} clients ask for explanations all the time. Milliseconds.\n",
         "| round | p50 alone | p99 alone | p50 beside | p99 beside | p99, beside ÷ alone | explained |",
         "|--:|--:|--:|--:|--:|--:|--:|",
