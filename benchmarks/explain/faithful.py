@@ -1,15 +1,17 @@
-"""Do the maps show what the class rests on? `python -m benchmarks.explain.faithful NAME GRAPH IMAGES …`
+"""Do maps show what a class rests on? `python -m benchmarks.explain.faithful NAME GRAPH IMAGES …`
 
-Deletion and insertion (Petsiuk et al. 2018): a picture's pixels are taken away in the map's order, the highest
-first, until only its mean colour is left, and put back in that order into the picture blurred; what counts is the
-area under the class's probability: low for deletion, high for insertion. IMAGES is `sample` for the repository's
-test images, or an array as a training run keeps it (`held-out.npy`). Writes `explain-maps.md` and a picture of some maps
-beside the other results.
+Deletion and insertion (Petsiuk et al. 2018): a picture's pixels are taken away in the map's order, highest
+first, until only its mean colour is left, and put back in that order into the picture blurred; what counts is
+the area under the class's probability: low for deletion, high for insertion. IMAGES is `sample` for the
+repository's test images, or an array as a training run keeps it (`held-out.npy`). Writes `explain-maps.md`,
+and a picture of some maps, beside the other results.
 """
 
 import argparse
+import io
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +34,8 @@ Method = Callable[[Ask, Picture, np.random.Generator], Map]
 _STEPS: Final = 32
 _AT_ONCE: Final = 32
 _RESULTS: Final = Path("benchmarks/results")
-_SHOWN: Final = 6
+_SHOWN: Final = 8
+_SIDE: Final = 112
 
 
 def random_map(ask: Ask, picture: Picture, random: np.random.Generator) -> Map:
@@ -78,7 +81,7 @@ def as_in_the_paper(count: int) -> Method:
 
 
 def occlusion(window: int, stride: int) -> Method:
-    """A window that hides (Zeiler, Fergus 2014), as parts of 32: by how much the class is less probable, on average."""
+    """A window that hides (Zeiler, Fergus 2014), in 32ths: how much less probable that makes the class."""
 
     def method(ask: Ask, picture: Picture, random: np.random.Generator) -> Map:
         size = len(picture)
@@ -134,47 +137,46 @@ def graph(path: Path) -> Callable[[Picture], NDArray[np.float32]]:
 
 
 def rows(name: str, path: Path, images: Picture) -> Iterator[str]:
-    """Measures every method on one version; a row of the table each. Writes a picture of the service's own maps."""
+    """Measures every method on one version; a row of the table each."""
     probabilities = graph(path)
     classes = probabilities(images).argmax(axis=1)
-    tiles = []
     for title, method in METHODS.items():
         random = np.random.default_rng(0)
         deleted, inserted = [], []
         for picture, class_id in zip(images, classes, strict=True):
-
-            def ask(pictures: Picture, class_id: int = class_id) -> NDArray[np.float32]:
-                return probabilities(pictures)[:, class_id]
-
-            values = method(ask, picture, random)
-            order = np.argsort(-values, axis=None, kind="stable")
+            ask = partial(_of_class, probabilities, class_id)
+            order = np.argsort(-method(ask, picture, random), axis=None, kind="stable")
             mean = np.broadcast_to(picture.mean(axis=(0, 1)), picture.shape).astype(np.uint8)
             blurred = np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(len(picture) / 8)))
             deleted.append(area(ask, picture, mean, order))
             inserted.append(area(ask, blurred, picture, order))
-            if title.endswith("500 masks") and title.startswith("the service"):
-                tiles.append(_tile(picture, values))
         both = np.array(inserted) - np.array(deleted)
         interval = 1.96 * both.std(ddof=1) / math.sqrt(len(both))
         yield (
             f"| {name} | {title} | {np.mean(deleted):.3f} | {np.mean(inserted):.3f} | "
             f"{both.mean():.3f} ± {interval:.3f} |"
         )
-    Image.fromarray(np.concatenate(tiles[:_SHOWN], axis=1)).save(
-        _RESULTS / f"explain-{name.split(maxsplit=1)[0]}.png"
-    )
 
 
-def _tile(picture: Picture, values: Map) -> Picture:
-    """A picture, and below it the same with its map, enlarged."""
-    import io
+def _of_class(probabilities: Ask, class_id: int, pictures: Picture) -> NDArray[np.float32]:
+    return probabilities(pictures)[:, class_id]
 
-    side = 128
-    plain = Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST)
-    with Image.open(io.BytesIO(overlay(values, 0.0))) as drawn:
+
+def shown(path: Path, images: Picture) -> Picture:
+    """Some pictures, and below each the same with the service's map."""
+    probabilities = graph(path)
+    tiles = []
+    for picture in images[:_SHOWN]:
+        ask = partial(_of_class, probabilities, int(probabilities(picture[None]).argmax()))
+        grids, slopes = Grids(len(picture), 500), Slopes(len(picture))
+        masks = grids.masks(0, 500)
+        slopes.add(masks, ask(hidden(picture, masks)))
+        plain = Image.fromarray(picture).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
         under = plain.convert("RGBA")
-        under.alpha_composite(drawn.resize((side, side), Image.Resampling.BILINEAR))
-    return np.concatenate([np.asarray(plain), np.asarray(under.convert("RGB"))])
+        with Image.open(io.BytesIO(overlay(*slopes.map()))) as drawn:
+            under.alpha_composite(drawn.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))
+        tiles.append(np.concatenate([np.asarray(plain), np.asarray(under.convert("RGB"))]))
+    return np.concatenate(tiles, axis=1)
 
 
 def main() -> None:
@@ -185,17 +187,20 @@ def main() -> None:
     asked = parser.parse_args()
     lines = [
         "# Maps\n",
-        f"Measured by `python -m benchmarks.explain.faithful`: {asked.pictures} test pictures a version, each for the "
-        "class that it is given; means, of the last column with its 95 % interval.\n",
+        f"Measured by `python -m benchmarks.explain.faithful`: {asked.pictures} test pictures a version, "
+        "each for the class that it is given; means, of the last column with its 95 % interval.\n",
         "| version | map | deletion, low is good | insertion, high is good | insertion − deletion |",
         "|---|---|--:|--:|--:|",
     ]
+    pictures = []
     for name, path, source in zip(*[iter(asked.versions)] * 3, strict=True):
         images = load_sample().test.images[:] if source == "sample" else np.load(source)
         chosen = images[:: max(1, len(images) // asked.pictures)][: asked.pictures]
+        pictures.append(shown(Path(path), chosen))
         for line in rows(name, Path(path), np.ascontiguousarray(chosen)):
             print(line, flush=True)
             lines.append(line)
+    Image.fromarray(np.concatenate(pictures)).save(_RESULTS / "explain-maps.webp", quality=85)
     (_RESULTS / "explain-maps.md").write_text("\n".join(lines) + "\n")
 
 

@@ -99,7 +99,7 @@ class Routes:
         if scope["method"] == "HEAD":  # as GET; uvicorn, whose own scope this is not, leaves out the body
             scope = {**scope, "method": "GET"}
         found = self._find(scope["path"], scope["method"])
-        if scope["query_string"] and scope["path"] == "/predict":
+        if scope["path"] == "/predict" and b"explain" in scope["query_string"]:
             found = self._predict_by_query(scope["query_string"].decode("latin-1")) or found
         if found is None:
             await self._behind(scope, receive, send)

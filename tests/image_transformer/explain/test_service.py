@@ -86,9 +86,8 @@ def test_the_command_line_draws_it(
     transformer: RunningTransformer, small_model: SmallModel, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "jobs.cli", "explain", str(DOG), "--url", transformer.url]
-    done = subprocess.run(
-        [*command, "--out", str(tmp_path / "map.png")], check=False, capture_output=True, text=True
-    )
+    out = ["--out", str(tmp_path / "map.png")]
+    done = subprocess.run([*command, *out], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     class_id, values = wanted(small_model, DOG.read_bytes())
     assert small_model.contract.classes[class_id] in done.stdout
