@@ -79,7 +79,9 @@ def _about(dataset: Dataset) -> list[str]:
 
 def _rows(run: Run, dataset: Dataset, others: dict[str, Images]) -> Iterator[str]:
     network, usual = run.network(), usual_pictures(dataset)
-    score = fit_score(network, run.contract, dataset.train.images, usual, run.seed)
+    score = fit_score(
+        network, run.temperature, run.contract, dataset.train.images, usual, run.seed
+    )
     with tempfile.TemporaryDirectory(prefix="cnn-image-") as scratch:
         graphs = export_graphs(network, run.temperature, Path(scratch) / "float", run.contract, score)
         twin, _ = quantize_graphs(graphs, calibration_images(dataset, run.seed), Path(scratch) / "int8")

@@ -63,25 +63,32 @@ def export_graphs(
     """
     from model.network.cnn import probabilities
     from model.network.filters import filter_bank
-    from model.network.unlike import scored
 
     folder.mkdir(parents=True, exist_ok=True)
     graphs = graph_files(folder, contract)
-    if score is None:
-        export_graph(probabilities(network, temperature, contract), OUTPUT_NAME, graphs.classifier)
-    else:
-        both = scored(network, temperature, contract, score)
-        export_graph(both, (OUTPUT_NAME, SCORE_NAME), graphs.classifier)
+    export_graph(probabilities(network, temperature, contract), OUTPUT_NAME, graphs.classifier)
+    if score is not None:
+        _add_score(graphs.classifier, contract, score)
     export_graph(filter_bank(contract.size), FILTERED_NAME, graphs.filters)
     return graphs
 
 
-def export_graph(model: "keras.Model", output: str | tuple[str, ...], path: Path) -> None:
-    """Export a Keras model from UINT8 `image` `[batch, size, size, 3]` to FP32 outputs.
+def _add_score(path: Path, contract: Contract, score: "Score") -> None:
+    from export.graph.score import add_score
+
+    graph = onnx.load(path)
+    add_score(graph, contract, score)
+    onnx.checker.check_model(graph, full_check=True)
+    check_signature(graph, (OUTPUT_NAME, SCORE_NAME))
+    onnx.save_model(graph, path)
+
+
+def export_graph(model: "keras.Model", output_name: str, path: Path) -> None:
+    """Export a Keras model from UINT8 `image` `[batch, size, size, 3]` to one FP32 output.
 
     Args:
-        model: Takes uint8 images of one size; of several outputs it gives a dictionary.
-        output: The name of its output in the graph, or of all, in their order there.
+        model: Takes uint8 images of one size.
+        output_name: The name of its output in the graph.
         path: The file to write.
     """
     import tensorflow as tf
@@ -92,18 +99,15 @@ def export_graph(model: "keras.Model", output: str | tuple[str, ...], path: Path
     # A dictionary's key becomes the output's name in the graph, the TensorSpec's name the input's.
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator] # of TensorFlow
     def serve(image: "tf.Tensor") -> dict[str, "tf.Tensor"]:
-        answer = model(image, training=False)
-        return {output: answer} if isinstance(output, str) else answer
+        return {output_name: model(image, training=False)}
 
     graph, _ = tf2onnx.convert.from_function(serve, input_signature=signature, opset=OPSET)
-    names = (output,) if isinstance(output, str) else output
-    graph.graph.output.sort(key=lambda value: names.index(value.name))  # tf2onnx has them by the alphabet
     for value in (*graph.graph.input, *graph.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = BATCH
     graph.ir_version = min(graph.ir_version, IR_VERSION)
     graph.graph.name = path.stem
     onnx.checker.check_model(graph, full_check=True)
-    check_signature(graph, names)
+    check_signature(graph, (output_name,))
     onnx.save_model(graph, path)
 
 

@@ -33,7 +33,7 @@ from export.store.lineage import Parity
 from model.contract import DEFAULT_CONTRACT, INPUT_NAME, OUTPUT_NAME, Contract
 
 _BATCH: Final = 64
-_QUANTIZED: Final = ["Conv", "Relu", "MaxPool", "MatMul", "Gemm"]
+_QUANTIZED: Final = ["Conv", "Relu", "MaxPool", "MatMul", "Gemm", "GlobalAveragePool"]
 _QUANTIZED_LITE: Final = ["Conv", "Clip"]
 """Of EfficientNet-Lite. Its ReLU6 is a Clip, which goes: the convolution before it has codes for 0 to 6
 alone. Its sums lie between convolutions, and become int8 with them."""
@@ -117,7 +117,8 @@ def _name_used_domains(model: onnx.ModelProto) -> None:
 def _apart(nodes: Sequence[onnx.NodeProto]) -> tuple[list[onnx.NodeProto], list[str]]:
     """The nodes that the probabilities need, and the names of those that the score alone needs.
 
-    The latter stay in float: they are small, and work with logarithms of what differs little.
+    The latter stay in float, since they are small, and work with logarithms of what differs little; but for the
+    pooling that they begin with, which would have a whole block's output converted.
     """
     needed = {OUTPUT_NAME}
     of_probabilities = []
@@ -126,7 +127,8 @@ def _apart(nodes: Sequence[onnx.NodeProto]) -> tuple[list[onnx.NodeProto], list[
             needed.update(node.input)
             of_probabilities.append(node)
     names = {node.name for node in of_probabilities}
-    return of_probabilities[::-1], [node.name for node in nodes if node.name not in names]
+    of_score = [node.name for node in nodes if node.name not in names and node.op_type != "GlobalAveragePool"]
+    return of_probabilities[::-1], of_score
 
 
 def _last_layer(nodes: Sequence[onnx.NodeProto]) -> str:

@@ -110,7 +110,7 @@ def train_run(run: Run, dataset: "Dataset", settings: Settings, store: Store) ->
             weights=weights_of(request),
         )
         _keep_evidence(run, dataset)
-        learn_score(run, dataset, trained.network, trained.contract, request.seed)
+        learn_score(run, dataset, trained)
         saved = save_run(run.folder, trained, dataset, mlflow_run=tracking.run_id)
         report = report_on(saved, dataset, recipe, settings, trained.network, weights=weights_of(request))
         tracking.record_files(report.page)

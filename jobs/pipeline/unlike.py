@@ -13,15 +13,14 @@ from export.graph.parity import onnx_outputs
 from export.store.unlike import Unlike, unlike_of
 from jobs.console import say
 from jobs.training_runs import Run
-from model.contract import SCORE_NAME, Contract
+from model.contract import SCORE_NAME
 from model.data.images import Images
 from model.report.alarms import LEAST
 
 if TYPE_CHECKING:
-    import keras
-
     from model.data.dataset import Dataset
     from model.network.unlike import Score
+    from model.training.observer import TrainedModel
 
 _PICTURES: Final = 10_000
 _BYTES: Final = 256 * 2**20
@@ -37,7 +36,7 @@ def usual_pictures(dataset: "Dataset") -> NDArray[np.uint8]:
     return images[np.sort(np.random.default_rng(0).permutation(len(images))[:most])]
 
 
-def learn_score(run: Run, dataset: "Dataset", network: "keras.Model", contract: Contract, seed: int) -> None:
+def learn_score(run: Run, dataset: "Dataset", trained: "TrainedModel") -> None:
     """Learn a trained network's score, and keep in the run's folder what its export needs.
 
     With too few validation pictures to tell what is usual, the run has no score, and says so.
@@ -52,7 +51,10 @@ def learn_score(run: Run, dataset: "Dataset", network: "keras.Model", contract: 
         )
         return
     np.save(run.usual, usual)
-    fit_score(network, contract, dataset.train.images, usual, seed).save(run.score)
+    score = fit_score(
+        trained.network, trained.temperature, trained.contract, dataset.train.images, usual, trained.seed
+    )
+    score.save(run.score)
 
 
 def exported_score(run: Run) -> "Score | None":

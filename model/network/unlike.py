@@ -32,7 +32,7 @@ DISTANCE_WEIGHT: Final = 1.0
 """What the rest of the distance counts beside the energy; both are chosen as docs/unlike.md says."""
 
 _LAYER: Final = "pool1"
-_LEAST: Final = 1e-6  # under roots and logarithms: a picture of one colour has channels of exactly 0
+_LEAST: Final = 1e-6  # of a deviation or variance that would be 0
 _SHRINKAGE: Final = 1e-3  # of the mean variance, so that a channel that never moves is not divided by 0
 
 
@@ -72,24 +72,30 @@ class Score:
 
 
 def fit_score(
-    network: "keras.Model", contract: Contract, train: Images, validation: Images, seed: int = 0
+    network: "keras.Model",
+    temperature: float,
+    contract: Contract,
+    train: Images,
+    validation: Images,
+    seed: int = 0,
 ) -> Score:
     """Learn the score of a trained network.
 
     Args:
         network: `model.network.cnn.build_network`'s, or EfficientNet-Lite's.
+        temperature: What its logits are divided by.
         contract: What it was built for.
         train: uint8 `[N, S, S, 3]` that it was trained on.
         validation: uint8 `[M, S, S, 3]` that it was not; at least two.
         seed: Chooses of the training pictures.
     """
-    means, _ = _parts(network, contract, validation[:1])
+    means, _ = _parts(network, temperature, contract, validation[:1])
     middle, whitening = np.empty(0, np.float32), np.empty((0, 0), np.float32)
     if means is not None:
         rows = np.sort(np.random.default_rng(seed).permutation(len(train))[:LEARNED_FROM])
-        learned, _ = _parts(network, contract, train[rows])
-        middle, whitening = _whitened(np.sqrt(np.asarray(learned, np.float64) + _LEAST))
-    held, energies = _parts(network, contract, validation)
+        learned, _ = _parts(network, temperature, contract, train[rows])
+        middle, whitening = _whitened(np.sqrt(np.asarray(learned, np.float64)))
+    held, energies = _parts(network, temperature, contract, validation)
     unscaled = Score((0.0, 1.0), (0.0, 1.0), middle, whitening)
     distances = np.zeros(1) if held is None else _distances(held, unscaled)
     return Score(_standard(energies), _standard(distances), middle, whitening)
@@ -103,8 +109,8 @@ def _whitened(roots: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[
 
 
 def _distances(means: NDArray[np.float32], score: Score) -> NDArray[np.float64]:
-    apart = (np.sqrt(means + _LEAST) - score.middle) @ score.whitening
-    return np.log(np.square(apart.astype(np.float64)).sum(axis=1) + _LEAST)
+    apart = (np.sqrt(means) - score.middle) @ score.whitening
+    return np.log(np.square(apart.astype(np.float64)).sum(axis=1))
 
 
 def _standard(values: NDArray[np.floating]) -> tuple[float, float]:
@@ -112,7 +118,7 @@ def _standard(values: NDArray[np.floating]) -> tuple[float, float]:
 
 
 def _parts(
-    network: "keras.Model", contract: Contract, images: Images
+    network: "keras.Model", temperature: float, contract: Contract, images: Images
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32]]:
     """Means of the first block's channels, `[N, K]`, where there are any, and energies, `[N]`."""
     import keras
@@ -120,7 +126,8 @@ def _parts(
 
     image = keras.Input(contract.image_shape, dtype="uint8", name=INPUT_NAME)
     means, logits = _inner(network)(image)
-    model = keras.Model(image, {"means": means, "energy": _energy(logits, contract)})
+    energy = _energy(_calibrated(logits, temperature, contract), contract)
+    model = keras.Model(image, {"means": means, "energy": energy})
     graph = tf.function(
         lambda batch: model(batch, training=False),
         input_signature=[tf.TensorSpec((None, *contract.image_shape), tf.uint8)],
@@ -146,17 +153,24 @@ def _inner(network: "keras.Model") -> "keras.Model":
 
 
 def _energy(logits: Any, contract: Contract) -> Any:
-    """The mean of the logits minus the logarithm of the sum of their powers, `[N, 1]`.
+    """The mean of calibrated logits minus the logarithm of the sum of their powers, `[N, 1]`.
 
-    Unlearned classes have no part in it.
+    Unlearned classes, which are masked, have no part in it.
     """
     import keras
 
     share = np.zeros(len(contract.classes), np.float32)
     share[list(contract.learned)] = 1 / len(contract.learned)
-    learned = logits + unlearned_mask(contract) if contract.unlearned else logits
     mean = keras.ops.sum(logits * share, axis=1, keepdims=True)
-    return mean - keras.ops.logsumexp(learned, axis=1, keepdims=True)
+    return mean - keras.ops.logsumexp(logits, axis=1, keepdims=True)
+
+
+def _calibrated(logits: Any, temperature: float, contract: Contract) -> Any:
+    """As in `model.network.cnn.probabilities`."""
+    import keras
+
+    offset = unlearned_mask(contract).tolist() if contract.unlearned else 0.0
+    return keras.layers.Rescaling(1 / temperature, offset, name="calibration")(logits)
 
 
 def scored(
@@ -171,14 +185,12 @@ def scored(
 
     image = keras.Input(contract.image_shape, dtype="uint8", name=INPUT_NAME)
     means, logits = _inner(network)(image)
-    offset = unlearned_mask(contract).tolist() if contract.unlearned else 0.0
-    calibrated = keras.layers.Rescaling(1 / temperature, offset, name="calibration")(logits)
+    calibrated = _calibrated(logits, temperature, contract)
     probs = keras.layers.Softmax(name=OUTPUT_NAME)(calibrated)
-    total = _in_deviations(_energy(logits, contract), score.energy)
+    total = _in_deviations(_energy(calibrated, contract), score.energy)
     if len(score.middle):
-        apart = keras.ops.matmul(keras.ops.sqrt(means + _LEAST) - score.middle, score.whitening)
-        squares = keras.ops.sum(keras.ops.square(apart), axis=1, keepdims=True)
-        distance = keras.ops.log(squares + _LEAST)
+        apart = keras.ops.matmul(keras.ops.sqrt(means) - score.middle, score.whitening)
+        distance = keras.ops.log(keras.ops.sum(keras.ops.square(apart), axis=1, keepdims=True))
         beyond = keras.ops.relu(_in_deviations(distance, score.distance) - USUAL)
         total = total + DISTANCE_WEIGHT * beyond
     return keras.Model(image, {OUTPUT_NAME: probs, SCORE_NAME: total}, name="classifier")

@@ -20,7 +20,7 @@ from image_transformer.settings import Settings
 from image_transformer.training.routes import Trainer, TrainRoutes
 from image_transformer.triton import client
 from image_transformer.triton.client import Triton
-from model.contract import FILTERED_NAME, FILTERS_MODEL_NAME, MODEL_NAME
+from model.contract import FILTERED_NAME, FILTERS_MODEL_NAME, MODEL_NAME, OUTPUT_NAME, SCORE_NAME
 from model.images.decode import DECODER_VERSION
 
 # kserve reads the command line when it is imported; pytest's has flags that it takes for its own.
@@ -46,6 +46,8 @@ class FakeTriton:
         status: What every request is answered with, besides 200 the reason alone.
         silent: Whether nothing at all is answered.
         filters: Whether the small model beside it is there too: it gives the image, four times.
+        scored: Whether the model tells how unlike anything learned an image is: by its first pixel's red.
+        score_first: Whether that output comes in front of the other.
         refused: Connections up to this one, counted from 1, are answered 503: their pod is told to end.
     """
 
@@ -65,6 +67,8 @@ class FakeTriton:
     status: int = 200
     silent: bool = False
     filters: bool = False
+    scored: bool = False
+    score_first: bool = False
     connections: int = 0
     refused: int = 0
     _server: asyncio.Server | None = None
@@ -140,9 +144,12 @@ class FakeTriton:
                 return
             if model.written is not None:
                 texts["contract"] = model.written.to_json()
+            outputs = [{"name": FILTERED_NAME, "dims": [model.contract.size, model.contract.size, 12]}]
+            if self.scored:
+                texts["unlike"] = '{"mark_at": 100.0, "refuse_at": 200.0, "images": 2000}'
+                outputs.append({"name": SCORE_NAME, "dims": [1]})
             parameters = {name: {"string_value": text} for name, text in texts.items()}
-            filtered = {"name": FILTERED_NAME, "dims": [model.contract.size, model.contract.size, 12]}
-            self._send(writer, 200, orjson.dumps({"output": [filtered], "parameters": parameters}))
+            self._send(writer, 200, orjson.dumps({"output": outputs, "parameters": parameters}))
         else:
             self._send(writer, 200, orjson.dumps({"name": name, "versions": [*self._ready]}))
 
@@ -151,7 +158,7 @@ class FakeTriton:
     ) -> bool:
         length = int(headers["inference-header-content-length"])
         content = orjson.loads(body[:length])
-        (tensor,), (asked,) = content["inputs"], content["outputs"]
+        (tensor,), asked = content["inputs"], content["outputs"]
         pixels = np.frombuffer(body[length:], np.uint8).reshape(-1, *model.contract.image_shape)
         assert tensor["shape"] == list(pixels.shape)
         self.calls.append(len(pixels))
@@ -169,10 +176,23 @@ class FakeTriton:
             given = model.probs(pixels)
         else:
             given = np.concatenate([pixels] * 4, axis=3).astype(np.float32)
-        output = {"name": asked["name"], "datatype": "FP32", "shape": list(given.shape)}
-        output["parameters"] = {"binary_data_size": given.nbytes}
-        answer = orjson.dumps({"model_name": name, "model_version": version, "outputs": [output]})
-        self._send(writer, 200, answer + given.tobytes(), len(answer))
+        made = [(asked[0]["name"], given)]
+        if self.scored and name == MODEL_NAME:
+            assert [one["name"] for one in asked] == [OUTPUT_NAME, SCORE_NAME]
+            made.insert(0 if self.score_first else 1, (SCORE_NAME, pixels[:, 0, 0, :1].astype(np.float32)))
+        else:
+            assert len(asked) == 1
+        outputs = [
+            {
+                "name": output,
+                "datatype": "FP32",
+                "shape": list(values.shape),
+                "parameters": {"binary_data_size": values.nbytes},
+            }
+            for output, values in made
+        ]
+        answer = orjson.dumps({"model_name": name, "model_version": version, "outputs": outputs})
+        self._send(writer, 200, answer + b"".join(values.tobytes() for _, values in made), len(answer))
         return True
 
     @staticmethod
@@ -304,8 +324,8 @@ async def beside(service: Service) -> AsyncIterator[Callable[..., Any]]:
     """Starts another Triton behind the service's name, with another version."""
     started = []
 
-    async def start(model: Any, **parameters: str) -> FakeTriton:
-        other = FakeTriton(model, version=str(model.version))
+    async def start(model: Any, *, scored: bool = False, **parameters: str) -> FakeTriton:
+        other = FakeTriton(model, version=str(model.version), scored=scored)
         other.parameters = {"decoder_version": DECODER_VERSION, **parameters}
         started.append(other)
         await other.start()

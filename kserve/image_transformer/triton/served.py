@@ -144,15 +144,15 @@ def read_served(
     """
     dims = _dims(config, output)
     texts = {name: str(value["string_value"]) for name, value in config.get("parameters", {}).items()}
+    unlike = _unlike(config, texts) if output == OUTPUT_NAME else None
     contract = texts.pop("contract", None)
     if contract is not None:
-        unlike = _unlike(config, texts) if output == OUTPUT_NAME else None
         return Served(model, version, Contract.from_json(contract), texts, output, dims, unlike, counted)
     # Layout 1 of the manifest says no more than the classes; all else is the default's.
     classes = texts.get("classes")
     names = tuple(classes.split(",")) if classes else DEFAULT_CONTRACT.classes
     promised = replace(DEFAULT_CONTRACT, classes=names, model=model)
-    return Served(model, version, promised, texts, output, dims, None, counted)
+    return Served(model, version, promised, texts, output, dims, unlike, counted)
 
 
 def _unlike(config: Mapping[str, Any], texts: Mapping[str, str]) -> Unlike | None:

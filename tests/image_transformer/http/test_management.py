@@ -220,7 +220,7 @@ async def test_values_that_are_no_bytes_are_told_the_range(filtering: Any, path:
 async def test_an_output_of_the_other_model_is_refused(filtering: Any) -> None:
     for path, wrong, right in (
         (FILTERS, "probs", "'filtered'"),
-        (CLASSIFIER, "filtered", "'probs', 'class_id', 'class_name', 'confidence'"),
+        (CLASSIFIER, "filtered", "'probs', 'class_id', 'class_name', 'confidence', 'ood_score'"),
     ):
         content = {**orjson.loads(BODY), "outputs": [{"name": wrong}]}
         answer = await filtering.call("POST", f"{path}/infer", orjson.dumps(content))
