@@ -62,6 +62,7 @@ def score(
 
     Killed or stopped, the same command goes on from what is done.
     """
+    from jobs.cluster.outcome import leave_word
     from jobs.scoring.score import Wish
     from jobs.scoring.score import score as score_all
     from jobs.scoring.source.listing import STDIN
@@ -88,10 +89,12 @@ def score(
             say(f"{code}: {kind.pictures:,} pictures, {kind.image} for example: {kind.error}")
         # A start that found all of it done has no rate of its own.
         rate = f", {summary.images_per_second:,.0f} a second" if summary.images_per_second else ""
-        say(
+        sentence = (
             f"{summary.answered:,} of {summary.pictures:,} pictures are answered{rate}. "
             f"Look at _summary.html in {wish.place}."
         )
+        say(sentence)
+        leave_word(sentence)
 
 
 def _index(of: int) -> int:
