@@ -97,7 +97,8 @@ def start(
         if error.code == 404:
             raise MistakeError(
                 f"There is no CronJob {template} in namespace {kubernetes.namespace}: install the chart "
-                "there first, or name another namespace (-n) or model (`cnn-image --model`)."
+                "there first, upgrade one from before this command line, or name another namespace (-n) or "
+                "model (`cnn-image --model`)."
             ) from error
         raise error.explained("start a Job") from error
     return str(created["metadata"]["name"])

@@ -47,12 +47,14 @@ def logs(kubernetes: Kubernetes, name: str, *, follow: bool, seconds: float = 60
 
 
 def last_line(kubernetes: Kubernetes, name: str) -> str:
-    """Return the last line that a Job said, such as what a rollback did; empty where its log is gone.
+    """Return what a Job said last, such as what a rollback did; empty where its log is gone.
 
-    Of an Indexed Job's pods, that one's which ended last.
+    That is the word that a pod left, or the last line of its log; of several pods the one's that ended last.
     """
     try:
         pods = _begun_pods(kubernetes, name)
+        if words := [pod for pod in pods if _word(pod)]:
+            return _word(max(words, key=_ended))
         if not pods:
             return ""
         last = max(pods, key=_ended)
@@ -136,7 +138,19 @@ def _created(pod: Json) -> str:
     return str(pod["metadata"]["creationTimestamp"])
 
 
+def _word(pod: Json) -> str:
+    """What it left as it ended well; empty where it left nothing."""
+    ended = _state(pod).get("terminated", {})
+    return str(ended.get("message", "")).strip() if ended.get("exitCode") == 0 else ""
+
+
 def _ended(pod: Json) -> tuple[str, str]:
     """When it ended, and when it was made: the newest where none says."""
-    states = [each["state"] for each in container_statuses(pod) if each["name"] == CONTAINER]
-    return (str(states[0].get("terminated", {}).get("finishedAt", "")) if states else "", _created(pod))
+    return str(_state(pod).get("terminated", {}).get("finishedAt", "")), _created(pod)
+
+
+def _state(pod: Json) -> Json:
+    """Of the container that `cnn-image` runs in."""
+    states = (each["state"] for each in container_statuses(pod) if each["name"] == CONTAINER)
+    found: Json = next(states, {})
+    return found

@@ -62,6 +62,7 @@ def score(
 
     Killed or stopped, the same command goes on from what is done.
     """
+    from jobs.cluster.outcome import leave_word
     from jobs.scoring.score import Wish
     from jobs.scoring.score import score as score_all
     from jobs.scoring.source.listing import STDIN
@@ -70,7 +71,8 @@ def score(
         raise MistakeError("--run leaves out what the runs in --out have answered; leave --only-new away.")
     settings = load_settings(store=store, namespace=namespace)
     if on_cluster:
-        flags = {"version": version, "limit": limit, "sample": sample, "only-new": only_new, "run": run}
+        numbers = {"version": version, "limit": limit, "sample": sample}
+        flags = {**numbers, "only-new": only_new, "run": run, "store": store}
         answer(_started(settings, source, out, flags, workers or 1))
         return
     wish = Wish(source, out, version, limit, sample, only_new, run, workers, (_index(of), of))
@@ -87,10 +89,12 @@ def score(
             say(f"{code}: {kind.pictures:,} pictures, {kind.image} for example: {kind.error}")
         # A start that found all of it done has no rate of its own.
         rate = f", {summary.images_per_second:,.0f} a second" if summary.images_per_second else ""
-        say(
+        sentence = (
             f"{summary.answered:,} of {summary.pictures:,} pictures are answered{rate}. "
             f"Look at _summary.html in {wish.place}."
         )
+        say(sentence)
+        leave_word(sentence)
 
 
 def _index(of: int) -> int:
@@ -111,8 +115,8 @@ def _started(settings: Settings, source: str, out: str, flags: Mapping[str, obje
     from jobs.cluster import launch
     from jobs.cluster.client import Kubernetes, current_namespace
 
-    for place in (source, out, flags["only-new"] or out):
-        if not str(place).startswith("s3://"):
+    for place in (source, out, flags["only-new"], flags["store"]):
+        if place is not None and not str(place).startswith("s3://"):
             raise MistakeError(f"{place} is not seen by pods; with --on-cluster name s3:// addresses.")
     args = ["score", source, "--out", out, "--of", str(pods)]
     for name, value in flags.items():

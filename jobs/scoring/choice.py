@@ -49,18 +49,17 @@ def chosen(
 def earlier_results(
     open_place: Callable[[str], Blobs], place: str, before: str | None = None
 ) -> list[Destination]:
-    """The result that lies in a place, or those of the runs in it.
+    """The result that lies in a place, and those of the runs in it.
 
     Args:
         open_place: Opens a place by its address.
         place: Its address.
         before: The run that asks, which is none of them.
     """
-    found = Destination(open_place(place))
-    if found.plan() is not None:
-        return [found]
-    runs = [run for run in runs_in(found.blobs) if run != before]
-    return [Destination(open_place(place_of_run(place, run))) for run in runs]
+    own = Destination(open_place(place))
+    runs = [run for run in runs_in(own.blobs) if run != before]
+    results = [Destination(open_place(place_of_run(place, run))) for run in runs]
+    return [own, *results] if own.plan() is not None else results
 
 
 def _settled(earlier: Destination) -> Iterator[tuple[str, int, str]]:

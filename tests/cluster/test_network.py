@@ -59,3 +59,10 @@ def test_what_no_policy_allows_is_refused() -> None:
         ("minio", "elsewhere", 443),
     ):
         assert not allowed(Connection(source, target, port), rules), (source, target, port)
+
+
+def test_a_scoring_reaches_the_store_and_is_reached_by_nobody() -> None:
+    rules = policies(*RULES)
+    assert allowed(Connection("scoring", "minio", 9000), rules)
+    assert allowed(Connection("scoring", "dns", 53), rules)
+    assert not allowed(Connection("transformer", "scoring", 8080), rules)

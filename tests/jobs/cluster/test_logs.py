@@ -38,10 +38,20 @@ class FakeKubernetes:
         yield from self.said[pod]
 
     def add(
-        self, name: str, said: Sequence[bytes] | None, index: int | None = None, ended: str = "", at: int = 0
+        self,
+        name: str,
+        said: Sequence[bytes] | None,
+        index: int | None = None,
+        ended: str = "",
+        at: int = 0,
+        word: str = "",
     ) -> None:
         annotations = {} if index is None else {"batch.kubernetes.io/job-completion-index": str(index)}
-        state = {"terminated": {"exitCode": 0, "finishedAt": ended}} if ended else {"running": {}}
+        state = (
+            {"terminated": {"exitCode": 0, "finishedAt": ended, "message": word}}
+            if ended
+            else {"running": {}}
+        )
         self.pods.append(
             {
                 "metadata": {
@@ -104,6 +114,11 @@ def test_the_last_word_is_that_of_the_pod_that_ended_last(kubernetes: FakeKubern
     kubernetes.add("j-0-a", [b"Scoring.\nAll is there.\n"], index=0, ended="2026-11-22T18:09:00Z", at=1)
     kubernetes.add("j-1-a", [b"Mine is done.\n"], index=1, ended="2026-11-22T18:05:00Z", at=2)
     assert logs.last_line(kubernetes, "j") == "All is there."  # type: ignore[arg-type]
+    # The word that a pod left goes before the end of a log, where stdout and stderr come in any order.
+    kubernetes.add(
+        "j-2-a", [b"cat 2.0%\n"], index=2, ended="2026-11-22T18:08:00Z", at=3, word="9 are answered.\n"
+    )
+    assert logs.last_line(kubernetes, "j") == "9 are answered."  # type: ignore[arg-type]
 
 
 def test_a_job_without_a_pod_has_none(kubernetes: FakeKubernetes) -> None:

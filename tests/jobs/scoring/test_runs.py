@@ -5,9 +5,13 @@ from pathlib import Path
 import pytest
 from command_line import run, said
 from own_pictures import lay, paint
-from scoring_home import Scorer, rows_of
+from scoring_home import Scorer, make_plan, rows_of
 
+from export.store.blobs import FolderBlobs
 from jobs.errors import Exit
+from jobs.scoring.choice import earlier_results
+from jobs.scoring.destination import Destination
+from jobs.scoring.source.picture import Picture
 
 FIRST = {f"{number}.png": paint(number) for number in range(6)}
 
@@ -33,6 +37,22 @@ def test_each_run_has_what_is_new_since_the_others(scorer: Scorer) -> None:
     assert sorted(images) == sorted([*FIRST, "0.png", "new.png"])
     # A place of runs is an earlier result, too.
     assert "No picture of" in scorer.run("source", "--out", "all", "--only-new", "scored", code=2)
+
+
+def test_of_a_place_count_its_own_result_and_those_of_its_runs(tmp_path: Path) -> None:
+    def begin(place: Path, name: str) -> None:
+        plan, content = make_plan([Picture(name, b"/" + name.encode(), 9, "s")])
+        Destination(FolderBlobs(place)).begin(plan, content)
+
+    begin(tmp_path, "zero.png")
+    for run_name in ("monday", "tuesday", "wednesday"):
+        begin(tmp_path / run_name, f"{run_name}.png")
+    found = earlier_results(lambda place: FolderBlobs(Path(place)), str(tmp_path), before="tuesday")
+    assert [result.url for result in found] == [
+        str(tmp_path),
+        str(tmp_path / "monday"),
+        str(tmp_path / "wednesday"),
+    ]
 
 
 @pytest.mark.parametrize("name", ["a/b", "_plan", ".hidden", "", ".."])
