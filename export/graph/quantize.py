@@ -29,6 +29,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export.graph.export import Graphs, check_signature, graph_files
 from export.graph.parity import measure, onnx_outputs
+from export.graph.rounding import round_again
 from export.store.lineage import Parity
 from model.contract import DEFAULT_CONTRACT, INPUT_NAME, OUTPUT_NAME, Contract
 
@@ -84,7 +85,9 @@ def quantize_graphs(
             reduce_range=True,
             calibrate_method=CalibrationMethod.MinMax,
         )
-    model = onnx.load(quantized.classifier)
+        model = onnx.load(quantized.classifier)
+        if not cnn:
+            round_again(model, onnx.load(prepared), images)
     _name_used_domains(model)
     check_signature(model, OUTPUT_NAME)
     onnx.save_model(model, quantized.classifier)
