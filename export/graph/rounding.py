@@ -1,9 +1,9 @@
 """The weights of int8 convolutions: as fine as no CPU adds up wrongly, and without what rounding them shifts.
 
 A CPU without VNNI adds two products of unsigned activations and signed weights in 16 bits, which saturate
-there (`vpmaddubsw`, in ONNX Runtime's kernels for AVX2 and AVX-512: those of two neighbouring input channels).
+there (`vpmaddubsw`, in ONNX Runtime's kernels for AVX2 and AVX-512: those of two neighbouring channels).
 7 bits of weight are the usual way out. But what must not be too large is the sum of two neighbours,
-255 × 128 < 2¹⁵, and seldom are both of them large; so a scale is chosen by the pairs. A depthwise convolution
+255 times 128, and seldom are both of them large; so a scale is chosen by the pairs. A depthwise convolution
 multiplies in 32 bits, or in 16 with both halves kept, and may have all 8.
 
 Rounded weights shift the mean of what they give, the same way for all images, and what follows has not
