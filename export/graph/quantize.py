@@ -3,7 +3,8 @@
 Static quantization in QDQ form (ONNX Runtime, "Quantize ONNX Models"): weights per output channel,
 activations by the range they take on the calibration images. EfficientNet-Lite's weights are rounded anew
 (`export.graph.rounding`): in 7 bits they are nearly all of what it loses. It is another model than the float
-one, so it is a version of its own and the gate judges it; parity says only how far it is from the float graph.
+one, so it is a version of its own and the gate judges it; parity says only how far it is from the float
+graph.
 
 ONNX Runtime joins each pair of conversions with the operator between them as it loads the graph (QLinearConv,
 QGemm). Written in that form (QOperator), with signed activations, 8 bits of weight or the last layer in int8,

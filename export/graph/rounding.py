@@ -147,6 +147,9 @@ def _mean_output(
     weights: NDArray[np.float32], taps: NDArray[np.float64], *, depthwise: bool
 ) -> NDArray[np.float64]:
     """What weights give in the mean, by what they meet in the mean: `[M]`."""
+    means: NDArray[np.float64]
     if depthwise:
-        return np.einsum("mij,mij->m", weights[:, 0], taps)
-    return np.einsum("mcij,cij->m", weights, taps)
+        means = np.einsum("mij,mij->m", weights[:, 0], taps)
+    else:
+        means = np.einsum("mcij,cij->m", weights, taps)
+    return means
