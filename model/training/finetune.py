@@ -17,6 +17,7 @@ from model.contract import Contract
 from model.data.dataset import Dataset, Split
 from model.data.images import Images
 from model.network.cnn import images_at_a_time
+from model.network.efficientnet_lite import blocks
 from model.report.evaluate import evaluate, softmax
 from model.training.classes import class_counts, class_weights
 from model.training.recipe import FineTuneRecipe
@@ -183,6 +184,10 @@ def tuning_logits(network: "keras.Model", images: Any) -> Any:
 
     Those stay ImageNet's: a batch of a few images says too little of them. No feature is dropped.
 
+    With statistics that stay, a normalization multiplies and adds constants; its factors are multiplied into
+    the kernels here, as an exporter does, and nothing sweeps over the activations for them, there and back.
+    Values and gradients are `network(images, training=False)`'s.
+
     Args:
         network: Of `model.network.efficientnet_lite.build_network`.
         images: uint8 or float32 tensor `[N, S, S, 3]` of pixels 0 to 255.
@@ -192,5 +197,36 @@ def tuning_logits(network: "keras.Model", images: Any) -> Any:
     """
     import tensorflow as tf
 
+    layer = network.get_layer
     # What varies images gives parts of a level; the network takes whole ones, as from a picture.
-    return network(tf.cast(tf.round(tf.cast(images, tf.float32)), tf.uint8), training=False)
+    x = layer("scaling")(tf.round(tf.cast(images, tf.float32)))
+    x = tf.nn.relu6(_folded(network, "stem", x))
+    for number, block in enumerate(blocks(network.name), start=1):
+        inside = x
+        if block.widening > 1:
+            inside = tf.nn.relu6(_folded(network, f"block{number}_widen", inside))
+        inside = tf.nn.relu6(_folded(network, f"block{number}_depthwise", inside))
+        inside = _folded(network, f"block{number}_narrow", inside)
+        x = x + inside if block.adds_input else inside
+    x = tf.nn.relu6(_folded(network, "head", x))
+    return layer("logits")(layer("features")(x))
+
+
+def _folded(network: "keras.Model", name: str, x: Any) -> Any:
+    """A convolution and the normalization after it as one: `[N, S, S, channels]` in its layer's precision."""
+    import tensorflow as tf
+
+    convolution, norm = network.get_layer(name), network.get_layer(f"{name}_norm")
+    dtype, stride = convolution.compute_dtype, convolution.strides[0]
+    factors = norm.gamma.value * tf.math.rsqrt(norm.moving_variance.value + norm.epsilon)
+    bias = tf.cast(norm.beta.value - norm.moving_mean.value * factors, dtype)
+    kernel = convolution.kernel.value
+    if not name.endswith("_depthwise"):
+        y = tf.nn.conv2d(tf.cast(x, dtype), tf.cast(kernel * factors, dtype), stride, "SAME")
+        return tf.nn.bias_add(y, bias)
+    # TensorFlow's gradients of a depthwise convolution take three times as long in bfloat16 on a CPU.
+    inside = dtype if tf.config.list_physical_devices("GPU") else tf.float32
+    strides = [1, stride, stride, 1]
+    kernel = tf.cast(kernel * factors[:, None], inside)
+    y = tf.nn.depthwise_conv2d(tf.cast(x, inside), kernel, strides, "SAME")
+    return tf.nn.bias_add(y, tf.cast(bias, inside))

@@ -95,9 +95,12 @@ def _for_fine_tuning(recipe: FineTuneRecipe, dataset: Dataset) -> FineTuneRecipe
     images, size = len(dataset.train), dataset.size
     made_for, its_size = _TUNED_FOR
     smaller = (2 if images < _VERY_FEW else 1) * (2 if size >= _LARGE else 1)
+    epochs = int(np.clip(round(recipe.epochs * (made_for / images) ** (1 / 3)), *_TUNED_EPOCHS))
     return replace(
         recipe,
-        epochs=int(np.clip(round(recipe.epochs * (made_for / images) ** (1 / 3)), *_TUNED_EPOCHS)),
+        epochs=epochs,
+        # The second half, at rates that fall, gains most; and a loss over few images rises by chance.
+        patience=max(recipe.patience, epochs // 2),
         batch_size=max(1, recipe.batch_size // smaller),
         learning_rate=recipe.learning_rate / smaller**0.5,
         shift=round(recipe.shift * size / its_size),

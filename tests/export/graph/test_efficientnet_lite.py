@@ -71,7 +71,7 @@ def test_the_graph_takes_pixels_and_answers_as_the_network(
     assert onnx_outputs(graphs.filters, pictures[:1]).shape == (1, 96, 96, 12)
 
 
-def test_every_convolution_is_int8_with_weights_of_7_bits(
+def test_every_convolution_is_int8_with_weights_that_no_cpu_adds_up_wrongly(
     graphs: Graphs, pictures: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     quantized, parity = quantize_graphs(graphs, pictures, tmp_path, CONTRACT)
@@ -87,7 +87,10 @@ def test_every_convolution_is_int8_with_weights_of_7_bits(
         assert [made_by[name].op_type for name in node.input[:2]] == ["DequantizeLinear"] * 2
         weights, scales, _ = (constants[name] for name in made_by[node.input[1]].input)
         assert weights.dtype == np.int8
-        assert np.abs(weights.astype(int)).max() <= 64
+        if weights.shape[1] > 1:  # not depthwise: two products are added in 16 bits
+            flat = weights.reshape(len(weights), -1).astype(int)
+            pairs = np.pad(flat, ((0, 0), (0, flat.shape[1] % 2))).reshape(len(flat), -1, 2)
+            assert 255 * max(np.maximum(pairs * sign, 0).sum(axis=2).max() for sign in (1, -1)) < 2**15
         assert scales.shape == weights.shape[:1], "a scale a channel"
     # the shortcuts too: nothing between the pixels and the features is in float
     constant = {*constants}
@@ -105,5 +108,5 @@ def test_every_convolution_is_int8_with_weights_of_7_bits(
     learned = list(CONTRACT.learned)
     due = onnx_outputs(graphs.classifier, pictures)
     alike = np.corrcoef(np.log(answers[:, learned]).ravel(), np.log(due[:, learned]).ravel())[0, 1]
-    assert alike > 0.8, "0.92 where this was written; the last layer, of chance, makes much of little"
+    assert alike > 0.95, "0.98 where this was written; the last layer, of chance, makes much of little"
     assert quantized.filters.read_bytes() == graphs.filters.read_bytes()

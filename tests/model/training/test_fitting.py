@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from model.data.dataset import Dataset, Split
+from model.training.finetune import FINE_TUNE
 from model.training.fitting import fit_recipe
-from model.training.recipe import PictureRecipe, Recipe
+from model.training.recipe import FineTuneRecipe, PictureRecipe, Recipe
 from model.training.train import BEST, QUICK
 
 
@@ -47,6 +48,17 @@ def test_few_images_get_steps_enough_and_many_no_needless_epochs() -> None:
     assert passes[3] == QUICK.epochs
     assert (passes[0], passes[-1]) == (200, 6)
     assert steps[0] >= 600
+
+
+def test_a_fine_tuning_is_not_ended_before_its_second_half() -> None:
+    passes = []
+    for images in (80, 1500, 23_000):
+        recipe = fit_recipe(FINE_TUNE, pictures(images, 128))
+        assert isinstance(recipe, FineTuneRecipe)
+        assert recipe.patience >= max(FINE_TUNE.patience, recipe.epochs // 2)
+        passes.append(recipe.epochs)
+    assert passes == sorted(passes, reverse=True)
+    assert passes[1] == FINE_TUNE.epochs
 
 
 def test_what_is_asked_for_is_taken_whatever_the_number() -> None:
