@@ -54,7 +54,8 @@ def random_blobs(ask: Ask, picture: Picture, random: np.random.Generator) -> Map
 def centre(ask: Ask, picture: Picture, random: np.random.Generator) -> Map:
     """The middle first: where photographers put what they photograph."""
     across = np.arange(len(picture)) - (len(picture) - 1) / 2
-    return -np.hypot(across[:, None], across).astype(np.float32)
+    values: Map = -np.hypot(across[:, None], across).astype(np.float32)
+    return values
 
 
 def served(count: int) -> Method:
@@ -93,7 +94,8 @@ def occlusion(window: int, stride: int) -> Method:
             masks[number, max(0, top) : top + side, max(0, left) : left + side] = 0
         answers = ask(hidden(picture, masks))
         drops = np.tensordot(ask(picture[None])[0] - answers, 1 - masks, axes=1)
-        return (drops / (1 - masks).sum(axis=0)).astype(np.float32)
+        values: Map = (drops / (1 - masks).sum(axis=0)).astype(np.float32)
+        return values
 
     return method
 

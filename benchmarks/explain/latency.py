@@ -22,8 +22,7 @@ import numpy as np
 
 from benchmarks.serving import load, machine, open_loop
 from benchmarks.serving.artifact import graph_path
-from benchmarks.serving.contenders import line_up
-from benchmarks.serving.measure import Route
+from benchmarks.serving.contenders import Route, line_up
 from benchmarks.serving.payloads import http_request
 from benchmarks.serving.photographs import answered, small_images
 from benchmarks.serving.servers import Ports, starters
@@ -109,10 +108,10 @@ def main() -> None:
     met = ratio <= _FACTOR or added <= image
     text = [
         "# Explanations beside plain requests\n",
-        f"Measured by `python -m benchmarks.explain.latency --contender {asked.contender}`: `/predict` at half of "
-        f"what 32 connections got just before; one image alone takes {image:.2f} ms. {_CLIENTS} clients ask for "
-        "explanations all the time. Milliseconds.\n",
-        "| round | requests a second | p50 alone | p99 alone | p50 beside | p99 beside | p99, ratio | explained |",
+        f"Measured by `python -m benchmarks.explain.latency --contender {asked.contender}`: `/predict` at "
+        f"half of what 32 connections got just before; one image alone takes {image:.2f} ms. {_CLIENTS} "
+        "clients ask for explanations all the time. Milliseconds.\n",
+        "| round | requests a second | p50 alone | p99 alone | p50 beside | p99 beside | ratio | explained |",
         "|--:|--:|--:|--:|--:|--:|--:|--:|",
         *lines,
         "",
