@@ -42,7 +42,7 @@ class Grids:
     def masks(self, start: int, stop: int) -> Masks:
         """Returns some of them, by their numbers."""
         rows, columns = (self._weights(self._moved[start:stop, axis]) for axis in (0, 1))
-        masks: Masks = rows @ self._points[start:stop] @ columns.transpose(0, 2, 1)
+        masks: Masks = (rows @ self._points[start:stop] @ columns.transpose(0, 2, 1)).astype(np.float32)
         return masks
 
     def _weights(self, moved: NDArray[np.float64]) -> NDArray[np.float32]:
