@@ -4,7 +4,7 @@ Deletion and insertion (Petsiuk et al. 2018): a picture's pixels are taken away 
 first, until only its mean colour is left, and put back in that order into the picture blurred; what counts is
 the area under the class's probability: low for deletion, high for insertion. IMAGES is `sample` for the
 repository's test images, or an array as a training run keeps it (`held-out.npy`). Writes `explain-maps.md`,
-and a picture of some maps, beside the other results.
+and a picture of some maps of the first version, beside the other results.
 """
 
 import argparse
@@ -168,7 +168,7 @@ def shown(path: Path, images: Picture) -> Picture:
     """Some pictures, and below each the same with the service's map."""
     probabilities = graph(path)
     tiles = []
-    for picture in images[:_SHOWN]:
+    for picture in images:
         ask = partial(_of_class, probabilities, int(probabilities(picture[None]).argmax()))
         grids, slopes = Grids(len(picture), 500), Slopes(len(picture))
         masks = grids.masks(0, 500)
@@ -179,6 +179,12 @@ def shown(path: Path, images: Picture) -> Picture:
             under.alpha_composite(drawn.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))
         tiles.append(np.concatenate([np.asarray(plain), np.asarray(under.convert("RGB"))]))
     return np.concatenate(tiles, axis=1)
+
+
+def pictures(source: str, count: int) -> Picture:
+    """So many test pictures, from the first to the last at even distances."""
+    images = load_sample().test.images[:] if source == "sample" else np.load(source)
+    return np.ascontiguousarray(images[:: max(1, len(images) // count)][:count])
 
 
 def main() -> None:
@@ -194,15 +200,15 @@ def main() -> None:
         "| version | map | deletion, low is good | insertion, high is good | insertion − deletion |",
         "|---|---|--:|--:|--:|",
     ]
-    pictures = []
-    for name, path, source in zip(*[iter(asked.versions)] * 3, strict=True):
-        images = load_sample().test.images[:] if source == "sample" else np.load(source)
-        chosen = images[:: max(1, len(images) // asked.pictures)][: asked.pictures]
-        pictures.append(shown(Path(path), chosen))
-        for line in rows(name, Path(path), np.ascontiguousarray(chosen)):
+    versions = list(zip(*[iter(asked.versions)] * 3, strict=True))
+    for name, path, source in versions:
+        for line in rows(name, Path(path), pictures(source, asked.pictures)):
             print(line, flush=True)
             lines.append(line)
-    Image.fromarray(np.concatenate(pictures)).save(_RESULTS / "explain-maps.webp", quality=85)
+    _, path, source = versions[0]
+    Image.fromarray(shown(Path(path), pictures(source, _SHOWN))).save(
+        _RESULTS / "explain-maps.webp", quality=85
+    )
     (_RESULTS / "explain-maps.md").write_text("\n".join(lines) + "\n")
 
 
