@@ -4,7 +4,7 @@ Deletion and insertion (Petsiuk et al. 2018): a picture's pixels are taken away 
 first, until only its mean colour is left, and put back in that order into the picture blurred; what counts is
 the area under the class's probability: low for deletion, high for insertion. IMAGES is `sample` for the
 repository's test images, or an array as a training run keeps it (`held-out.npy`). Writes `explain-maps.md`,
-and a picture of some maps, beside the other results.
+and a picture of some maps of the first version, beside the other results.
 """
 
 import argparse
@@ -54,7 +54,8 @@ def random_blobs(ask: Ask, picture: Picture, random: np.random.Generator) -> Map
 def centre(ask: Ask, picture: Picture, random: np.random.Generator) -> Map:
     """The middle first: where photographers put what they photograph."""
     across = np.arange(len(picture)) - (len(picture) - 1) / 2
-    return -np.hypot(across[:, None], across).astype(np.float32)
+    values: Map = -np.hypot(across[:, None], across).astype(np.float32)
+    return values
 
 
 def served(count: int) -> Method:
@@ -93,7 +94,8 @@ def occlusion(window: int, stride: int) -> Method:
             masks[number, max(0, top) : top + side, max(0, left) : left + side] = 0
         answers = ask(hidden(picture, masks))
         drops = np.tensordot(ask(picture[None])[0] - answers, 1 - masks, axes=1)
-        return (drops / (1 - masks).sum(axis=0)).astype(np.float32)
+        values: Map = (drops / (1 - masks).sum(axis=0)).astype(np.float32)
+        return values
 
     return method
 
@@ -166,7 +168,7 @@ def shown(path: Path, images: Picture) -> Picture:
     """Some pictures, and below each the same with the service's map."""
     probabilities = graph(path)
     tiles = []
-    for picture in images[:_SHOWN]:
+    for picture in images:
         ask = partial(_of_class, probabilities, int(probabilities(picture[None]).argmax()))
         grids, slopes = Grids(len(picture), 500), Slopes(len(picture))
         masks = grids.masks(0, 500)
@@ -177,6 +179,12 @@ def shown(path: Path, images: Picture) -> Picture:
             under.alpha_composite(drawn.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))
         tiles.append(np.concatenate([np.asarray(plain), np.asarray(under.convert("RGB"))]))
     return np.concatenate(tiles, axis=1)
+
+
+def pictures(source: str, count: int) -> Picture:
+    """So many test pictures, from the first to the last at even distances."""
+    images = load_sample().test.images[:] if source == "sample" else np.load(source)
+    return np.ascontiguousarray(images[:: max(1, len(images) // count)][:count])
 
 
 def main() -> None:
@@ -192,15 +200,15 @@ def main() -> None:
         "| version | map | deletion, low is good | insertion, high is good | insertion − deletion |",
         "|---|---|--:|--:|--:|",
     ]
-    pictures = []
-    for name, path, source in zip(*[iter(asked.versions)] * 3, strict=True):
-        images = load_sample().test.images[:] if source == "sample" else np.load(source)
-        chosen = images[:: max(1, len(images) // asked.pictures)][: asked.pictures]
-        pictures.append(shown(Path(path), chosen))
-        for line in rows(name, Path(path), np.ascontiguousarray(chosen)):
+    versions = list(zip(*[iter(asked.versions)] * 3, strict=True))
+    for name, path, source in versions:
+        for line in rows(name, Path(path), pictures(source, asked.pictures)):
             print(line, flush=True)
             lines.append(line)
-    Image.fromarray(np.concatenate(pictures)).save(_RESULTS / "explain-maps.webp", quality=85)
+    _, path, source = versions[0]
+    Image.fromarray(shown(Path(path), pictures(source, _SHOWN))).save(
+        _RESULTS / "explain-maps.webp", quality=85
+    )
     (_RESULTS / "explain-maps.md").write_text("\n".join(lines) + "\n")
 
 

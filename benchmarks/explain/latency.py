@@ -22,8 +22,7 @@ import numpy as np
 
 from benchmarks.serving import load, machine, open_loop
 from benchmarks.serving.artifact import graph_path
-from benchmarks.serving.contenders import line_up
-from benchmarks.serving.measure import Route
+from benchmarks.serving.contenders import Route, line_up
 from benchmarks.serving.payloads import http_request
 from benchmarks.serving.photographs import answered, small_images
 from benchmarks.serving.servers import Ports, starters
@@ -33,6 +32,7 @@ _RESULTS: Final = Path("benchmarks/results")
 _IMAGES: Final = 64
 _CLIENTS: Final = 2
 _FACTOR: Final = 1.5
+_STEADY: Final = 2.0  # the highest p99 alone is at most so many times the lowest, or nothing is said
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def main() -> None:
         load.wrk(contender.address, prepared, 32, 2)
         image = load.wrk(contender.address, prepared, 1, 2).p50
         lines = []
-        ratios, more = [], []
+        apart, ratios, more = [], [], []
         done: Counter[int] = Counter()
         for number in range(asked.rounds):
             settle(services)
@@ -98,6 +98,7 @@ def main() -> None:
                 beside = open_loop.finish(open_loop.start(contender.address, prepared, rate, asked.seconds))
                 within = dict(statuses)
             done += Counter(within)
+            apart.append(alone.p99)
             ratios.append(beside.p99 / alone.p99)
             more.append(beside.p99 - alone.p99)
             times = (alone.p50, alone.p99, beside.p50, beside.p99)
@@ -106,18 +107,20 @@ def main() -> None:
             print(line, flush=True)
             lines.append(line)
     ratio, added = statistics.median(ratios), statistics.median(more)
-    met = ratio <= _FACTOR or added <= image
+    verdict = "was met" if ratio <= _FACTOR or added <= image else "was missed"
+    if max(apart) > _STEADY * min(apart):
+        verdict = "cannot be judged by this: other work moved the p99 alone by more than that between rounds"
     text = [
         "# Explanations beside plain requests\n",
-        f"Measured by `python -m benchmarks.explain.latency --contender {asked.contender}`: `/predict` at half of "
-        f"what 32 connections got just before; one image alone takes {image:.2f} ms. {_CLIENTS} clients ask for "
-        "explanations all the time. Milliseconds.\n",
-        "| round | requests a second | p50 alone | p99 alone | p50 beside | p99 beside | p99, ratio | explained |",
+        f"Measured by `python -m benchmarks.explain.latency --contender {asked.contender}`: `/predict` at "
+        f"half of what 32 connections got just before; one image alone takes {image:.2f} ms. {_CLIENTS} "
+        "clients ask for explanations all the time. Milliseconds.\n",
+        "| round | requests a second | p50 alone | p99 alone | p50 beside | p99 beside | ratio | explained |",
         "|--:|--:|--:|--:|--:|--:|--:|--:|",
         *lines,
         "",
         f"Median of the rounds: {ratio:.2f} times, {added:+.2f} ms; the goal, at most {_FACTOR} times or one "
-        f"image's time more, was {'met' if met else 'missed'}. Explanations by status: {dict(done)}.\n",
+        f"image's time more, {verdict}. Explanations by status: {dict(done)}.\n",
         *(f"- {name}: {value}" for name, value in described.items()),
     ]
     print(text[-len(described) - 1])

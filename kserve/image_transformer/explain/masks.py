@@ -42,13 +42,15 @@ class Grids:
     def masks(self, start: int, stop: int) -> Masks:
         """Returns some of them, by their numbers."""
         rows, columns = (self._weights(self._moved[start:stop, axis]) for axis in (0, 1))
-        return rows @ self._points[start:stop] @ columns.transpose(0, 2, 1)
+        masks: Masks = (rows @ self._points[start:stop] @ columns.transpose(0, 2, 1)).astype(np.float32)
+        return masks
 
     def _weights(self, moved: NDArray[np.float64]) -> NDArray[np.float32]:
         """How much each of a grid's points counts for each pixel along an axis: `[masks, size, points]`."""
         points = self._points.shape[1]
         apart = np.abs((self._places + moved)[:, :, None] - np.arange(points))
-        return np.maximum(0, 1 - apart).astype(np.float32)
+        weights: NDArray[np.float32] = np.maximum(0, 1 - apart).astype(np.float32)
+        return weights
 
 
 def hidden(picture: Pixels, masks: Masks) -> Pixels:
@@ -61,7 +63,8 @@ def hidden(picture: Pixels, masks: Masks) -> Pixels:
     mean = picture.mean(axis=(0, 1), dtype=np.float32)
     shown = masks[..., None] * (picture - mean)
     shown += mean + np.float32(0.5)
-    return shown.astype(np.uint8)
+    pixels: Pixels = shown.astype(np.uint8)
+    return pixels
 
 
 class Slopes:
