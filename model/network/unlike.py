@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 LEARNED_FROM: Final = 10_000
 """Training pictures that the distance is learned from, at most."""
 
+LEAST_ENERGY: Final = -2.0
+"""Standard deviations that energy takes off at most: noise that a network is very sure of is noise all the same."""
+
 USUAL: Final = 1.0
 """Standard deviations above the mean up to which a distance says nothing: there energy alone knows more."""
 
@@ -187,7 +190,8 @@ def scored(
     means, logits = _inner(network)(image)
     calibrated = _calibrated(logits, temperature, contract)
     probs = keras.layers.Softmax(name=OUTPUT_NAME)(calibrated)
-    total = _in_deviations(_energy(calibrated, contract), score.energy)
+    energy = _in_deviations(_energy(calibrated, contract), score.energy)
+    total = keras.ops.maximum(energy, LEAST_ENERGY)
     if len(score.middle):
         apart = keras.ops.matmul(keras.ops.sqrt(means) - score.middle, score.whitening)
         distance = keras.ops.log(keras.ops.sum(keras.ops.square(apart), axis=1, keepdims=True))
