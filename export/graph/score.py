@@ -50,7 +50,9 @@ def add_score(model: onnx.ModelProto, contract: Contract, score: Score) -> None:
         weights.append(DISTANCE_WEIGHT)
     together = made.node("Concat", "parts", *parts, axis=1)
     scale = made.constant("scales", np.asarray(scales, np.float32))
-    above = made.node("Gemm", "above", together, scale, made.constant("shifts", np.asarray(shifts, np.float32)))
+    above = made.node(
+        "Gemm", "above", together, scale, made.constant("shifts", np.asarray(shifts, np.float32))
+    )
     weight = made.constant("weights", np.asarray(weights, np.float32)[:, None])
     offset = made.constant("offset", np.asarray([LEAST_ENERGY], np.float32))
     made.node("Gemm", "total", made.node("Relu", "beyond", above), weight, offset)

@@ -1,4 +1,4 @@
-"""The score of what is unlike anything learned, inside the graph: proved, quantized, and served by a real Triton."""
+"""The score of what is unlike anything learned, inside the graph: proved, quantized, really served."""
 
 import io
 from base64 import b64encode
@@ -72,7 +72,10 @@ def scores(graphs: Graphs, images: np.ndarray) -> np.ndarray:
 
 
 def test_it_is_a_second_output_and_as_the_model_has_it(made: Made, tmp_path: Path) -> None:
-    assert [output.name for output in onnx.load(made.graphs.classifier).graph.output] == ["probs", "ood_score"]
+    assert [output.name for output in onnx.load(made.graphs.classifier).graph.output] == [
+        "probs",
+        "ood_score",
+    ]
     images = np.concatenate([load_sample().test.images[:100], NOISE])
     prove(made.network, TEMPERATURE, made.graphs, images, made.contract, made.score)
     other = replace(made.score, energy=(made.score.energy[0] + 1, made.score.energy[1]))
@@ -139,7 +142,10 @@ async def test_a_real_triton_and_transformer_mark_and_refuse(
     assert due > limits.refuse_at
     assemble(twin, lineage, 3, tmp_path, limits)
     triton = start_triton(tmp_path, "--config-variant", "cpu-1")
-    marking, refusing = start_transformer(triton.address), start_transformer(triton.address, refuse_unlike="true")
+    marking, refusing = (
+        start_transformer(triton.address),
+        start_transformer(triton.address, refuse_unlike="true"),
+    )
     form = [("file", ("a.jpg", usual)), ("file", ("b.png", noise))]
     async with httpx.AsyncClient() as client:
         for url in (marking.url, refusing.url):
