@@ -27,7 +27,7 @@ _BYTES: Final = 256 * 2**20
 
 
 def usual_pictures(dataset: "Dataset") -> NDArray[np.uint8]:
-    """The validation pictures that thresholds are from: all, or some, chosen at random, where they are many."""
+    """The validation pictures that thresholds are from; of many some, chosen at random."""
     images = dataset.validation.images
     most = min(_PICTURES, _BYTES // images[0].nbytes) if len(images) else 0
     return images[np.sort(np.random.default_rng(0).permutation(len(images))[:most])]

@@ -26,7 +26,7 @@ LEARNED_FROM: Final = 10_000
 """Training pictures that the distance is learned from, at most."""
 
 LEAST_ENERGY: Final = -2.0
-"""Standard deviations that energy takes off at most: noise that a network is sure of is noise all the same."""
+"""Standard deviations that energy takes off at most: noise that a network is sure of is noise still."""
 
 USUAL: Final = 1.0
 """Standard deviations above the mean up to which a distance says nothing: there energy alone knows more."""
@@ -146,7 +146,7 @@ def _parts(
 
 
 def _inner(network: "keras.Model") -> "keras.Model":
-    """The network with a second output: the means of the first block's channels, where it has such a block."""
+    """The network with one more output: the means of the first block's channels, where it has such."""
     import keras
 
     logits = network.output

@@ -144,8 +144,8 @@ async def test_one_image_is_refused_and_many_are_marked(refusing: Any) -> None:
     answer = await refusing.call("POST", "/predict", png(250), **PNG)
     assert (answer.status, answer.json()["code"]) == (422, "unlike_training")
     assert answer.json()["error"] == (
-        "The picture is unlike anything that version 7 has learned (score 250.00, over 200.00); send one of its "
-        "classes, which /info lists."
+        "The picture is unlike anything that version 7 has learned (score 250.00, over 200.00); send one of "
+        "its classes, which /info lists."
     )
     assert refusing.triton.newest.counted.failures == 1
     marked = await refusing.call("POST", "/predict", png(150), **PNG)
