@@ -2,8 +2,8 @@
 
 RUN is the folder of a finished training of CIFAR-10, as `benchmarks.training.seeds` leaves them. Each is
 exported with its score, and its int8 twin made. AUROC is between the test pictures of the served classes and
-each set of `benchmarks.unlike.sets.reported`, none of which the score was chosen by. Beside it stands what the
-highest probability alone would tell, and how many pictures are marked and refused.
+each set of `benchmarks.unlike.sets.reported`, none of which the score was chosen by. Beside it stands what
+the highest probability alone would tell, and how many pictures are marked and refused.
 """
 
 import argparse
