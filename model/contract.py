@@ -25,7 +25,7 @@ OUTPUT_NAME: Final = "probs"
 """The classifier's output: FP32 `[batch, 5]`, softmax probabilities in the order of `CLASSES`."""
 
 SCORE_NAME: Final = "ood_score"
-"""The classifier's second output, of versions that have it: FP32 `[batch, 1]`, how unlike anything learned."""
+"""The classifier's second output, where it has one: FP32 `[batch, 1]`, how unlike anything learned."""
 
 FILTERED_NAME: Final = "filtered"
 """The filter model's output: FP32 `[batch, 32, 32, 12]`, three channels for each of `FILTER_BANK`."""

@@ -1,7 +1,8 @@
-"""`python -m benchmarks.unlike RUN…`: what the score tells apart, for runs that `benchmarks.training.seeds` leaves.
+"""`python -m benchmarks.unlike RUN…`: what the score tells apart.
 
-Each run is exported with its score, and its int8 twin made; AUROC is between the test pictures of the served
-classes and each set of `benchmarks.unlike.sets.reported`, of which nothing was chosen by. Beside it stands what
+RUN is the folder of a finished training of CIFAR-10, as `benchmarks.training.seeds` leaves them. Each is
+exported with its score, and its int8 twin made. AUROC is between the test pictures of the served classes and
+each set of `benchmarks.unlike.sets.reported`, none of which the score was chosen by. Beside it stands what
 the highest probability alone would tell, and how many pictures are marked and refused.
 """
 
@@ -67,7 +68,9 @@ def main() -> None:
         for row in _rows(load_run(folder), dataset, others):
             rows.append(f"| {folder.name} {row}")
             print(rows[-1], flush=True)
-    arguments.results.write_text("\n".join(["# Unlike anything learned", "", *_about(dataset), "", _HEAD, *rows, ""]))
+    arguments.results.write_text(
+        "\n".join(["# Unlike anything learned", "", *_about(dataset), "", _HEAD, *rows, ""])
+    )
 
 
 def _about(dataset: Dataset) -> list[str]:
@@ -79,9 +82,7 @@ def _about(dataset: Dataset) -> list[str]:
 
 def _rows(run: Run, dataset: Dataset, others: dict[str, Images]) -> Iterator[str]:
     network, usual = run.network(), usual_pictures(dataset)
-    score = fit_score(
-        network, run.temperature, run.contract, dataset.train.images, usual, run.seed
-    )
+    score = fit_score(network, run.temperature, run.contract, dataset.train.images, usual, run.seed)
     with tempfile.TemporaryDirectory(prefix="cnn-image-") as scratch:
         graphs = export_graphs(network, run.temperature, Path(scratch) / "float", run.contract, score)
         twin, _ = quantize_graphs(graphs, calibration_images(dataset, run.seed), Path(scratch) / "int8")
@@ -103,8 +104,7 @@ def _line(precision: str, name: str, told: Told, known: Told, limits: Unlike) ->
     apart = "" if told is known else f"{auroc(known.scores, told.scores):.3f}"
     unsure = "" if told is known else f"{auroc(known.unsure, told.unsure):.3f}"
     return (
-        f"| {precision} | {name} | {len(told.scores):,} | {apart} | {unsure} "
-        f"| {marked:.3f} | {refused:.4f} |"
+        f"| {precision} | {name} | {len(told.scores):,} | {apart} | {unsure} | {marked:.3f} | {refused:.4f} |"
     )
 
 

@@ -87,7 +87,9 @@ def _stack(pictures: Iterator[Pixels]) -> Pixels:
     return np.stack(list(pictures))
 
 
-def _repeated(rng: np.random.Generator, make: Callable[[np.random.Generator], Image.Image]) -> Iterator[Pixels]:
+def _repeated(
+    rng: np.random.Generator, make: Callable[[np.random.Generator], Image.Image]
+) -> Iterator[Pixels]:
     """As many pictures, each through a PNG and the product's own decoder."""
     for _ in range(COUNT):
         file = io.BytesIO()

@@ -122,8 +122,8 @@ def _name_used_domains(model: onnx.ModelProto) -> None:
 def _apart(nodes: Sequence[onnx.NodeProto]) -> tuple[list[onnx.NodeProto], list[str]]:
     """The nodes that the probabilities need, and the names of those that the score alone needs.
 
-    The latter stay in float, since they are small, and work with logarithms of what differs little; but for the
-    pooling that they begin with, which would have a whole block's output converted.
+    The latter stay in float, since they are small, and work with logarithms of what differs little; but for
+    the pooling that they begin with, which would have a whole block's output converted.
     """
     needed = {OUTPUT_NAME}
     of_probabilities = []

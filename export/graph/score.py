@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from model.contract import OUTPUT_NAME, SCORE_NAME, Contract
-from model.network.unlike import DISTANCE_WEIGHT, USUAL, Score
+from model.network.unlike import DISTANCE_WEIGHT, LEAST_ENERGY, USUAL, Score
 
 BATCH = "batch"
 
@@ -33,7 +33,9 @@ def add_score(model: onnx.ModelProto, contract: Contract, score: Score) -> None:
     mean = made.node("MatMul", "mean", logits, made.constant("share", share))
     powers = made.node("ReduceLogSumExp", "powers", logits, axes)
     middle, deviation = score.energy
-    parts, weights, offset = [mean, powers], [1 / deviation, -1 / deviation], -middle / deviation
+    parts = [mean, powers]
+    scales = [[1 / deviation], [-1 / deviation]]
+    shifts, weights = [-middle / deviation - LEAST_ENERGY], [1.0]
     if len(score.middle):
         pool = next(node for node in graph.node if node.op_type == "MaxPool")
         channels = made.node("Flatten", "channels", made.node("GlobalAveragePool", "pooled", pool.output[0]))
@@ -42,12 +44,18 @@ def add_score(model: onnx.ModelProto, contract: Contract, score: Score) -> None:
         apart = made.node("Gemm", "apart", made.node("Sqrt", "roots", channels), whitening, shift)
         distance = made.node("Log", "distance", made.node("ReduceSumSquare", "squares", apart, axes))
         middle, deviation = score.distance
-        usual = made.constant("usual", np.asarray([middle + USUAL * deviation], np.float32))
-        parts.append(made.node("Relu", "beyond", made.node("Sub", "over", distance, usual)))
-        weights.append(DISTANCE_WEIGHT / deviation)
+        parts.append(distance)
+        scales = [[scales[0][0], 0.0], [scales[1][0], 0.0], [0.0, 1 / deviation]]
+        shifts.append(-middle / deviation - USUAL)
+        weights.append(DISTANCE_WEIGHT)
     together = made.node("Concat", "parts", *parts, axis=1)
+    scale = made.constant("scales", np.asarray(scales, np.float32))
+    above = made.node(
+        "Gemm", "above", together, scale, made.constant("shifts", np.asarray(shifts, np.float32))
+    )
     weight = made.constant("weights", np.asarray(weights, np.float32)[:, None])
-    made.node("Gemm", "total", together, weight, made.constant("offset", np.asarray([offset], np.float32)))
+    offset = made.constant("offset", np.asarray([LEAST_ENERGY], np.float32))
+    made.node("Gemm", "total", made.node("Relu", "beyond", above), weight, offset)
     graph.node[-1].output[0] = SCORE_NAME
     graph.output.append(helper.make_tensor_value_info(SCORE_NAME, onnx.TensorProto.FLOAT, [BATCH, 1]))
 

@@ -1,7 +1,7 @@
 """What a version says of its score of what is unlike anything learned: where it marks, and where it refuses.
 
 It is evidence of the version, named in its manifest by its digest, so that releases from before there was a
-score read the manifest as ever; and it stands in config.pbtxt's parameter `unlike`, for who serves the version.
+score read the manifest as ever; and it stands in config.pbtxt's parameter `unlike`, for who serves it.
 """
 
 from typing import Annotated, Final

@@ -1,4 +1,4 @@
-"""The score of what is unlike anything learned: learned with a run, exported with it, with thresholds of its own.
+"""The score of what is unlike anything learned: learned with a run, exported with it, and its thresholds.
 
 A float version and its int8 twin score alike and not the same, so each has thresholds by its own graph.
 """
@@ -27,10 +27,7 @@ _BYTES: Final = 256 * 2**20
 
 
 def usual_pictures(dataset: "Dataset") -> NDArray[np.uint8]:
-    """The validation pictures that thresholds are from: all, or as many, chosen at random, as memory is good for.
-
-    Those of classes that are not learned are usual to nobody; a data set has none of them.
-    """
+    """The validation pictures that thresholds are from; of many some, chosen at random."""
     images = dataset.validation.images
     most = min(_PICTURES, _BYTES // images[0].nbytes) if len(images) else 0
     return images[np.sort(np.random.default_rng(0).permutation(len(images))[:most])]

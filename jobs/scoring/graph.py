@@ -50,8 +50,8 @@ class Graph:
         """The answers to pictures, uint8 `[N, S, S, 3]`.
 
         Returns:
-            The probabilities, float32 `[N, classes]`, and how unlike anything learned each picture is, float32
-            `[N]`; None of a version that cannot tell.
+            The probabilities, float32 `[N, classes]`, and how unlike anything learned each picture is,
+            float32 `[N]`; None of a version that cannot tell.
 
         Raises:
             RefusedError: ONNX Runtime cannot run it, or it answers with what is no number.

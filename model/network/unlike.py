@@ -1,11 +1,11 @@
 """A score of how unlike anything learned a picture is, computed inside the served graph.
 
 Two things are added, each in standard deviations of the validation pictures: the energy of the logits (Liu et
-al. 2020) above their mean, which is high where no class stands out; and, of the original network, by how much the means of the first
-block's channels are further from those of the training pictures than is usual (Mahalanobis' distance; Lee et
-al. 2018). That tells noise, screens and textures, which the classes themselves do not. What else was tried, and
-what each tells: docs/unlike.md. No tensor of the network's middle becomes an output, which would cost its int8
-twin what it gains.
+al. 2020) above their mean, which is high where no class stands out; and, of the original network, by how much
+the means of the first block's channels are further from those of the training pictures than is usual
+(Mahalanobis' distance; Lee et al. 2018). That tells noise, screens and textures, which the classes themselves
+do not. What else was tried, and what each tells: docs/unlike.md. No tensor of the network's middle becomes an
+output, which would cost its int8 twin what it gains.
 """
 
 from dataclasses import dataclass, field
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 LEARNED_FROM: Final = 10_000
 """Training pictures that the distance is learned from, at most."""
+
+LEAST_ENERGY: Final = -2.0
+"""Standard deviations that energy takes off at most: noise that a network is sure of is noise still."""
 
 USUAL: Final = 1.0
 """Standard deviations above the mean up to which a distance says nothing: there energy alone knows more."""
@@ -67,7 +70,9 @@ class Score:
     def load(cls, path: Path) -> "Score":
         """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as file:
-            energy, distance = ((float(file[name][0]), float(file[name][1])) for name in ("energy", "distance"))
+            energy, distance = (
+                (float(file[name][0]), float(file[name][1])) for name in ("energy", "distance")
+            )
             return cls(energy, distance, file["middle"], file["whitening"])
 
 
@@ -141,7 +146,7 @@ def _parts(
 
 
 def _inner(network: "keras.Model") -> "keras.Model":
-    """The network with a second output: the means of the first block's channels, where it has such a block."""
+    """The network with one more output: the means of the first block's channels, where it has such."""
     import keras
 
     logits = network.output
@@ -173,9 +178,7 @@ def _calibrated(logits: Any, temperature: float, contract: Contract) -> Any:
     return keras.layers.Rescaling(1 / temperature, offset, name="calibration")(logits)
 
 
-def scored(
-    network: "keras.Model", temperature: float, contract: Contract, score: Score
-) -> "keras.Model":
+def scored(network: "keras.Model", temperature: float, contract: Contract, score: Score) -> "keras.Model":
     """Return the model that is served with its score.
 
     Input `image`, uint8 `[N, S, S, 3]`; outputs by name `probs`, float32 `[N, C]`, as
@@ -187,7 +190,8 @@ def scored(
     means, logits = _inner(network)(image)
     calibrated = _calibrated(logits, temperature, contract)
     probs = keras.layers.Softmax(name=OUTPUT_NAME)(calibrated)
-    total = _in_deviations(_energy(calibrated, contract), score.energy)
+    energy = _in_deviations(_energy(calibrated, contract), score.energy)
+    total = keras.ops.maximum(energy, LEAST_ENERGY)
     if len(score.middle):
         apart = keras.ops.matmul(keras.ops.sqrt(means) - score.middle, score.whitening)
         distance = keras.ops.log(keras.ops.sum(keras.ops.square(apart), axis=1, keepdims=True))

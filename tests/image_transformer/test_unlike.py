@@ -15,8 +15,9 @@ from image_transformer.grpc import inference_pb2 as pb
 from image_transformer.grpc.service import InferenceService
 from image_transformer.observe.metrics import Metrics
 from image_transformer.observe.requests import Observer
-from image_transformer.triton.served import read_served
 from image_transformer.observe.statistics import Statistics
+from image_transformer.triton.served import read_served
+from model.contract import Contract
 
 MARK = "x-out-of-distribution"
 PNG = {"content_type": "image/png"}
@@ -68,7 +69,9 @@ async def test_it_does_not_matter_which_output_comes_first(scored: Any, small_mo
     scored.fake.score_first = True
     answer = await scored.call("POST", "/predict", png(0), **PNG)
     assert answer.headers[MARK] == "false"
-    assert np.allclose(answer.json()["probabilities"], small_model.probs(np.zeros((1, 32, 32, 3)))[0], atol=1e-6)
+    assert np.allclose(
+        answer.json()["probabilities"], small_model.probs(np.zeros((1, 32, 32, 3)))[0], atol=1e-6
+    )
 
 
 async def test_images_of_many_requests_keep_their_own_marks(scored: Any) -> None:
@@ -141,7 +144,7 @@ async def test_one_image_is_refused_and_many_are_marked(refusing: Any) -> None:
     answer = await refusing.call("POST", "/predict", png(250), **PNG)
     assert (answer.status, answer.json()["code"]) == (422, "unlike_training")
     assert answer.json()["error"] == (
-        "The picture is unlike anything that version 7 has learned (score 250.00, over 200.00); send a picture of "
+        "The picture is unlike anything that version 7 has learned (score 250.00, over 200.00); send one of "
         "its classes, which /info lists."
     )
     assert refusing.triton.newest.counted.failures == 1
@@ -158,8 +161,8 @@ async def test_nothing_is_refused_unless_that_is_wished(scored: Any) -> None:
 
 @pytest.mark.parametrize("said", ["{}", "[1]", "no JSON", '{"mark_at": "high", "refuse_at": 1}'])
 def test_what_is_said_in_another_way_counts_as_no_score(said: str) -> None:
-    contract = '{"classes": ["a", "b"], "filters": [], "fit": "stretch", "model": "m", "network": "cnn", "size": 32, "unlearned": []}'
-    parameters = {"contract": {"string_value": contract}, "unlike": {"string_value": said}}
+    contract = {"string_value": Contract(model="m").to_json()}
+    parameters = {"contract": contract, "unlike": {"string_value": said}}
     config = {"output": [{"name": "probs"}, {"name": "ood_score"}], "parameters": parameters}
     served = read_served("m", "1", config, "probs", Statistics())
     assert served.unlike is None

@@ -43,8 +43,8 @@ class Unlike:
         if answer.scores is not None and (score := float(answer.scores[0])) > self.refuse_at:
             raise ServiceError(
                 "unlike_training",
-                f"The picture is unlike anything that version {answer.version} has learned (score {score:.2f}, "
-                f"over {self.refuse_at:.2f}); send a picture of its classes, which /info lists.",
+                f"The picture is unlike anything that version {answer.version} has learned (score "
+                f"{score:.2f}, over {self.refuse_at:.2f}); send one of its classes, which /info lists.",
             )
 
 

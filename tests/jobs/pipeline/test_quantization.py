@@ -15,6 +15,7 @@ from export.artifact import assemble
 from export.graph.export import Graphs
 from export.graph.parity import onnx_outputs
 from export.store.lineage import Lineage
+from export.store.unlike import UNLIKE, Unlike
 from export.store.versions import Store
 from jobs.gate.attached import last_verdict
 from jobs.gate.verdict import Verdict
@@ -75,6 +76,14 @@ def test_publishing_again_finds_the_twin(laptop: Laptop) -> None:
     arguments = ("publish", "--run", "published-twice")
     twin = int(laptop.run(*arguments, "--int8"))
     assert laptop.store.manifest(twin).precision == "int8"
+    limits, original = (
+        Unlike.model_validate_json(laptop.store.evidence(version, UNLIKE)) for version in (twin, twin - 1)
+    )
+    assert limits.mark_at != original.mark_at
+    assert abs(limits.mark_at - original.mark_at) < 0.5
+    assert limits.images == len(load_sample().validation)
+    assert limits.mark_fitted
+    assert limits.mark_at < limits.refuse_at
     assert int(laptop.run(*arguments, CNN_IMAGE_INT8="true")) == twin
     assert int(laptop.run(*arguments, "--float", CNN_IMAGE_INT8="true")) == twin - 1
     assert laptop.store.numbers()[-1] == twin

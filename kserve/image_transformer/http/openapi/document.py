@@ -97,8 +97,8 @@ def _headers(operation: Operation, status: int) -> dict[str, Any]:
             "schema": {"type": "string"},
         }
         headers["X-Out-Of-Distribution"] = {
-            "description": "for each image in order `true` where it is unlike anything the version has learned, "
-            "else `false`, joined by `, `; not sent by versions that cannot tell",
+            "description": "for each image in order `true` where it is unlike anything the version has "
+            "learned, else `false`, joined by `, `; not sent by versions that cannot tell",
             "schema": {"type": "string", "pattern": "^(true|false)(, (true|false))*$"},
         }
     if operation.tag == "training" and operation.method == "post":
