@@ -70,6 +70,9 @@ def test_a_place_that_cannot_be_written(source: Path) -> None:
 def test_on_a_cluster_everything_lies_in_s3(home: Path) -> None:
     sentence = refused("source", "--out", "s3://b/out", "--on-cluster", "--workers", "20")
     assert sentence == "source is not seen by pods; with --on-cluster name s3:// addresses."
+    for flag in ("--only-new", "--store"):
+        words = ("s3://b/in", "--out", "s3://b/out", "--on-cluster", flag, "here")
+        assert refused(*words).startswith("here is not seen by pods; ")
 
 
 def test_one_machine_of_many_has_an_index(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
