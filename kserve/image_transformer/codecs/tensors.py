@@ -39,8 +39,8 @@ class Images:
 class Written:
     """The probabilities of one call to Triton as JSON has them, for the requests that shared it.
 
-    They are written once, when the first of these needs them: for each alone, numpy and the encoder take longer
-    to begin than to do it.
+    They are written once, when the first of these needs them: for each alone, numpy and the encoder take
+    longer to begin than to do it.
     """
 
     __slots__ = ("_best", "_contract", "_probs", "_rows", "_texts")
@@ -65,7 +65,6 @@ class Written:
         if not self._best:
             self._best = self._probs.argmax(axis=1).tolist()
         return self._best[number]
-
 
     @property
     def texts(self) -> tuple[list[bytes], bytes]:

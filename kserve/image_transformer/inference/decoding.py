@@ -37,9 +37,7 @@ class Decoder:
         self._count = 0
         self._room = Room(settings.max_decoding_bytes)
 
-    def decode_small(
-        self, data: bytes, index: int | None, contract: Contract, spent: Spent
-    ) -> Pixels | None:
+    def decode_small(self, data: bytes, index: int | None, contract: Contract, spent: Spent) -> Pixels | None:
         """Decodes an image at once, as `decode` does; None where it takes too long for that."""
         started = time.perf_counter()
         try:
@@ -120,7 +118,7 @@ class Decoder:
 
 
 def _told(error: ImageError, index: int | None) -> ServiceError:
-    # A thread's future has the error, whose frames have the future and the picture: a cycle that would keep the
-    # picture until the garbage collector comes.
+    # A thread's future has the error, whose frames have the future and the picture: a cycle that would keep
+    # the picture until the garbage collector comes.
     error.__traceback__ = error.__context__ = None
     return ServiceError(error.code, str(error), index)
