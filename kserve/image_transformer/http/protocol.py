@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import httptools
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from image_transformer.errors import ServiceError
 from image_transformer.http import connections, framing
@@ -189,10 +189,10 @@ class GuardedProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
 
-    def _start_asgi_task(self, cycle: Cycle, app: ASGI3Application) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         # Which leaves the set by itself: see `Cycle.run_asgi`.
-        cycle.task = self.loop.create_task(cycle.run_asgi(app))
-        self.tasks.add(cycle.task)
+        task = cast(Cycle, cycle).task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(task)
 
     def on_chunk_header(self) -> None:
         """A chunk begins."""
