@@ -70,7 +70,9 @@ class Server:
         self.turned_away += 1
 
     def protocol(self) -> GuardedProtocol:
-        return self._class(self.config, self.state, {}, asyncio.get_running_loop())
+        made = self._class(self.config, self.state, {}, asyncio.get_running_loop())
+        made.access_log = False  # as `observe.logs.configure` has it
+        return made
 
     def connect(self) -> tuple[GuardedProtocol, Wire]:
         protocol = self.protocol()

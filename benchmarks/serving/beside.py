@@ -1,4 +1,4 @@
-"""What a request costs the transformer beside other checkouts': `python -m benchmarks.serving.beside CHECKOUT …`.
+"""A request's cost beside other checkouts': `python -m benchmarks.serving.beside CHECKOUT …`.
 
 One Triton with the int8 twin; this checkout's transformer and the others' in front of it, which all run and
 take turns, in rotating order. Counted is the transformer's processor time for a request (user and system, of

@@ -40,8 +40,8 @@ class Images:
 class Written:
     """The probabilities of one call to Triton as JSON has them, for the requests that shared it.
 
-    They are written once, when the first of these needs them: for each alone, numpy and the encoder take longer
-    to begin than to do it.
+    They are written once, when the first of these needs them: for each alone, numpy and the encoder take
+    longer to begin than to do it.
     """
 
     __slots__ = ("_best", "_contract", "_probs", "_rows", "_texts")

@@ -294,15 +294,17 @@ def _outputs(content: dict[str, Any], offered: Mapping[str, Datatype]) -> tuple[
     binary = bool((parameters or {}).get("binary_data_output", False))
     outputs = content.get("outputs")
     if not outputs and isinstance(outputs, list | None):
-        return _by_default(next(iter(offered)), binary)
+        return (_plainly(next(iter(offered)), binary),)
     if not isinstance(outputs, list) or not all(isinstance(item, dict) for item in outputs):
         raise invalid("The field `outputs` has to be a list of objects with a `name`, or left out.")
+    if len(outputs) == 1:
+        return (_asked(outputs[0], binary, offered),)
     return once(_asked(output, binary, offered) for output in outputs)
 
 
 @functools.lru_cache(maxsize=16)
-def _by_default(name: str, binary: bool) -> tuple[Asked, ...]:
-    return (Asked(name, binary),)
+def _plainly(name: str, binary: bool) -> Asked:
+    return Asked(name, binary)
 
 
 def _asked(output: dict[str, Any], binary: bool, offered: Mapping[str, Datatype]) -> Asked:
@@ -311,11 +313,10 @@ def _asked(output: dict[str, Any], binary: bool, offered: Mapping[str, Datatype]
         raise invalid("The output's `parameters` have to be an object.")
     parameters = parameters or {}
     name = check_output(output.get("name"), tuple(parameters), offered)
-    return Asked(
-        name,
-        bool(parameters.get("binary_data", binary)),
-        check_top(name, parameters["classification"]) if "classification" in parameters else 0,
-    )
+    binary = bool(parameters.get("binary_data", binary))
+    if "classification" in parameters:
+        return Asked(name, binary, check_top(name, parameters["classification"]))
+    return _plainly(name, binary)
 
 
 def answer(model: str, request: InferRequest, result: Probabilities | Filtered) -> tuple[bytes, int | None]:
@@ -350,7 +351,7 @@ def answer(model: str, request: InferRequest, result: Probabilities | Filtered) 
 def _probs(
     model: str, request_id: str | None, result: Probabilities, *, binary: bool
 ) -> tuple[bytes, int | None]:
-    """The answer to who wants the probabilities alone, as nearly all do: all but the numbers is known before."""
+    """The answer to who wants the probabilities alone, as nearly all do: only the numbers are new."""
     head = _before_numbers(model, result.version, result.probs.shape)
     end = b"]}" if request_id is None else b'],"id":%b}' % orjson.dumps(request_id)
     if binary:

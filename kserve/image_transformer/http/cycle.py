@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from uvicorn._types import ASGI3Application, HTTPScope
 from uvicorn.protocols.http.httptools_impl import (
@@ -38,7 +38,13 @@ _always: Final = _Rendered()
 
 
 class Cycle(RequestResponseCycle):
-    """A request while it is answered, by ASGI's messages or by `answer`."""
+    """A request while it is answered, by ASGI's messages or by `answer`.
+
+    Attributes:
+        task: What answers it.
+    """
+
+    task: asyncio.Task[None]
 
     def __init__(self, protocol: "GuardedProtocol", scope: HTTPScope, *, stays: bool) -> None:
         """Takes the connection, ASGI's scope, and whether the connection stays open after the answer."""
@@ -59,12 +65,12 @@ class Cycle(RequestResponseCycle):
         self._tasks = protocol.tasks
 
     async def run_asgi(self, app: ASGI3Application) -> None:
-        """Answers, as a task of uvicorn's set of them."""
+        """Answers, as one of uvicorn's set of tasks; a callback for its end would take a turn of the loop."""
         try:
             await super().run_asgi(app)
         finally:
-            task: Any = asyncio.current_task()
-            self._tasks.discard(task)
+            self._tasks.discard(self.task)
+            del self.task  # which has this
 
     def whole_body(self) -> bytes | None:
         """Takes the body where it came with its head, and nothing waits; None where it is to be received."""
@@ -78,12 +84,13 @@ class Cycle(RequestResponseCycle):
     def answer(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
         """Writes a whole response at once, as ASGI's messages would have it.
 
-        uvicorn's way takes two messages, a list of the headers, two looks at each of them for what may not stand
-        there, and a turn of the event loop in which the head waits for its body.
+        uvicorn's way takes two messages, a list of the headers, two looks at each of them for what may not
+        stand there, and a turn of the event loop in which the head waits for its body.
 
         Args:
             status: HTTP status.
-            headers: In lower case; one of them says how long the body is, and none what becomes of the connection.
+            headers: In lower case; one of them says how long the body is, and none what becomes of the
+                connection.
             body: Of a HEAD it is left out.
 
         Returns:

@@ -74,6 +74,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._passes_upgrade = False
         self._discards_body = False
         self._hesitates = False
+        self._has_room = False  # as was seen when this came in
         self._objection: str | None = None
         self._last_words: ServiceError | None = None
 
@@ -101,12 +102,16 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._unheard > _UNHEARD_BYTES:
                 self.transport.abort()
             return
-        if self._phase is _BETWEEN and self._full() and framing.is_plain(data):
-            self._turn_away_whole(data)
-            return
+        if self._phase is _BETWEEN:
+            full = self._full()
+            if full and framing.is_plain(data):
+                self._turn_away_whole(data)
+                return
+            self._has_room = not full
         self._beside_body += len(data)
         try:
             self._parse(data)
+            self._has_room = False
         except httptools.HttpParserError:
             self._refuse(ServiceError("invalid_http", self._objection or _NO_HTTP))
             return
@@ -140,7 +145,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._objection = objection
             raise _StopError
         self.between()
-        if method == b"POST" and self._full():
+        if method == b"POST" and not self._has_room and self._full():
             self._phase = _BODY
             self._turn_away_from_head()
             return
@@ -149,7 +154,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._objection = _NO_TARGET
         target = httptools.parse_url(self.url)
         self._objection = None
-        self._begin(method, version, target.path, target.query or b"")
+        stays = version != "1.0" and self.parser.should_keep_alive()
+        self._begin(method.decode("ascii"), version, target.path, target.query or b"", stays=stays)
         self._phase = _BODY
         self.due = _NEVER
         self.headers = []  # for trailers, which nobody asks for
@@ -157,14 +163,14 @@ class GuardedProtocol(HttpToolsProtocol):
             # After an answer ahead of the body nobody can tell whether that still comes.
             self._hesitates, self.cycle.keep_alive = True, False
 
-    def _begin(self, method: bytes, version: str, raw_path: bytes, query: bytes) -> None:
+    def _begin(self, method: str, version: str, raw_path: bytes, query: bytes, *, stays: bool) -> None:
         """Has a request answered, or wait for those before it on its connection."""
         path = raw_path.decode("ascii")
         self.scope = {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
             "http_version": version,
-            "method": method.decode("ascii"),
+            "method": method,
             "server": self.server,
             "client": self.client,
             "scheme": "http",
@@ -176,7 +182,7 @@ class GuardedProtocol(HttpToolsProtocol):
             "state": self.app_state.copy(),
         }
         before = self.cycle
-        self.cycle = Cycle(self, self.scope, stays=version != "1.0" and self.parser.should_keep_alive())
+        self.cycle = Cycle(self, self.scope, stays=stays)
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:
@@ -185,7 +191,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         # Which leaves the set by itself: see `Cycle.run_asgi`.
-        self.tasks.add(self.loop.create_task(cycle.run_asgi(app)))
+        task = cast(Cycle, cycle).task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(task)
 
     def on_chunk_header(self) -> None:
         """A chunk begins."""

@@ -118,7 +118,7 @@ class Decoder:
 
 
 def _told(error: ImageError, index: int | None) -> ServiceError:
-    # A thread's future has the error, whose frames have the future and the picture: a cycle that would keep the
-    # picture until the garbage collector comes.
+    # A thread's future has the error, whose frames have the future and the picture: a cycle that would keep
+    # the picture until the garbage collector comes.
     error.__traceback__ = error.__context__ = None
     return ServiceError(error.code, str(error), index)

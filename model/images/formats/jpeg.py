@@ -148,7 +148,8 @@ def plain_pixels(data: bytes, header: Header) -> NDArray[np.uint8] | None:
     Returns:
         RGB, `[height, width, 3]`; None where the decoder has a warning, which Pillow takes.
     """
-    _check_scans(data, header)
+    if header.scans_from:
+        _check_scans(data, header)
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data)
     except ValueError:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from urllib3.filepost import encode_multipart_formdata
 
 from image_transformer.codecs.predict import prediction, uploaded
-from image_transformer.codecs.tensors import Probabilities
+from image_transformer.codecs.tensors import Probabilities, Written
+from model.contract import Contract
 
 KIND = "multipart/form-data; boundary=frontier"
 
@@ -131,3 +132,21 @@ def test_the_original_services_body_key_for_key() -> None:
 def test_many_answers_are_a_list_in_order() -> None:
     content = orjson.loads(prediction(Probabilities(ROWS, "7"), many=True))
     assert [body["class_name"] for body in content] == ["bird", "airplane"]
+
+
+@given(
+    st.lists(
+        st.lists(st.floats(0, 1, width=32) | st.just(np.nan), min_size=2, max_size=2), min_size=1, max_size=9
+    ),
+    st.sampled_from([("cat", "dog"), ('with "quotes", commas],[', "名前")]),
+)
+def test_written_for_a_call_at_once_a_body_is_what_it_is_alone(
+    rows: list[list[float]], classes: tuple[str, ...]
+) -> None:
+    probs, contract = np.array(rows, np.float32), Contract(classes=classes)
+    written = Written(probs, contract)
+    for number in range(len(rows)):
+        alone = Probabilities(probs[number : number + 1], "7", contract)
+        shared = Probabilities(probs[number : number + 1], "7", contract, written, number)
+        assert prediction(shared, many=False) == prediction(alone, many=False)
+        assert prediction(shared, many=True) == prediction(alone, many=True)

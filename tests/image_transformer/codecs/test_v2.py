@@ -8,8 +8,9 @@ import orjson
 import pytest
 
 from image_transformer.codecs.outputs import Asked
-from image_transformer.codecs.tensors import Images, Probabilities
+from image_transformer.codecs.tensors import Images, Probabilities, Written
 from image_transformer.codecs.v2 import InferRequest, answer, from_raw, parse_json, parse_request
+from model.contract import DEFAULT_CONTRACT
 
 JPEG = b"\xff\xd8not decoded here"
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
@@ -345,3 +346,23 @@ def test_the_most_pixels_in_rows_and_texts_with_escapes_are_read() -> None:
     assert (images.pixels == pixels).all()
     padded = b'{"instances": "' + b"\\/" * 600_000 + "é".encode() + b'\\u003d"}'  # as Gson and PHP write it
     assert parse_json(padded)["instances"] == "/" * 600_000 + "é="
+
+
+@pytest.mark.parametrize("identity", [None, 'of "mine"'])
+@pytest.mark.parametrize("asked", [(Asked(),), (Asked(binary=True),)], ids=["JSON", "binary"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_probabilities_alone_are_written_as_beside_others(
+    count: int, asked: tuple[Asked, ...], identity: str | None
+) -> None:
+    """Byte for byte: both have a way of their own."""
+    probs = np.random.default_rng(3).dirichlet(np.ones(5), 4).astype(np.float32)
+    result = Probabilities(probs[1 : 1 + count], "7", DEFAULT_CONTRACT, Written(probs, DEFAULT_CONTRACT), 1)
+    body, length = answer("cnn-image", InferRequest(Images(), identity, asked), result)
+    beside = InferRequest(Images(), identity, (*asked, Asked("class_id")))
+    both, both_length = answer("cnn-image", beside, result)
+    other = b',{"name":"class_id","datatype":"INT64","shape":[%d],"data":' % count
+    head, tail = both[:both_length], both[both_length:] if both_length is not None else b""
+    start = head.index(other)
+    head = head[:start] + head[head.index(b"}", start) + 1 :]
+    assert body == head + tail
+    assert length == (len(head) if asked[0].binary else None)
