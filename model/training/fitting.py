@@ -21,7 +21,7 @@ _EPOCHS: Final = (6, 200)
 _TUNED_FOR: Final = (1500, 128)
 """Images and pixels a side that the recipe for fine-tuning was made for."""
 
-_TUNED_EPOCHS: Final = (4, 60)
+_TUNED_EPOCHS: Final = (4, 120)
 
 _FEW: Final = 4096
 _VERY_FEW: Final = 512
@@ -95,7 +95,7 @@ def _for_fine_tuning(recipe: FineTuneRecipe, dataset: Dataset) -> FineTuneRecipe
     images, size = len(dataset.train), dataset.size
     made_for, its_size = _TUNED_FOR
     smaller = (2 if images < _VERY_FEW else 1) * (2 if size >= _LARGE else 1)
-    epochs = int(np.clip(round(recipe.epochs * (made_for / images) ** (1 / 3)), *_TUNED_EPOCHS))
+    epochs = int(np.clip(round(recipe.epochs * (made_for / images) ** 0.5), *_TUNED_EPOCHS))
     return replace(
         recipe,
         epochs=epochs,
