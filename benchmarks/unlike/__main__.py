@@ -8,7 +8,7 @@ the highest probability alone would tell, and how many pictures are marked and r
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -80,7 +80,7 @@ def _about(dataset: Dataset) -> list[str]:
     ]
 
 
-def _rows(run: Run, dataset: Dataset, others: dict[str, Images]) -> Iterator[str]:
+def _rows(run: Run, dataset: Dataset, others: Mapping[str, Images]) -> Iterator[str]:
     network, usual = run.network(), usual_pictures(dataset)
     score = fit_score(network, run.temperature, run.contract, dataset.train.images, usual, run.seed)
     with tempfile.TemporaryDirectory(prefix="cnn-image-") as scratch:

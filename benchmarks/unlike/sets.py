@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib import font_manager
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
 from model.contract import CIFAR10_LABELS
 from model.data.own.wishes import Wishes
@@ -191,7 +191,9 @@ def _gaussian_noise(rng: np.random.Generator) -> Iterator[Pixels]:
 
 def _handwritten() -> Iterator[Pixels]:
     for digit in load_digits().images[:COUNT]:
-        picture = Image.fromarray((digit * (255 / 16)).astype(np.uint8)).resize((SIZE, SIZE), Image.BICUBIC)
+        picture = Image.fromarray((digit * (255 / 16)).astype(np.uint8)).resize(
+            (SIZE, SIZE), Image.Resampling.BICUBIC
+        )
         yield np.asarray(picture.convert("RGB"))
 
 

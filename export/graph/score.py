@@ -4,6 +4,8 @@ The exporter makes forty nodes of `model.network.unlike.scored`; each costs abou
 computes, and the int8 network takes 130 for an image. These twelve give the same, which parity proves.
 """
 
+from typing import Any
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -71,7 +73,7 @@ class _Nodes:
         self._graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
-    def node(self, kind: str, name: str, *inputs: str, **attributes: int) -> str:
+    def node(self, kind: str, name: str, *inputs: str, **attributes: Any) -> str:
         name = f"{SCORE_NAME}/{name}"
         self._graph.node.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name

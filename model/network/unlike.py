@@ -115,7 +115,8 @@ def _whitened(roots: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[
 
 def _distances(means: NDArray[np.float32], score: Score) -> NDArray[np.float64]:
     apart = (np.sqrt(means) - score.middle) @ score.whitening
-    return np.log(np.square(apart.astype(np.float64)).sum(axis=1))
+    distances: NDArray[np.float64] = np.log(np.square(apart.astype(np.float64)).sum(axis=1))
+    return distances
 
 
 def _standard(values: NDArray[np.floating]) -> tuple[float, float]:

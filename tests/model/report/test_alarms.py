@@ -6,7 +6,7 @@ from model.report.alarms import LEAST, threshold
 
 @pytest.mark.parametrize("share", [0.05, 0.001])
 def test_with_many_pictures_it_is_their_quantile(share: float) -> None:
-    scores = np.random.default_rng(0).normal(size=60_000)
+    scores = np.random.default_rng(0).normal(size=50_000)
     found = threshold(scores, share)
     assert not found.fitted
     assert found.at == np.quantile(scores, 1 - share)
