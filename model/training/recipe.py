@@ -110,8 +110,8 @@ class FineTuneRecipe(PictureRecipe):
     Attributes:
         pretrained: The contract's network, in place of `network`.
         weights: SHA-256 of the file that it begins with; empty takes whichever is there.
-        patience: Epochs without a lower validation loss after which no further one is begun; the weights of
-            the best are kept.
+        patience: Epochs of a validation loss worse than the best after which no further one is begun; the
+            weights of the best are kept.
     """
 
     pretrained: Network = "efficientnet-lite0"

@@ -204,13 +204,19 @@ def _one_epoch(
 
 
 def _best_epoch(history: Mapping[str, list[float]]) -> int:
-    """The epoch, counted from 1, after which the validation loss was lowest; the first of several."""
+    """The epoch whose weights are handed over, counted from 1.
+
+    It is the last one whose validation loss is the lowest within that one's standard error: over few images
+    the lowest is lowest by chance, and at rates that fall the later weights are better.
+    """
     losses = history["val_loss"]
-    return losses.index(min(losses)) + 1
+    lowest = losses.index(min(losses))
+    near = losses[lowest] + history["val_loss_error"][lowest]
+    return max(epoch for epoch, loss in enumerate(losses, start=1) if loss <= near)
 
 
 def _helps_no_more(recipe: Recipe, history: Mapping[str, list[float]]) -> bool:
-    """Whether the validation loss has not fallen for as many epochs as a recipe's patience lasts."""
+    """Whether the validation loss has been worse than the best for as long as a recipe's patience lasts."""
     if not isinstance(recipe, FineTuneRecipe) or not history:
         return False
     return len(history["val_loss"]) - _best_epoch(history) >= recipe.patience

@@ -143,8 +143,11 @@ class Trainer:
         # By this loss the epochs of a fine-tuning are compared. Smoothed labels leave the plain one where it
         # is while answers get better; and what is handed over has a temperature.
         temperature = fit_temperature(logits, labels) if self._tunes else 1.0
-        judged = evaluate(softmax(logits, temperature), labels, self.contract.classes)
+        probs = softmax(logits, temperature)
+        judged = evaluate(probs, labels, self.contract.classes)
         metrics |= {"val_accuracy": judged.accuracy, "val_loss": judged.nll}
+        if self._tunes:
+            metrics["val_loss_error"] = _standard_error(probs, labels)
         metrics["seconds"] = time.monotonic() - began
         metrics["cpu_seconds"] = time.process_time() - cpu_began
         return metrics
@@ -289,6 +292,12 @@ class Trainer:
 
     def _state(self) -> list[Any]:
         return [*self.network.weights, *self.optimizer.variables, *self.averaged.weights, *self._best]
+
+
+def _standard_error(probs: NDArray[np.float32], labels: NDArray[np.integer]) -> float:
+    """Of the mean negative log-likelihood, in nats."""
+    losses = -np.log(np.maximum(probs[np.arange(len(labels)), labels], 1e-12))
+    return float(losses.std() / len(labels) ** 0.5)
 
 
 def _builder(recipe: Recipe) -> Callable[[int, Contract], "keras.Model"]:
