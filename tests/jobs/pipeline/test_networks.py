@@ -92,7 +92,7 @@ def test_a_first_version_gets_what_fits_and_is_told_why(
     else:
         assert isinstance(recipe, FineTuneRecipe)
         assert (recipe.pretrained, recipe.weights) == (network, PACKAGES[network].sha256)
-        assert recipe.shift == size / 16
+        assert recipe.shift == size / 8
 
 
 @pytest.mark.usefixtures("missing")
