@@ -209,7 +209,7 @@ def steps(lineage: Any, verdict: Any, build: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(quantization, "_quantized", steps.quantized)
     monkeypatch.setattr(quantization, "onnx_outputs", lambda *_, **__: None)
     monkeypatch.setattr(quantization.rules, "twin_checks", lambda *_, **__: [])
-    monkeypatch.setattr("export.artifact.assemble", lambda _graphs, _lineage, number, folder, _: build(number, folder))
+    monkeypatch.setattr("export.artifact.assemble", lambda _graphs, _lineage, *place: build(*place[:2]))
     monkeypatch.setattr(os, "fsync", lambda _: None)  # no power fails here
     return steps
 
