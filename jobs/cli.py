@@ -11,17 +11,15 @@ from typer.core import TyperGroup
 from jobs.commands import (
     checking,
     cluster_jobs,
-    data,
-    explaining,
-    inspecting,
     keeping,
     models,
-    predicting,
     promoting,
     scoring,
     serving,
     training,
 )
+from jobs.commands.asking import explaining, predicting
+from jobs.commands.looking import data, inspecting
 from jobs.console import say
 from jobs.errors import Exit, exit_code
 from jobs.signals import came, ended_by_signals

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import uvicorn
 from uvicorn.server import ServerState
 
-from image_transformer.http.protocol import GuardedProtocol, guarded
+from image_transformer.http.http1.protocol import GuardedProtocol, guarded
 
 App = TypeVar("App")
 

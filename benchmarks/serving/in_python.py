@@ -64,7 +64,7 @@ async def measure(request: bytes) -> float:
     import uvicorn
     from uvicorn.server import ServerState
 
-    from image_transformer.http.protocol import guarded
+    from image_transformer.http.http1.protocol import guarded
     from image_transformer.http.routes import Routes
     from image_transformer.inference.answer import Inference
     from image_transformer.observe import logs

@@ -25,10 +25,10 @@ from image_transformer.grpc.methods import add_methods
 from image_transformer.grpc.server import GrpcServer
 from image_transformer.grpc.service import InferenceService
 from image_transformer.grpc.stream import StreamService
-from image_transformer.http.connections import LIMIT, close_slow
 from image_transformer.http.cors import Cors
+from image_transformer.http.http1.connections import LIMIT, close_slow
+from image_transformer.http.http1.protocol import guarded
 from image_transformer.http.kserve_app import use_our_errors
-from image_transformer.http.protocol import guarded
 from image_transformer.http.routes import Routes
 from image_transformer.inference.answer import Inference
 from image_transformer.kserve_model import ImageDataPlane, ImageModel

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from image_transformer.errors import ClientGoneError, ServiceError
-from image_transformer.http.cycle import Cycle
 from image_transformer.http.encodings import Encoding, encoding_of, unfolded
+from image_transformer.http.http1.cycle import Cycle
 from image_transformer.inference.held import Held
 from image_transformer.settings import Settings
 

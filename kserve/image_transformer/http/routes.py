@@ -24,9 +24,9 @@ from image_transformer.codecs.tensors import Filtered, Images, Probabilities
 from image_transformer.codecs.v1 import v1_answer, v1_request
 from image_transformer.codecs.v2 import answer, parse_json, parse_request
 from image_transformer.errors import ClientGoneError, ServiceError
-from image_transformer.http.cycle import Cycle
 from image_transformer.http.encodings import WORTH, accepted, folded
 from image_transformer.http.events import is_event, unwrapped, wrapped
+from image_transformer.http.http1.cycle import Cycle
 from image_transformer.http.info import information
 from image_transformer.http.management import Handler, ManagementRoutes
 from image_transformer.http.openapi.document import document

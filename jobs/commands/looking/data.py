@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from jobs.commands.data_table import print_table, write_list
+from jobs.commands.looking.data_table import print_table, write_list
 from jobs.commands.options import (
     DataFlag,
     DropLeaksFlag,

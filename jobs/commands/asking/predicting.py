@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.commands.asking import BUSY, answered, predicted, sentence, service
+from jobs.commands.asking.service import BUSY, answered, predicted, sentence, service
 from jobs.commands.options import JsonFlag
 from jobs.console import answer, say, table
 from jobs.errors import FaultError, MistakeError

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from image_transformer.http import connections
-from image_transformer.http.connections import to_close
+from image_transformer.http.http1 import connections
+from image_transformer.http.http1.connections import to_close
 
 NOW = 1000.0
 

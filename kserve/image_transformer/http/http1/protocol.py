@@ -13,11 +13,11 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from image_transformer.errors import ServiceError
-from image_transformer.http import connections, framing
 from image_transformer.http.cors import Cors, Headers
-from image_transformer.http.cycle import Cycle
+from image_transformer.http.http1 import connections, framing
+from image_transformer.http.http1.cycle import Cycle
+from image_transformer.http.http1.transport import Joining
 from image_transformer.http.request import request_id
-from image_transformer.http.transport import Joining
 
 # Which part of a request comes next. No enum: looking its members up takes longer than all the rest.
 _BETWEEN, _HEAD, _BODY = range(3)

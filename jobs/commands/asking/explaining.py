@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from jobs.commands.asking import BUSY, answered, predicted, reached, sentence, service
+from jobs.commands.asking.service import BUSY, answered, predicted, reached, sentence, service
 from jobs.commands.options import JsonFlag
 from jobs.console import answer, say, table
 from jobs.errors import FaultError, MistakeError

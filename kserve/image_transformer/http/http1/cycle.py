@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 if TYPE_CHECKING:
-    from image_transformer.http.protocol import GuardedProtocol
+    from image_transformer.http.http1.protocol import GuardedProtocol
 
 Header = tuple[bytes, bytes]
 

@@ -1,0 +1,1 @@
+"""Commands that look at data, runs and versions, and change nothing."""
