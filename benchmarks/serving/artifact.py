@@ -18,10 +18,13 @@ from export.artifact import assemble
 from export.graph.export import Graphs, export_graphs
 from export.graph.quantize import quantize_graphs
 from export.store.lineage import DataLineage, Lineage, Parity
-from model.contract import MODEL_NAME
+from jobs.pipeline.unlike import thresholds
+from model.contract import DEFAULT_CONTRACT, MODEL_NAME
+from model.data.images import Images
 from model.data.sources import load_sample
 from model.images.decode import DECODER_VERSION
 from model.network.cnn import build_network, probabilities
+from model.network.unlike import fit_score
 
 if TYPE_CHECKING:
     import keras
@@ -55,11 +58,13 @@ def main() -> None:
     network = build_network(SEED)
     _move_off_zero(network)
     probabilities(network, TEMPERATURE).save(folder / "network.keras")
-    graphs = export_graphs(network, TEMPERATURE, folder / "graphs")
-    images = load_sample().train.images[:_CALIBRATION_IMAGES]
+    sample = load_sample()
+    images, usual = sample.train.images[:_CALIBRATION_IMAGES], sample.validation.images
+    score = fit_score(network, TEMPERATURE, DEFAULT_CONTRACT, images, usual)
+    graphs = export_graphs(network, TEMPERATURE, folder / "graphs", score=score)
     quantized, _ = quantize_graphs(graphs, images, folder / "graphs-int8")
-    _lay_out(graphs, repository(folder))
-    _lay_out(quantized, repository(folder, "int8"))
+    _lay_out(graphs, usual, repository(folder))
+    _lay_out(quantized, usual, repository(folder, "int8"))
 
 
 def _move_off_zero(network: "keras.Model") -> None:
@@ -75,7 +80,7 @@ def _move_off_zero(network: "keras.Model") -> None:
     )
 
 
-def _lay_out(graphs: Graphs, folder: Path) -> None:
+def _lay_out(graphs: Graphs, usual: Images, folder: Path) -> None:
     unproven = Parity(images=0, max_difference=0, disagreements=0)
     lineage = Lineage(
         created=datetime.now(UTC),
@@ -91,7 +96,7 @@ def _lay_out(graphs: Graphs, folder: Path) -> None:
         filters_parity=unproven,
         decoder_version=DECODER_VERSION,
     )
-    assemble(graphs, lineage, VERSION, folder)
+    assemble(graphs, lineage, VERSION, folder, thresholds(graphs, usual))
 
 
 if __name__ == "__main__":
