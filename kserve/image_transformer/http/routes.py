@@ -21,11 +21,11 @@ from image_transformer.codecs.explanation import (
 )
 from image_transformer.codecs.predict import prediction, uploaded
 from image_transformer.codecs.tensors import Filtered, Images, Probabilities
-from image_transformer.codecs.v1 import v1_answer, v1_request
+from image_transformer.codecs.v1 import V1Request, v1_answer, v1_request
 from image_transformer.codecs.v2 import answer, parse_json, parse_request
 from image_transformer.errors import ClientGoneError, ServiceError
 from image_transformer.http.encodings import WORTH, accepted, folded
-from image_transformer.http.events import is_event, unwrapped, wrapped
+from image_transformer.http.events import Event, is_event, unwrapped, wrapped
 from image_transformer.http.http1.cycle import Cycle
 from image_transformer.http.info import information
 from image_transformer.http.management import Handler, ManagementRoutes
@@ -215,27 +215,27 @@ class Routes:
         return response if event is None else wrapped(event, offer.triton.model, response)
 
     async def _v1(self, request: Request) -> Response:
-        request.check_json()
-        body = await request.body()
-        event = None
-        if is_event(request.headers):
-            event, body = await _apart(body, unwrapped, request.headers, body)
-        parsed = await _apart(body, lambda: v1_request(parse_json(body), self._settings.max_images))
+        event, parsed = await self._v1_asked(request)
         result = await self._inference.classify(Images(parsed.images), request.alive)
         response = _answered(result, v1_answer(parsed.key, result))
         return response if event is None else wrapped(event, self._settings.model_name, response)
 
     async def _v1_explained(self, request: Request) -> Response:
+        event, parsed = await self._v1_asked(request)
+        explanation = await self._inference.explain(Images(parsed.images), request.alive)
+        content = await asyncio.to_thread(v1_explanation, parsed.key, explanation)
+        response = _answered(explanation.answer, content)
+        return response if event is None else wrapped(event, self._settings.model_name, response)
+
+    async def _v1_asked(self, request: Request) -> tuple[Event | None, V1Request]:
+        """Returns a body of v1 taken apart, and the event that it came in, if it came in one."""
         request.check_json()
         body = await request.body()
         event = None
         if is_event(request.headers):
             event, body = await _apart(body, unwrapped, request.headers, body)
         parsed = await _apart(body, lambda: v1_request(parse_json(body), self._settings.max_images))
-        explanation = await self._inference.explain(Images(parsed.images), request.alive)
-        content = await asyncio.to_thread(v1_explanation, parsed.key, explanation)
-        response = _answered(explanation.answer, content)
-        return response if event is None else wrapped(event, self._settings.model_name, response)
+        return event, parsed
 
     async def _health(self, request: Request) -> Response:
         if self._inference.closing:
