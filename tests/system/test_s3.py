@@ -31,7 +31,9 @@ def test_serving_from_s3(
         monkeypatch.setenv(name, value)
     store = open_store(f"s3://{minio.make_bucket()}/some/prefix")
     folder: Path = served.home / "var" / "store"
-    for path in sorted(path for part in ("versions", "ledger") for path in (folder / part).rglob("*.*")):
+    for path in sorted(
+        path for part in ("versions", "ledger", "attachments") for path in (folder / part).rglob("*.*")
+    ):
         store.blobs.put_if_absent(path.relative_to(folder).as_posix(), path.read_bytes())
     store.verify(int(served.version))
 
