@@ -158,6 +158,17 @@ async def test_nothing_is_asked_for_who_has_hung_up(service: Any, jpegs: list[by
     assert 30 <= service.metrics.masks < 40
 
 
+async def test_who_hangs_up_while_others_go_first_makes_room(service: Any, jpegs: list[bytes]) -> None:
+    service.inference._batcher._lane(service.triton.newest).under_way += 1  # what Triton does not answer
+    gone = asyncio.Event()
+    task = asyncio.create_task(service.inference.explain(Images(jpegs[:1]), lambda: not gone.is_set()))
+    await until(lambda: service.metrics.versions == {"7": 1})
+    gone.set()
+    await asyncio.wait((task,))
+    assert type(task.exception()).__name__ == "ClientGoneError"
+    assert (service.metrics.masks, service.metrics.waiting_explanations()) == (0, 0)
+
+
 async def test_the_version_that_answers_is_the_one_that_is_explained(
     service: Any, beside: Any, jpegs: list[bytes]
 ) -> None:
