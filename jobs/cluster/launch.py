@@ -264,7 +264,7 @@ def _failure(pods: Sequence[Json]) -> tuple[str, int | None]:
                 said = str(ended.get("message", "")).strip().splitlines()
                 code = int(ended["exitCode"])
                 reason = said[-1] if said else f"exit code {code} ({ended.get('reason', '')})"
-                if code not in _TOLD_TO_END:
+                if code not in _TOLD_TO_END or ended.get("reason") == "OOMKilled":
                     return reason, code
                 told = told if told[0] else (reason, code)
     return told

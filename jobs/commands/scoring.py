@@ -114,10 +114,13 @@ def _started(settings: Settings, source: str, out: str, flags: Mapping[str, obje
     """Start an Indexed Job whose pods score the source between them; gives its name."""
     from jobs.cluster import launch
     from jobs.cluster.client import Kubernetes, current_namespace
+    from jobs.scoring.destination import place_of_run
 
     for place in (source, out, flags["only-new"], flags["store"]):
         if place is not None and not str(place).startswith("s3://"):
             raise MistakeError(f"{place} is not seen by pods; with --on-cluster name s3:// addresses.")
+    if flags["run"] is not None:
+        place_of_run(out, str(flags["run"]))  # which refuses what would be no folder
     args = ["score", source, "--out", out, "--of", str(pods)]
     for name, value in flags.items():
         if value is not None:

@@ -12,6 +12,7 @@ from export.graph.export import Graphs
 from export.graph.parity import onnx_outputs
 from export.store.unlike import Unlike, unlike_of
 from jobs.console import say
+from jobs.errors import RefusedError
 from jobs.training_runs import Run
 from model.contract import SCORE_NAME
 from model.data.images import Images
@@ -62,5 +63,12 @@ def exported_score(run: Run) -> "Score | None":
 
 
 def thresholds(graphs: Graphs, usual: Images) -> Unlike:
-    """Where a graph's own scores of usual pictures, uint8 `[N, S, S, 3]`, say that others are unlike them."""
-    return unlike_of(onnx_outputs(graphs.classifier, usual, output=SCORE_NAME)[:, 0])
+    """Where a graph's own scores of usual pictures, uint8 `[N, S, S, 3]`, say that others are unlike them.
+
+    Raises:
+        RefusedError: They are no numbers.
+    """
+    scores = onnx_outputs(graphs.classifier, usual, output=SCORE_NAME)[:, 0]
+    if not np.isfinite(scores).all():
+        raise RefusedError("The trained network answers with values that are no numbers; train again.")
+    return unlike_of(scores)

@@ -98,7 +98,7 @@ def fit_score(
     middle, whitening = np.empty(0, np.float32), np.empty((0, 0), np.float32)
     if means is not None:
         rows = np.sort(np.random.default_rng(seed).permutation(len(train))[:LEARNED_FROM])
-        learned, _ = _parts(network, temperature, contract, train[rows])
+        learned, _ = _parts(network, temperature, contract, train, rows)
         middle, whitening = _whitened(np.sqrt(np.asarray(learned, np.float64)))
     held, energies = _parts(network, temperature, contract, validation)
     unscaled = Score((0.0, 1.0), (0.0, 1.0), middle, whitening)
@@ -124,9 +124,16 @@ def _standard(values: NDArray[np.floating]) -> tuple[float, float]:
 
 
 def _parts(
-    network: "keras.Model", temperature: float, contract: Contract, images: Images
+    network: "keras.Model",
+    temperature: float,
+    contract: Contract,
+    images: Images,
+    rows: NDArray[np.integer] | None = None,
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32]]:
-    """Means of the first block's channels, `[N, K]`, where there are any, and energies, `[N]`."""
+    """Means of the first block's channels, `[N, K]`, where there are any, and energies, `[N]`.
+
+    Of these rows of the images, or of all; some at a time, for they may be more than memory holds.
+    """
     import keras
     import tensorflow as tf
 
@@ -139,7 +146,8 @@ def _parts(
         input_signature=[tf.TensorSpec((None, *contract.image_shape), tf.uint8)],
     )
     size = images_at_a_time(contract.size)
-    parts = [graph(images[row : row + size]) for row in range(0, len(images), size)]
+    rows = np.arange(len(images)) if rows is None else rows
+    parts = [graph(images[rows[start : start + size]]) for start in range(0, len(rows), size)]
     energies = np.concatenate([part["energy"].numpy()[:, 0] for part in parts])
     if contract.network != "cnn":
         return None, energies

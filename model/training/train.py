@@ -212,7 +212,8 @@ def _best_epoch(history: Mapping[str, list[float]]) -> int:
     losses = history["val_loss"]
     lowest = losses.index(min(losses))
     near = losses[lowest] + history["val_loss_error"][lowest]
-    return max(epoch for epoch, loss in enumerate(losses, start=1) if loss <= near)
+    # Of a training that has lost its way no loss is a number, and none compares.
+    return max((epoch for epoch, loss in enumerate(losses, start=1) if loss <= near), default=lowest + 1)
 
 
 def _helps_no_more(recipe: Recipe, history: Mapping[str, list[float]]) -> bool:

@@ -98,6 +98,20 @@ def test_an_error_of_the_service_itself_is_a_refusal_at_once(service: Service) -
     assert service.asked == 1
 
 
+def test_a_picture_that_is_refused_as_unlike_training_is_sent_twice_and_judged(service: Service) -> None:
+    refused = (422, json.dumps({"error": "The picture is unlike …", "code": "unlike_training"}))
+    verify(service, refused, (200, json.dumps([json.loads(RIGHT[1])] * 2)))
+    sent = example_images()["dog"].read_bytes()
+    assert [body.count(sent) for body in service.bodies] == [1, 2]
+    service.asked = 0
+    wrong = [{"probabilities": [1, 0, 0, 0, 0]}] * 2
+    with pytest.raises(RefusedError, match="it is not the model that was published"):
+        verify(service, refused, (200, json.dumps(wrong)))
+    service.asked = 0
+    with pytest.raises(RefusedError, match="unlike_training"):
+        verify(service, refused)
+
+
 FLOWERS = Contract(classes=("daisy", "rose, wild", "дерево"), size=48, fit="pad", model="flowers")
 
 

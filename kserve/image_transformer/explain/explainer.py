@@ -131,7 +131,8 @@ class Explainer:
         grids, slopes = Grids(size, count), Slopes(size)
         together = 1
         while slopes.count < count:
-            while not self._batcher.idle(served):  # noqa: ASYNC110 - an event would cost plain requests time
+            # By an event for it plain requests would take longer.
+            while alive() and not self._batcher.idle(served):  # noqa: ASYNC110
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
             if not alive():
                 raise ClientGoneError

@@ -92,13 +92,14 @@ class Slopes:
         if not self.count:
             self._first = float(answers[0])
         # No slope depends on it; and where all answers are alike nothing is left that rounding could tilt.
-        answers = (answers - self._first).astype(np.float32)
+        # In double precision, or the last digit would say how many were asked for at once.
+        above, seen = answers.astype(np.float64) - self._first, masks.astype(np.float64)
         self.count += len(masks)
-        self._masks += masks.sum(axis=0)
-        self._squares += np.einsum("nyx,nyx->yx", masks, masks)
-        self._products += np.tensordot(answers, masks, axes=1)
-        self._answers += float(answers.sum(dtype=np.float64))
-        self._answers_squared += float(np.square(answers, dtype=np.float64).sum())
+        self._masks += seen.sum(axis=0)
+        self._squares += np.einsum("nyx,nyx->yx", seen, seen)
+        self._products += np.tensordot(above, seen, axes=1)
+        self._answers += float(above.sum())
+        self._answers_squared += float(np.square(above).sum())
 
     def map(self) -> tuple[NDArray[np.float32], float]:
         """Returns the map, and how sure it is.

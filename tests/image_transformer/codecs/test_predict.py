@@ -147,6 +147,7 @@ def test_written_for_a_call_at_once_a_body_is_what_it_is_alone(
     written = Written(probs, contract)
     for number in range(len(rows)):
         alone = Probabilities(probs[number : number + 1], "7", contract)
-        shared = Probabilities(probs[number : number + 1], "7", contract, written, number)
+        shared = Probabilities(probs, "7", contract, written=written).part(number, number + 1)
+        assert shared.written is written
         assert prediction(shared, many=False) == prediction(alone, many=False)
         assert prediction(shared, many=True) == prediction(alone, many=True)

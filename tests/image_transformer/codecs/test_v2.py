@@ -356,7 +356,8 @@ def test_the_probabilities_alone_are_written_as_beside_others(
 ) -> None:
     """Byte for byte: both have a way of their own."""
     probs = np.random.default_rng(3).dirichlet(np.ones(5), 4).astype(np.float32)
-    result = Probabilities(probs[1 : 1 + count], "7", DEFAULT_CONTRACT, Written(probs, DEFAULT_CONTRACT), 1)
+    written = Written(probs, DEFAULT_CONTRACT)
+    result = Probabilities(probs, "7", written=written).part(1, 1 + count)
     body, length = answer("cnn-image", InferRequest(Images(), identity, asked), result)
     beside = InferRequest(Images(), identity, (*asked, Asked("class_id")))
     both, both_length = answer("cnn-image", beside, result)

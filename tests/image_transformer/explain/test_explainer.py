@@ -135,15 +135,14 @@ async def test_so_many_wait_and_the_next_is_turned_away(start_service: Any, jpeg
 
 async def test_plain_requests_go_first(start_service: Any, jpegs: list[bytes]) -> None:
     """While one is under way at the only Triton, no mask is sent; and of the masks one call is at most."""
-    service = await start_service(explain_masks=60, explain_seconds=0.5)
-    lane = service.inference._batcher._lane(service.triton.newest)
-    lane.under_way += 1  # a call that Triton does not answer
+    service = await start_service(explain_masks=60, explain_seconds=1)
+    service.inference._batcher._lane(service.triton.newest).under_way += 1  # what Triton does not answer
     reply = await service.call("POST", "/predict?explain=true", jpegs[0], **JPEG)
     assert (reply.status, reply.json()["code"]) == (503, "explanation_timeout")
     assert reply.headers["retry-after"] == "5"
     assert service.fake.calls == [1]  # its own plain answer
     assert service.metrics.waiting_explanations() == 0
-    lane.under_way -= 1
+    service = await start_service(explain_masks=60)
     service.fake.most_waiting = 0
     assert (await service.inference.explain(Images(jpegs[:1]), lambda: True)).masks == 60
     assert service.fake.most_waiting == 1
@@ -157,6 +156,17 @@ async def test_nothing_is_asked_for_who_has_hung_up(service: Any, jpegs: list[by
     await asyncio.wait((task,))
     assert type(task.exception()).__name__ == "ClientGoneError"
     assert 30 <= service.metrics.masks < 40
+
+
+async def test_who_hangs_up_while_others_go_first_makes_room(service: Any, jpegs: list[bytes]) -> None:
+    service.inference._batcher._lane(service.triton.newest).under_way += 1  # what Triton does not answer
+    gone = asyncio.Event()
+    task = asyncio.create_task(service.inference.explain(Images(jpegs[:1]), lambda: not gone.is_set()))
+    await until(lambda: service.metrics.versions == {"7": 1})
+    gone.set()
+    await asyncio.wait((task,))
+    assert type(task.exception()).__name__ == "ClientGoneError"
+    assert (service.metrics.masks, service.metrics.waiting_explanations()) == (0, 0)
 
 
 async def test_the_version_that_answers_is_the_one_that_is_explained(

@@ -21,10 +21,12 @@ def brightness(patch: tuple[slice, slice], images: NDArray[np.uint8]) -> NDArray
     return images[:, *patch].mean(axis=(1, 2, 3)).astype(np.float32) / 255
 
 
-def explained(image: NDArray[np.uint8], patch: tuple[slice, slice]) -> tuple[NDArray[np.float32], float]:
+def explained(
+    image: NDArray[np.uint8], patch: tuple[slice, slice], together: int = 7
+) -> tuple[NDArray[np.float32], float]:
     grids, slopes = Grids(len(image), MASKS), Slopes(len(image))
-    for start in range(0, MASKS, 7):
-        masks = grids.masks(start, min(start + 7, MASKS))
+    for start in range(0, MASKS, together):
+        masks = grids.masks(start, min(start + together, MASKS))
         slopes.add(masks, brightness(patch, hidden(image, masks)))
     assert slopes.count == MASKS
     return slopes.map()
@@ -44,6 +46,13 @@ def test_the_peak_is_on_the_patch_that_the_class_depends_on(size: int, corner: t
     away = np.ones(values.shape, bool)
     away[max(0, top - size // 4) : top + size // 2, max(0, left - size // 4) : left + size // 2] = False
     assert np.abs(values[away]).max() < 5 * error
+
+
+def test_how_many_are_asked_for_at_once_says_nothing() -> None:
+    patch = slice(4, 8), slice(20, 24)
+    maps = [explained(picture(32, patch), patch, together)[0] for together in (1, 7, 8)]
+    np.testing.assert_array_equal(maps[1], maps[0])
+    np.testing.assert_array_equal(maps[2], maps[0])
 
 
 def test_the_standard_error_is_what_answers_without_a_reason_scatter() -> None:

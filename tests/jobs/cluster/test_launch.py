@@ -253,6 +253,11 @@ def test_a_failed_job_says_what_its_pod_did_and_not_those_that_were_ended_with_i
     state = launch.state_of(job("Failed"), pods)
     assert (state.reason, state.exit_code) == ("s3://b/in holds no pictures.", 2)
     assert launch.state_of(job("Failed"), pods[1:2]).exit_code == 143
+    # Who took more memory than it may was not told by anybody.
+    for container in pods[2]["status"]["containerStatuses"]:
+        container["state"]["terminated"]["reason"] = "OOMKilled"
+    state = launch.state_of(job("Failed"), pods)
+    assert (state.reason, state.exit_code) == ("exit code 137 (OOMKilled)", 137)
 
 
 def test_a_pod_without_a_place_says_why_the_job_waits() -> None:

@@ -73,6 +73,8 @@ def test_on_a_cluster_everything_lies_in_s3(home: Path) -> None:
     for flag in ("--only-new", "--store"):
         words = ("s3://b/in", "--out", "s3://b/out", "--on-cluster", flag, "here")
         assert refused(*words).startswith("here is not seen by pods; ")
+    words = ("s3://b/in", "--out", "s3://b/out", "--on-cluster", "--run", "a/b")
+    assert refused(*words).startswith("--run 'a/b' is no name for a folder")
 
 
 def test_one_machine_of_many_has_an_index(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,6 +186,7 @@ def test_a_stopped_fine_tuning_goes_on_and_ends_where_no_epoch_helps(
         ([0.5, 0.36, 0.3, 0.34], 4),
         ([0.5, 0.3, 0.36, 0.4], 2),  # worse by more than chance
         ([0.3], 1),
+        ([np.nan, np.nan], 1),
     ],
 )
 def test_the_last_epoch_that_is_as_good_as_the_best_is_kept(losses: list[float], kept: int) -> None:
