@@ -58,11 +58,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of CIFAR-10's official batches")
     parser.add_argument("--signs", type=Path, help="photographs of hands that show digits, by class")
     parser.add_argument("--textures", type=Path, help="folder of GIMP's patterns, of Debian's gimp-data")
+    parser.add_argument("--chosen-on", action="store_true", help="the sets that it was chosen on instead")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     dataset = load_dataset(str(arguments.data.parent), allow_sample=False)
     others = {"the five other classes": sets.cifar10(arguments.data, "test_batch", served=False)}
-    others |= sets.reported(arguments.signs, arguments.textures)
+    others |= sets.chosen_on() if arguments.chosen_on else sets.reported(arguments.signs, arguments.textures)
     rows: list[str] = []
     for folder in arguments.runs:
         for row in _rows(load_run(folder), dataset, others):
