@@ -131,8 +131,10 @@ class Explainer:
         grids, slopes = Grids(size, count), Slopes(size)
         together = 1
         while slopes.count < count:
-            while not self._batcher.idle(served):  # noqa: ASYNC110 - an event would cost plain requests time
-                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            while not self._batcher.idle(served):
+                if not alive():  # under load too, or its place is kept for nobody
+                    raise ClientGoneError
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)  # an event would cost plain requests time
             if not alive():
                 raise ClientGoneError
             masks = grids.masks(slopes.count, min(slopes.count + together, count))

@@ -159,6 +159,23 @@ async def test_nothing_is_asked_for_who_has_hung_up(service: Any, jpegs: list[by
     assert 30 <= service.metrics.masks < 40
 
 
+async def test_who_hangs_up_while_plain_requests_go_first_holds_no_place(
+    service: Any, jpegs: list[bytes]
+) -> None:
+    """Under load no mask is sent, for as long as it lasts: that must not keep the next one waiting."""
+    here = True
+    lane = service.inference._batcher._lane(service.triton.newest)
+    task = asyncio.create_task(service.inference.explain(Images(jpegs[:1]), lambda: here))
+    await until(lambda: service.metrics.masks > 0)
+    lane.under_way += 1  # a call that Triton does not answer
+    here = False
+    async with asyncio.timeout(10):
+        await asyncio.wait((task,))
+    assert type(task.exception()).__name__ == "ClientGoneError"
+    assert service.metrics.waiting_explanations() == 0
+    lane.under_way -= 1
+
+
 async def test_the_version_that_answers_is_the_one_that_is_explained(
     service: Any, beside: Any, jpegs: list[bytes]
 ) -> None:
