@@ -11,6 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from image_transformer.codecs.tensors import Images
+from image_transformer.explain import explainer
+from image_transformer.explain.masks import hidden
 from model.contract import DEFAULT_CONTRACT, Contract
 from model.images.decode import decode_image
 
@@ -147,6 +149,24 @@ async def test_plain_requests_go_first(start_service: Any, jpegs: list[bytes]) -
     service.fake.most_waiting = 0
     assert (await service.inference.explain(Images(jpegs[:1]), lambda: True)).masks == 60
     assert service.fake.most_waiting == 1
+
+
+@pytest.mark.parametrize(("milliseconds", "most"), [(0.1, 8), (3.0, 1)])
+async def test_images_that_take_long_to_make_go_one_by_one(
+    service: Any, jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch, milliseconds: float, most: int
+) -> None:
+    """Eight of 224 pixels take longer to make here than a fast Triton takes to answer them."""
+    clock = 0.0
+
+    def made(picture: Any, masks: Any) -> Any:
+        nonlocal clock
+        clock += len(masks) * milliseconds / 1000
+        return hidden(picture, masks)
+
+    monkeypatch.setattr(explainer, "hidden", made)
+    monkeypatch.setattr(explainer, "perf_counter", lambda: clock)
+    await service.inference.explain(Images(jpegs[:1]), lambda: True)
+    assert max(service.fake.calls) == most
 
 
 async def test_nothing_is_asked_for_who_has_hung_up(service: Any, jpegs: list[bytes]) -> None:
