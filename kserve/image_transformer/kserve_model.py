@@ -46,6 +46,8 @@ class ImageModel(Model):
         result = await self._inference.classify(images)
         if response_headers is not None:
             response_headers["x-model-version"] = result.version
+            if (marks := result.told_marks) is not None:
+                response_headers["x-out-of-distribution"] = marks
         if isinstance(payload, dict):
             return {key: result.probs.tolist()}
         output = InferOutput(OUTPUT_NAME, list(result.probs.shape), "FP32")

@@ -13,10 +13,12 @@ from PIL import Image
 
 from image_transformer.grpc import inference_pb2 as pb
 from image_transformer.grpc.service import InferenceService
+from image_transformer.kserve_model import ImageModel
 from image_transformer.observe.metrics import Metrics
 from image_transformer.observe.requests import Observer
 from image_transformer.observe.statistics import Statistics
 from image_transformer.triton.served import read_served
+from kserve import InferInput, InferRequest
 from model.contract import Contract
 
 MARK = "x-out-of-distribution"
@@ -99,6 +101,24 @@ async def test_v1_and_v2_are_marked_and_v2_has_the_score_by_name(scored: Any) ->
     named = await scored.call("POST", INFER, v2(7, 250, outputs=("ood_score", "class_id")))
     score, _ = named.json()["outputs"]
     assert score == {"name": "ood_score", "datatype": "FP32", "shape": [2], "data": [7.0, 250.0]}
+
+
+async def test_kserves_own_routes_mark_too(scored: Any) -> None:
+    """Those that the service takes where its fast routes are switched off."""
+    model = ImageModel(scored.inference)
+    encoded = [base64.b64encode(png(red)).decode() for red in (0, 150)]
+    v1: dict[str, str] = {}
+    await model.predict({"instances": encoded}, response_headers=v1)
+    assert v1 == {"x-model-version": "7", MARK: "false, true"}
+    tensor = InferInput("image", [1], "BYTES", encoded[1:])
+    v2: dict[str, str] = {}
+    await model.predict(InferRequest("cnn-image", [tensor]), response_headers=v2)
+    assert v2[MARK] == "true"
+    scored.fake.scored, scored.fake.version = False, "8"
+    await scored.triton.probe()
+    without: dict[str, str] = {}
+    await model.predict({"instances": encoded}, response_headers=without)
+    assert without == {"x-model-version": "8"}
 
 
 async def test_grpc_has_the_score_by_name(scored: Any) -> None:

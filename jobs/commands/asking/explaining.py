@@ -76,13 +76,16 @@ def _drawn(client: "httpx.Client", address: str, data: bytes, explanation: dict[
     from PIL import Image
 
     from model.images.decode import decode_image, read_header
+    from model.images.limits import LIMITS, Limit
 
     version = {"version": explanation["version"]}
     info = answered(reached(client, lambda: client.get("/info", params=version)), address)
     if "fit" not in info:
         raise FaultError(f"{address} does not describe version {explanation['version']}: {sentence(info)}")
     size = info["input_shape"][0]
-    square = decode_image(data, read_header(data, size=size), size=size, fit=info["fit"])
+    # What the service has taken is taken here too: it may be told to take larger pictures than others do.
+    limits = {form: Limit(pixels=sys.maxsize, bytes=sys.maxsize) for form in LIMITS}
+    square = decode_image(data, read_header(data, limits, size), size=size, fit=info["fit"])
     side = size * -(-_SIDE // size)
     picture = Image.fromarray(square).resize((side, side), Image.Resampling.NEAREST).convert("RGBA")
     with Image.open(io.BytesIO(base64.b64decode(explanation["overlay"].partition(",")[2]))) as overlay:

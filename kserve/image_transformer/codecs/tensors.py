@@ -115,6 +115,12 @@ class Probabilities(NamedTuple):
             return None
         return [score > self.mark_at for score in self.scores.tolist()]
 
+    @property
+    def told_marks(self) -> str | None:
+        """The marks as the header X-Out-Of-Distribution has them."""
+        marks = self.marks
+        return None if marks is None else ", ".join("true" if mark else "false" for mark in marks)
+
 
 class Filtered(NamedTuple):
     """What the filter bank makes of images.

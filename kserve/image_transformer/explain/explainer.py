@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from time import perf_counter
 from typing import Any, Final
 
 from image_transformer.codecs.tensors import Explanation, Images, Pixels, Probabilities
@@ -14,8 +15,8 @@ from image_transformer.settings import Settings
 from image_transformer.triton.client import Triton
 from image_transformer.triton.served import Served
 
-# A plain request that comes in the middle of a call waits for its end: one image goes however long it takes,
-# more only while they take about so long together.
+# A plain request that comes in the middle of a call waits for its end, as it does while the call's images are
+# made: one goes however long it takes, more only while they take about so long together.
 _CALL_SECONDS: Final = 0.002
 _MASKS_PER_CALL: Final = 8
 _LOOK_AGAIN_SECONDS: Final = 0.001
@@ -131,16 +132,17 @@ class Explainer:
         grids, slopes = Grids(size, count), Slopes(size)
         together = 1
         while slopes.count < count:
-            # By an event for it plain requests would take longer.
-            while alive() and not self._batcher.idle(served):  # noqa: ASYNC110
-                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            while not self._batcher.idle(served):
+                if not alive():  # under load too, or its place is kept for nobody
+                    raise ClientGoneError
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)  # an event would cost plain requests time
             if not alive():
                 raise ClientGoneError
+            began = perf_counter()
             masks = grids.masks(slopes.count, min(slopes.count + together, count))
             pixels = hidden(picture, masks)
-            began = self._loop.time()
             answers = await self._infer(served, pixels)
-            took = self._loop.time() - began
+            took = perf_counter() - began
             slopes.add(masks, answers.probs[:, class_id])
             self._metrics.masks += len(masks)
             if took > _CALL_SECONDS:

@@ -327,9 +327,8 @@ def _answered(
     content_type: bytes = b"application/json",
 ) -> Response:
     told = ((b"x-model-version", result.version.encode()), *headers)
-    if isinstance(result, Probabilities) and (marks := result.marks) is not None:
-        text = ", ".join("true" if mark else "false" for mark in marks)
-        told += ((b"x-out-of-distribution", text.encode()),)
+    if isinstance(result, Probabilities) and (marks := result.told_marks) is not None:
+        told += ((b"x-out-of-distribution", marks.encode()),)
     return Response(200, body, told, content_type)
 
 

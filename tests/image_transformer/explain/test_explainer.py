@@ -11,6 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from image_transformer.codecs.tensors import Images
+from image_transformer.explain import explainer
+from image_transformer.explain.masks import hidden
 from model.contract import DEFAULT_CONTRACT, Contract
 from model.images.decode import decode_image
 
@@ -148,6 +150,24 @@ async def test_plain_requests_go_first(start_service: Any, jpegs: list[bytes]) -
     assert service.fake.most_waiting == 1
 
 
+@pytest.mark.parametrize(("milliseconds", "most"), [(0.1, 8), (3.0, 1)])
+async def test_images_that_take_long_to_make_go_one_by_one(
+    service: Any, jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch, milliseconds: float, most: int
+) -> None:
+    """Eight of 224 pixels take longer to make here than a fast Triton takes to answer them."""
+    clock = 0.0
+
+    def made(picture: Any, masks: Any) -> Any:
+        nonlocal clock
+        clock += len(masks) * milliseconds / 1000
+        return hidden(picture, masks)
+
+    monkeypatch.setattr(explainer, "hidden", made)
+    monkeypatch.setattr(explainer, "perf_counter", lambda: clock)
+    await service.inference.explain(Images(jpegs[:1]), lambda: True)
+    assert max(service.fake.calls) == most
+
+
 async def test_nothing_is_asked_for_who_has_hung_up(service: Any, jpegs: list[bytes]) -> None:
     def alive() -> bool:
         return service.metrics.masks < 30
@@ -158,15 +178,21 @@ async def test_nothing_is_asked_for_who_has_hung_up(service: Any, jpegs: list[by
     assert 30 <= service.metrics.masks < 40
 
 
-async def test_who_hangs_up_while_others_go_first_makes_room(service: Any, jpegs: list[bytes]) -> None:
-    service.inference._batcher._lane(service.triton.newest).under_way += 1  # what Triton does not answer
-    gone = asyncio.Event()
-    task = asyncio.create_task(service.inference.explain(Images(jpegs[:1]), lambda: not gone.is_set()))
-    await until(lambda: service.metrics.versions == {"7": 1})
-    gone.set()
-    await asyncio.wait((task,))
+async def test_who_hangs_up_while_plain_requests_go_first_holds_no_place(
+    service: Any, jpegs: list[bytes]
+) -> None:
+    """Under load no mask is sent, for as long as it lasts: that must not keep the next one waiting."""
+    here = True
+    lane = service.inference._batcher._lane(service.triton.newest)
+    task = asyncio.create_task(service.inference.explain(Images(jpegs[:1]), lambda: here))
+    await until(lambda: service.metrics.masks > 0)
+    lane.under_way += 1  # a call that Triton does not answer
+    here = False
+    async with asyncio.timeout(10):
+        await asyncio.wait((task,))
     assert type(task.exception()).__name__ == "ClientGoneError"
-    assert (service.metrics.masks, service.metrics.waiting_explanations()) == (0, 0)
+    assert service.metrics.waiting_explanations() == 0
+    lane.under_way -= 1
 
 
 async def test_the_version_that_answers_is_the_one_that_is_explained(

@@ -118,6 +118,36 @@ def test_what_an_answer_goes_by_is_laid_over_the_picture(site: Any, open_page: O
     expect(page.get_by_role("button", name="What it goes by", pressed=False)).to_be_visible()
 
 
+def test_a_reason_that_nobody_waits_for_is_asked_for_no_longer(
+    site: Any, open_page: Open, tmp_path: Path
+) -> None:
+    """The service explains one picture at a time, and would go on for whoever still waits for it."""
+    page = open_page(site.five, refusals=(400,)).page
+    asked = "**/predict?explain=true"
+    page.route(asked, lambda route: None)  # no answer, for as long as the page waits
+    page.get_by_role("button", name="dog").click()
+    why = page.get_by_role("button", name="What it goes by")
+    (tmp_path / "broken.jpg").write_bytes(DOG.read_bytes()[:300])
+    leaving: dict[str, Callable[[], None]] = {
+        "pressed again": why.click,
+        "another picture": page.get_by_role("button", name="cat").click,
+        "one that is refused": lambda: page.get_by_label("Choose pictures").set_input_files(
+            tmp_path / "broken.jpg"
+        ),
+    }
+    for leave in leaving.values():
+        with page.expect_request(asked):
+            why.click()
+        with page.expect_event("requestfailed", lambda request: "explain" in request.url):
+            leave()
+        expect(page.locator("#reason")).to_be_empty()
+    expect(page.get_by_role("alert")).to_contain_text("broken.jpg")
+    page.unroute(asked)
+    page.get_by_role("button", name="dog").click()
+    page.get_by_role("button", name="What it goes by", pressed=False).click()
+    expect(page.locator("#map")).to_be_visible()
+
+
 def test_the_calls_that_it_shows_are_answered_alike(site: Any, open_page: Open, tmp_path: Path) -> None:
     page = open_page(site.five).page
     page.get_by_role("button", name="cat").click()

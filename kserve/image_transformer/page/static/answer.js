@@ -6,7 +6,7 @@ import { announce, by, make, percent, shown } from "./dom.js";
 import { showHead } from "./head.js";
 import { drawn } from "./seen.js";
 import { about, classified, filtered } from "./service.js";
-import { offerReason } from "./why.js";
+import { hideReason, offerReason } from "./why.js";
 
 let latest = 0;
 let address = "";
@@ -52,6 +52,7 @@ export function fail(sentence) {
 /** Makes room for something else; an answer that is still to come is dropped. */
 export function hideAnswer() {
   latest++;
+  hideReason();
   by("answer").hidden = true;
   by("problem").textContent = "";
 }

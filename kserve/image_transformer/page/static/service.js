@@ -69,9 +69,9 @@ export async function classified(file, signal) {
  * Asks which parts of a picture carry its class. What was not done in time is asked for once more, not ten times.
  * @returns {Promise<Object>} The answer's `explanation`.
  */
-export async function explained(file) {
+export async function explained(file, signal) {
   const headers = { "Content-Type": "application/octet-stream" };
-  const response = await ask("predict?explain=true", { method: "POST", headers, body: file }, 2);
+  const response = await ask("predict?explain=true", { method: "POST", headers, body: file, signal }, 2);
   return (await response.json()).explanation;
 }
 

@@ -7,6 +7,7 @@ const SURE = 3; // standard errors, as the service draws its map
 
 let given = {};
 let address = "";
+let stop = new AbortController();
 
 by("why").addEventListener("click", () => {
   if (by("why").getAttribute("aria-pressed") === "true") hideReason();
@@ -21,7 +22,9 @@ export function offerReason(file, answer, info) {
   hideReason();
 }
 
-function hideReason() {
+/** Takes the reason away; one that is still to come is dropped, and the service works on it no longer. */
+export function hideReason() {
+  stop.abort();
   by("map").hidden = true;
   by("reason").textContent = "";
   by("why").setAttribute("aria-pressed", "false");
@@ -29,24 +32,25 @@ function hideReason() {
 
 async function showReason(asked) {
   by("why").setAttribute("aria-pressed", "true");
+  stop = new AbortController();
+  const { signal } = stop;
   say("The picture is tried with parts of it hidden …");
   let text;
   try {
-    asked.explanation ??= await explained(asked.file);
-    if (!wanted(asked)) return;
+    asked.explanation ??= await explained(asked.file, signal);
+    if (signal.aborted) return;
     if (asked.explanation.version === asked.answer.version) {
       text = told(asked.explanation);
       await lay(asked, text);
+      by("map").hidden = signal.aborted;
     } else {
       text = `Version ${asked.explanation.version} is served now; show it the picture again.`;
     }
   } catch (error) {
     text = error.message;
   }
-  if (wanted(asked)) say(text);
+  if (!signal.aborted) say(text);
 }
-
-const wanted = (asked) => asked === given && by("why").getAttribute("aria-pressed") === "true";
 
 function say(text) {
   by("reason").textContent = text;
@@ -89,7 +93,6 @@ async function lay({ explanation, info }, text) {
     await picture.decode();
     Object.assign(map.style, box(picture.naturalWidth, picture.naturalHeight, info.fit));
   }
-  map.hidden = false;
 }
 
 /** Where in a picture, turned as it is shown, the network's square lies. */

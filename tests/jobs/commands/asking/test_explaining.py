@@ -1,20 +1,34 @@
 """`cnn-image explain` where the service does not explain: how it ends and what it says."""
 
+import io
 import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
+from image_transformer.codecs.overlay import data_url, overlay
 from jobs.cli import app
+from model.images import decode
+from model.images.limits import Limit
 
+EXPLANATION = {
+    "version": "3",
+    "masks": 500,
+    "standard_error": 0.01,
+    "map": [[0.1] * 32] * 32,
+    "overlay": data_url(overlay(np.full((32, 32), 0.1, np.float32), 0.01)),
+}
 ANSWERS: dict[bytes, tuple[int, dict[str, object]]] = {
     b"busy": (503, {"code": "explanation_timeout", "error": "The explanation was not done in 30 s."}),
     b"broken": (400, {"code": "broken_image", "error": "The image is cut short."}),
     b"older": (200, {"class_id": 4, "class_name": "dog", "confidence": 0.9}),
+    b"PNG": (200, {"class_name": "dog", "confidence": 0.9, "explanation": EXPLANATION}),
 }
 
 
@@ -28,6 +42,12 @@ class Service(BaseHTTPRequestHandler):
         self.send_response(status)
         self.end_headers()
         self.wfile.write(json.dumps(answer).encode())
+
+    def do_GET(self) -> None:
+        assert self.path == "/info?version=3"
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"input_shape": [32, 32, 3], "fit": "stretch"}).encode())
 
     def log_message(self, *arguments: object) -> None: ...
 
@@ -58,6 +78,19 @@ def test_what_is_not_explained_is_said(home: Path, url: str, picture: bytes, cod
     assert (result.exit_code, result.stdout) == (code, "")
     assert said in result.stderr
     assert not (home / "map.png").exists()
+
+
+def test_a_picture_is_drawn_that_this_service_takes_and_others_do_not(
+    home: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service may be told to take larger pictures than LIMITS."""
+    monkeypatch.setitem(decode.LIMITS, "png", Limit(pixels=10, bytes=10))  # type: ignore[index]
+    file = io.BytesIO()
+    Image.new("RGB", (40, 40)).save(file, "PNG")
+    result = explain(url, file.getvalue())
+    assert result.exit_code == 0, result.stderr
+    with Image.open(home / "map.png") as drawn:
+        assert drawn.size == (448, 448)
 
 
 def test_a_missing_file_is_a_mistake(home: Path, url: str) -> None:
