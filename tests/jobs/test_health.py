@@ -66,8 +66,11 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize(("one", "other"), [("127.0.0.1", "::1"), ("::1", "127.0.0.1")])
 def test_a_family_that_does_not_answer_is_named(listen: Callable[..., int], one: str, other: str) -> None:
-    url = f"http://images.example:{listen(one)}"
-    answers = ask_health(url, addresses(url))
+    port = listen(one)
+    url = f"http://images.example:{port}"
+    with socket.socket(FAMILIES[other]) as taken:
+        taken.bind((other, port))  # and does not listen, so that nobody else's server answers there
+        answers = ask_health(url, addresses(url))
     assert {answer.ip: answer.status for answer in answers} == {one: 200, other: None}
     with pytest.raises(FaultError) as caught:
         require_all(url, answers, BOTH)

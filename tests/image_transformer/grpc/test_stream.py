@@ -174,9 +174,12 @@ async def test_by_tritons_header_an_error_is_the_streams_status(
     over_grpc: OverGrpc, jpegs: list[bytes]
 ) -> None:
     call = over_grpc.method("ModelStreamInfer")(metadata=(("triton_grpc_error", "true"),))
-    await send(call, [request(jpegs[0], "good"), request(b"no image", "bad"), request(jpegs[0], "after")])
+    await send(call, [request(jpegs[0], "good")], more=True)
     (answer,) = await read(call, 1)
     assert (answer.infer_response.id, answer.error_message) == ("good", "")
+    await send(
+        call, [request(b"no image", "bad")], more=True
+    )  # it ends here: what is sent later finds no stream
     with pytest.raises(aio.AioRpcError) as raised:
         await call.read()
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
