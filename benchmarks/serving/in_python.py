@@ -100,7 +100,7 @@ async def measure(request: bytes) -> float:
     state, took = ServerState(), []
     protocols = [protocol(config, state, {}, loop) for _ in range(CONNECTIONS)]
     for one in protocols:
-        one.connection_made(Wire())  # type: ignore[arg-type]
+        one.connection_made(Wire())  # type: ignore[arg-type] # what a connection needs of one
     for _ in range(TURNS):
         Wire.due, Wire.answered = CONNECTIONS, loop.create_future()
         started = time.process_time()

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib import font_manager
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
-from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+from sklearn.datasets import load_digits  # type: ignore[import-untyped] # it has no types
 
 from model.contract import CIFAR10_LABELS
 from model.data.own.wishes import Wishes

@@ -164,7 +164,7 @@ class Asking:
             if not pixels:
                 small = decoder.decode_small(encoded[0], None, contract, spent)
                 if small is None:
-                    small = await decoder.decode(encoded[0], None, alive, contract, spent)
+                    small = await decoder.decode_large(encoded[0], None, alive, contract, spent)
                 pixels.append(small)
             return await self._batcher.submit(served, pixels, alive)
         size = self._batcher.images_per_piece
@@ -176,7 +176,7 @@ class Asking:
                     for index in range(len(pixels), min(start + size, count)):
                         small = decoder.decode_small(encoded[index], index, contract, spent)
                         if small is None:
-                            small = await decoder.decode(encoded[index], index, alive, contract, spent)
+                            small = await decoder.decode_large(encoded[index], index, alive, contract, spent)
                         pixels.append(small)
                     piece = pixels[start : start + size]
                     sent.append(self._batcher.submit(served, piece, alive, count))

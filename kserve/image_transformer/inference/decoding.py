@@ -37,7 +37,9 @@ class Decoder:
         self._count = 0
         self._room = Room(settings.max_decoding_bytes)
 
-    def decode_small(self, data: bytes, index: int | None, contract: Contract, spent: Spent) -> Pixels | None:
+    def decode_small(
+        self, data: bytes, index: int | None, contract: Contract, spent: Spent | None
+    ) -> Pixels | None:
         """Decodes an image at once, as `decode` does; None where it takes too long for that."""
         started = time.perf_counter()
         try:
@@ -72,11 +74,16 @@ class Decoder:
             ServiceError: it cannot be taken, or too many large ones wait already.
             ClientGoneError: the client hung up.
         """
+        small = self.decode_small(data, index, contract, spent)
+        return small if small is not None else await self.decode_large(data, index, alive, contract, spent)
+
+    async def decode_large(
+        self, data: bytes, index: int | None, alive: Alive, contract: Contract, spent: Spent | None
+    ) -> Pixels:
+        """Decodes an image in a thread, in its turn, as `decode` does where `decode_small` gives None."""
         started = time.perf_counter()
         try:
             header = read_header(data, self._limits, contract.size)
-            if is_cheap(data, header, contract.size):
-                return decode_image(data, header, size=contract.size, fit=contract.fit)
             return await self._in_thread(data, header, alive, contract)
         except ImageError as error:
             raise _told(error, index) from None

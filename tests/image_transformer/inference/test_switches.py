@@ -157,16 +157,16 @@ async def test_a_version_that_is_gone_on_two_pods_is_asked_at_the_third(service:
 @pytest.fixture
 async def gated(service: Any) -> AsyncIterator[Any]:
     """A service whose decoder waits at the 17th picture until it is let on; it counts what it decodes."""
-    decode, gate = service.inference._decoder.decode, asyncio.Event()
+    decode, gate = service.inference._decoder.decode_small, asyncio.Event()
     decoded: list[int] = []
 
-    async def waiting(data: bytes, index: int | None, *rest: Any) -> Any:
+    async def waiting(data: bytes, index: int | None, _alive: Any, *rest: Any) -> Any:
         if index == 16:
             await gate.wait()
         decoded.append(index or 0)
-        return await decode(data, index, *rest)
+        return decode(data, index, *rest)
 
-    service.inference._decoder.decode = waiting
+    service.inference._decoder.decode_large = waiting
     service.inference._decoder.decode_small = lambda *_: None  # which nothing waits in
     service.gate, service.decoded = gate, decoded
     yield service
