@@ -74,8 +74,8 @@ def test_each_picture_is_there_once_whatever_becomes_of_a_pod(
     serving: Release, trial_store: TrialStore
 ) -> None:
     namespace = serving.namespace
-    put(trial_store, "pictures", PICTURES | ODD | BROKEN | {"folder/": b""})
-    where = (f"s3://{BUCKET}/pictures", "--out", f"s3://{BUCKET}/table")
+    put(trial_store, "archive", PICTURES | ODD | BROKEN | {"folder/": b""})
+    where = (f"s3://{BUCKET}/archive", "--out", f"s3://{BUCKET}/table")
     say("scoring by three pods")
     name = command("score", *where, "--on-cluster", "--workers", "3")[0].strip()
 
