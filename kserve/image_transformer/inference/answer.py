@@ -43,7 +43,7 @@ class Inference:
         squares = Room(_SQUARES_BYTES)
         self._batcher = _batcher(settings, triton, settings.images_per_call, settings.calls_in_flight)
         self._classifier = Asking(
-            *(triton, self._batcher, self._decoder, squares, metrics.versions),
+            *(triton, self._batcher, self._decoder, squares, metrics.versions, metrics.outcomes),
             refuses=settings.refuse_unlike,
         )
         self.filters = Triton(
@@ -61,6 +61,7 @@ class Inference:
         metrics.queued_images = lambda: self._batcher.queued + filter_batcher.queued
         metrics.waiting_explanations = lambda: self._explainer.waiting
         metrics.triton_up = lambda: triton.ready
+        metrics.outcomes.contracts = lambda: [served.contract for served in triton.known]
         metrics.model_decoders = lambda: [served.parameters.get("decoder_version") for served in triton.known]
 
     # It hands the coroutine of another on: one frame more would cost a hundredth of a small request.
