@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from image_transformer.codecs.tensors import Explanation, Filtered, Images, Probabilities
 from image_transformer.errors import ServiceError
-from image_transformer.explain.explainer import Explainer
+from image_transformer.explain.explainer import Explainer, Release
 from image_transformer.inference.asking import Asking
 from image_transformer.inference.batching import Alive, Batcher
 from image_transformer.inference.catalogue import Catalogue, unknown_model
@@ -101,9 +101,11 @@ class Inference:
         answer = await self._filter.answer(images, alive)
         return Filtered(answer.probs, answer.version, answer.contract)
 
-    def explain(self, images: Images, alive: Alive) -> Coroutine[Any, Any, Explanation]:
+    def explain(
+        self, images: Images, alive: Alive, release: Release = lambda: None
+    ) -> Coroutine[Any, Any, Explanation]:
         """Classifies an image and explains it; see `Explainer.explain`."""
-        return self._explainer.explain(images, alive)
+        return self._explainer.explain(images, alive, release)
 
     @property
     def ready(self) -> bool:

@@ -126,6 +126,7 @@ class Asking:
 
         Raises:
             ServiceError: none is ready, another one is asked for, or the pixels are of another size.
+            VersionGoneError: none takes pictures as these were decoded.
         """
         endpoints = self._triton.endpoints
         candidates: Sequence[Served] = endpoints.offered
@@ -135,7 +136,13 @@ class Asking:
             if images.version is not None and endpoints.live:
                 raise not_served(images.version, endpoints.live)
             raise self._triton.unavailable()
-        if images.pixels is not None:
+        if images.decoding is not None:
+            candidates = [served for served in candidates if served.decoding == images.decoding] or [
+                served for served in endpoints.live if served.decoding == images.decoding
+            ]
+            if not candidates:
+                raise VersionGoneError
+        elif images.pixels is not None:
             shape = images.pixels.shape[1:]
             fitting = [served for served in candidates if served.contract.image_shape == shape]
             if not fitting and images.version is None:  # one that is about to go is better than none
