@@ -25,6 +25,7 @@ from model.report.disputed import (
 from model.report.evaluate import Evaluation, calibration_bins, evaluate, is_learned
 from model.report.gallery import STYLE, gallery
 from model.report.html import document, inline, table
+from model.report.reasons import reasons, section
 from model.report.robustness import Robustness, robustness
 from model.training.runs import Run
 
@@ -64,7 +65,8 @@ def write_report(
             `model.training.out_of_fold`. None looks at the labels of the other splits alone.
     """
     test, contract = dataset.test, run.contract
-    classify = classifier(network or run.network(), run.temperature, contract)
+    network = network or run.network()
+    classify = classifier(network, run.temperature, contract)
     probs = classify(test.images)
     evaluation = evaluate(probs, test.labels, contract.classes, contract.unlearned)
     judged = is_learned(test.labels, contract.unlearned)
@@ -77,6 +79,8 @@ def write_report(
         "robustness": pictures.robustness(degraded),
         **({"filters": pictures.filters_seen(test)} if contract.filters else {}),
     }
+    if (looked := reasons(network, test, probs, contract.unlearned)) is not None:
+        figures["reasons"] = looked
     drawn = {name: pictures.png(figure) for name, figure in figures.items()}
     folder = run.folder / PICTURES_FOLDER
     folder.mkdir(exist_ok=True)
@@ -143,6 +147,7 @@ def _page(
             for name, by_strength in degraded.degraded.items()
         ),
         "<h2>Worst mistakes</h2>" + _mistakes(test, probs, run.contract.unlearned),
+        *([section(drawn["reasons"])] if "reasons" in drawn else []),
         *([f"<h2>Doubtful labels</h2>{disputed_section(doubts)}"] if doubts else []),
         *([_filters(drawn["filters"])] if "filters" in drawn else []),
         "<h2>Training</h2>"

@@ -36,7 +36,7 @@ _BLUE, _ORANGE, _GREY = "#1f6feb", "#d9730d", "#8b949e"
 
 def curves(history: Mapping[str, Sequence[float]]) -> "Figure":
     """Loss and accuracy by epoch, training and validation."""
-    figure = _figure(9, 3.2)
+    figure = figure_of(9, 3.2)
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         epochs = range(1, len(history[name]) + 1)
         axes.plot(epochs, history[name], color=_GREY, label="training (augmented, dropout on)")
@@ -59,7 +59,7 @@ def confusion_matrix(evaluation: Evaluation) -> "Figure":
     more = max(0, len(shown) - SMALL) if named else 10
     labels = [drawn_name(evaluation.classes, label) for label in shown] if named else []
     letters = max([_LETTERS, *map(len, labels)]) - _LETTERS
-    figure = _figure(4.6 + 0.32 * more + 0.08 * letters, 4 + 0.32 * more + 0.08 * letters)
+    figure = figure_of(4.6 + 0.32 * more + 0.08 * letters, 4 + 0.32 * more + 0.08 * letters)
     axes = figure.subplots()
     axes.set(xlabel="answer", ylabel="right class")
     if not named:
@@ -105,7 +105,7 @@ def _letters() -> frozenset[int]:
 
 def reliability(bins: Sequence[CalibrationBin], ece: float) -> "Figure":
     """Reliability diagram: accuracy by confidence, the count of each bin below."""
-    figure = _figure(4.6, 4.4)
+    figure = figure_of(4.6, 4.4)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     middles = [(each.low + each.high) / 2 for each in bins]
     width = bins[0].high - bins[0].low
@@ -122,7 +122,7 @@ def reliability(bins: Sequence[CalibrationBin], ece: float) -> "Figure":
 
 def robustness(measured: Robustness) -> "Figure":
     """Accuracy by strength, one small plot a degradation."""
-    figure = _figure(9, 2.6)
+    figure = figure_of(9, 2.6)
     grid = figure.subplots(1, len(measured.degraded), sharey=True)
     for axes, (name, by_strength) in zip(grid, measured.degraded.items(), strict=True):
         labels = [f"{strength:g}" for strength in by_strength] if len(by_strength) > 1 else [""]
@@ -143,7 +143,7 @@ def filters_seen(split: Split) -> "Figure":
     Of the first `MOST_FILTERED` classes that have images.
     """
     labels = np.unique(split.labels)[:MOST_FILTERED]
-    figure = _figure(6.4, 1.6 * len(labels))
+    figure = figure_of(6.4, 1.6 * len(labels))
     grid = figure.subplots(len(labels), len(FILTER_BANK), squeeze=False)
     for number, (label, row) in enumerate(zip(labels, grid, strict=True)):
         rows = np.flatnonzero(split.labels == label)
@@ -173,7 +173,8 @@ def png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def _figure(width: float, height: float) -> "Figure":
+def figure_of(width: float, height: float) -> "Figure":
+    """An empty one, in inches."""
     # A Figure of its own, not pyplot's: no window system, no global state, any thread.
     from matplotlib.figure import Figure
 

@@ -12,6 +12,7 @@ from model.contract import CLASSES, DEFAULT_CONTRACT, Contract
 from model.data.dataset import Dataset, Split
 from model.network.cnn import Classify
 from model.report import page as module
+from model.report import reasons
 from model.report.page import write_report
 from model.training.runs import Run
 
@@ -62,6 +63,19 @@ def run(tmp_path: Path, easy: Dataset) -> Run:
     )
 
 
+def corner_maps(network: object, images: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+    """Every class rests on the upper left."""
+    assert len(images) == len(class_ids)
+    maps = np.zeros(images.shape[:3], np.float32)
+    maps[:, :9, :9] = 1
+    return maps
+
+
+@pytest.fixture(autouse=True)
+def _maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reasons, "class_maps", corner_maps)
+
+
 def test_the_report_stands_alone_and_says_how_good_the_run_is(
     run: Run, easy: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,8 +96,8 @@ def test_the_report_stands_alone_and_says_how_good_the_run_is(
     assert page.sources
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert "http" not in re.sub(r"base64,[^\"]*", "", written.page.read_text())
-    # Five pictures, and a thumbnail for each of the 20 dogs that were taken for cats.
-    assert len(page.sources) == 5 + 20
+    # Six pictures, and a thumbnail for each of the 20 dogs that were taken for cats.
+    assert len(page.sources) == 6 + 20
     text = " ".join(page.text.split())
     assert "80.0% of 100 test images" in text
     assert "95 % interval 71.1% to 86.7%" in text
@@ -100,7 +114,8 @@ def test_the_report_stands_alone_and_says_how_good_the_run_is(
     assert written.disputed is None
     for name in (*CLASSES, "rotation (degrees)", "grey", easy.digest, "c0ffee", "1.250"):
         assert name in text
-    names = {"confusion", "curves", "filters", "reliability", "robustness"}
+    assert "What answers rest on" in text
+    names = {"confusion", "curves", "filters", "reasons", "reliability", "robustness"}
     assert {path.stem for path in written.pictures.iterdir()} == names
     for path in written.pictures.iterdir():
         with Image.open(path) as picture:
@@ -159,3 +174,27 @@ def test_the_report_of_ones_own_pictures_names_them_and_lists_doubtful_labels(
         "image,label,suggested,probability,split,fix",
         "<0>.png,<0> $,<7> $,0.220,test,",
     ]
+
+
+def test_maps_are_of_a_picture_of_each_class_and_of_both_classes_of_the_worst_mistakes(
+    easy: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def maps(network: object, images: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+        asked.append((images, class_ids))
+        return corner_maps(network, images, class_ids)
+
+    monkeypatch.setattr(reasons, "class_maps", maps)
+    probs = by_brightness(easy.test.images)  # dogs, 4, are taken for cats, 3
+    probs[easy.test.labels == 4, 3] += np.linspace(0, 0.1, 20, dtype=np.float32)
+    figure = reasons.reasons(object(), easy.test, probs, ())  # type: ignore[arg-type]
+    ((images, class_ids),) = asked
+    assert class_ids.tolist() == [0, 1, 2, 3, *[3] * 8, *[4] * 8]
+    surest = np.flatnonzero(easy.test.labels == 4)[::-1][:8]
+    assert np.array_equal(images[4:12], easy.test.images[surest])
+    assert np.array_equal(images[12:], images[4:12])
+    assert figure is not None
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles.count("given: cat") == titles.count("right: dog") == 8
+    assert reasons.reasons(object(), easy.test, probs, range(5)) is None  # type: ignore[arg-type]

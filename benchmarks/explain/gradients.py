@@ -1,0 +1,136 @@
+"""Which gradient shows best what a class rests on? `python -m benchmarks.explain.gradients RUN`
+
+RUN is a training run's folder. Deletion and insertion as in `benchmarks.explain.faithful`, on test pictures
+of the repository's sample and by the run's own Keras network: maps by gradients, beside the centre first and
+the service's own maps. Writes `explain-gradients.md` beside the other results.
+"""
+
+import argparse
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from benchmarks.explain.faithful import METHODS, Map, Picture, area, pictures
+from model.network.cnn import classifier
+from model.report.gradients import last_maps, weighted
+from model.training.runs import load_run
+
+_STEPS: Final = 32
+_RESULTS: Final = Path("benchmarks/results")
+_BESIDE: Final = ("random blobs", "the centre first", "the service's, 500 masks")
+
+
+def integrated(network: Any, picture: Picture, class_id: int) -> Map:
+    """Integrated gradients (Sundararajan et al. 2017) from the picture's mean colour, blurred by a pixel."""
+    scaled = network.get_layer("scaling")
+    whole = scaled(picture[None]).numpy().astype(np.float32)
+    start = np.broadcast_to(whole.mean((1, 2), keepdims=True), whole.shape)
+    way = (np.arange(_STEPS, dtype=np.float32) + 0.5)[:, None, None, None] / _STEPS
+    gradients = _gradients(network, start + way * (whole - start), class_id)
+    return _blurred(((whole - start)[0] * gradients.mean(axis=0)).sum(axis=-1))
+
+
+def smooth(network: Any, picture: Picture, class_id: int) -> Map:
+    """SmoothGrad (Smilkov et al. 2017): the mean of 32 gradients under noise, its size."""
+    whole = network.get_layer("scaling")(picture[None]).numpy().astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.15 * np.ptp(whole), (_STEPS, *whole.shape[1:]))
+    return _blurred(
+        np.abs(_gradients(network, whole + noise.astype(np.float32), class_id).mean(axis=0)).sum(axis=-1)
+    )
+
+
+def _gradients(network: Any, scaled: NDArray[np.float32], class_id: int) -> NDArray[np.float32]:
+    import keras
+    import tensorflow as tf
+
+    rest = keras.Model(network.get_layer("scaling").output, network.output)
+    inputs = tf.constant(scaled)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        logits = rest(inputs, training=False)[:, class_id]
+    gradients: NDArray[np.float32] = tape.gradient(logits, inputs).numpy()
+    return gradients
+
+
+def _blurred(values: NDArray[np.float32]) -> Map:
+    """The mean of each place and its neighbours: single pixels' gradients jump."""
+    reach = max(1, len(values) // 32)
+    padded = np.pad(values, reach, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * reach + 1, 2 * reach + 1))
+    blurred: Map = windows.mean(axis=(2, 3)).astype(np.float32)
+    return blurred
+
+
+def cam(network: Any, picture: Picture, class_id: int, *, each: bool) -> Map:
+    """Grad-CAM; or with each place's own gradient in place of the channel's mean (HiResCAM)."""
+    maps, gradients = last_maps(network, picture[None], np.array([class_id]))
+    values: Map = weighted(maps, gradients, len(picture), each=each)[0]
+    return values
+
+
+CANDIDATES: Final[dict[str, Callable[[Any, Picture, int], Map]]] = {
+    "integrated gradients, 32 steps": integrated,
+    "SmoothGrad, 32 pictures": smooth,
+    "Grad-CAM, last maps": partial(cam, each=False),
+    "HiResCAM, last maps": partial(cam, each=True),
+}
+
+
+def main() -> None:
+    """Measures, prints and writes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--pictures", type=int, default=20)
+    asked = parser.parse_args()
+    run = load_run(asked.run)
+    network = run.network()
+    classify = classifier(network, run.temperature, run.contract)
+    images = pictures("sample", asked.pictures)
+    classes = classify(images).argmax(axis=1)
+    lines = [
+        "# Maps by gradients\n",
+        f"Measured by `python -m benchmarks.explain.gradients`: {asked.pictures} test pictures of the "
+        "sample, each for the class that it is given; means, of the last but one column with its 95 % "
+        "interval.\n",
+        "| map | deletion, low is good | insertion, high is good | insertion − deletion | ms a picture |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for title in (*_BESIDE, *CANDIDATES):
+        random = np.random.default_rng(0)
+        deleted, inserted, spent = [], [], 0.0
+        for picture, class_id in zip(images, classes.tolist(), strict=True):
+            ask = partial(_of_class, classify, class_id)
+            started = time.process_time()
+            if title in CANDIDATES:
+                values = CANDIDATES[title](network, picture, class_id)
+            else:
+                values = METHODS[title](ask, picture, random)
+            spent += time.process_time() - started
+            order = np.argsort(-values, axis=None, kind="stable")
+            mean = np.broadcast_to(picture.mean(axis=(0, 1)), picture.shape).astype(np.uint8)
+            blurred = np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(len(picture) / 8)))
+            deleted.append(area(ask, picture, mean, order))
+            inserted.append(area(ask, blurred, picture, order))
+        both = np.array(inserted) - np.array(deleted)
+        interval = 1.96 * both.std(ddof=1) / math.sqrt(len(both))
+        areas = f"{np.mean(deleted):.3f} | {np.mean(inserted):.3f} | {both.mean():.3f} ± {interval:.3f}"
+        lines.append(f"| {title} | {areas} | {1000 * spent / len(images):.0f} |")
+        print(lines[-1], flush=True)
+    (_RESULTS / "explain-gradients.md").write_text("\n".join(lines) + "\n")
+
+
+def _of_class(
+    classify: Callable[[Picture], NDArray[np.float32]], class_id: int, images: Picture
+) -> NDArray[np.float32]:
+    return classify(images)[:, class_id]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Gradient maps of networks whose answers can be told by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.contract import Contract
+from model.report.gradients import class_maps
+
+pytestmark = pytest.mark.slow  # brings TensorFlow
+
+
+def corners() -> Any:
+    """Class 0 is red in the upper left, class 1 red in the lower right; each also what the other is not."""
+    import keras
+
+    image = keras.Input((32, 32, 3), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 255, name="scaling")(image)
+    x = keras.layers.Conv2D(1, 1, use_bias=False, name="red")(x)
+    x = keras.layers.ReLU(name="relu1")(x)
+    x = keras.layers.Flatten()(x)
+    network = keras.Model(image, keras.layers.Dense(2, use_bias=False, name="logits")(x))
+    network.get_layer("red").set_weights([np.array([1.0, 0, 0]).reshape(1, 1, 3, 1)])
+    weights = np.zeros((32, 32, 2))
+    weights[:8, :8] = 1, -1
+    weights[-8:, -8:] = -1, 1
+    network.get_layer("logits").set_weights([weights.reshape(-1, 2)])
+    return network
+
+
+def test_a_map_is_where_the_class_comes_from_and_its_sum_the_logit() -> None:
+    images = np.zeros((11, 32, 32, 3), np.uint8)
+    images[:, :8, :8, 0] = 255
+    images[:, -8:, -8:, 0] = 51
+    images[:, :, :, 1] = 200  # green, which says nothing
+    classes = np.arange(11) % 2
+    network = corners()
+    maps = class_maps(network, images, classes)
+    expected = np.zeros((32, 32))
+    expected[:8, :8], expected[-8:, -8:] = 1, -0.2
+    np.testing.assert_allclose(maps[0], expected, atol=1e-6)
+    np.testing.assert_allclose(maps[1], -expected, atol=1e-6)
+    assert maps.shape == (11, 32, 32)
+    logits = network(images).numpy()[np.arange(11), classes]
+    np.testing.assert_allclose(maps.sum(axis=(1, 2)), logits, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "size", "classes"), [("cnn", 32, 5), ("cnn", 96, 7), ("efficientnet-lite0", 96, 3)]
+)
+def test_every_network_and_size_has_maps_of_its_last_places(network: Any, size: int, classes: int) -> None:
+    from model.network import cnn, efficientnet_lite
+
+    names = tuple(map(str, range(classes)))
+    filters = ("smoothing", "edge_detection", "sharpness") if network == "cnn" else ()
+    contract = Contract(names, size, network=network, filters=filters)
+    build = cnn.build_network if network == "cnn" else efficientnet_lite.build_network
+    images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
+    built = build(0, contract)
+    maps = class_maps(built, images, np.array([0, classes - 1]))
+    assert maps.shape == (2, size, size)
+    assert np.isfinite(maps).all()
+    assert maps.std(axis=(1, 2)).min() > 0
+    other = class_maps(built, images, np.array([1, classes - 1]))
+    assert not np.allclose(maps[0], other[0])
+    np.testing.assert_allclose(maps[1], other[1], rtol=1e-4, atol=1e-6)
