@@ -309,7 +309,7 @@ def test_waiting_for_what_makes_no_version_says_what_it_did(
 def test_waiting_says_once_why_a_job_is_tried_again(
     kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    kubernetes.objects["jobs", "j"] = [job(), job(), job(), job("Complete")]  # the first is asked for its words
+    kubernetes.objects["jobs", "j"] = [job(), job(), job(), job("Complete")]  # the first for its words
     away = pod("Failed", code=69, message="The S3 does not answer.")
     kubernetes.lists["pods"] = [away]
     kubernetes.log = None
