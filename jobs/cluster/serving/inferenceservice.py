@@ -139,7 +139,7 @@ class InferenceServiceDeployer:
                 continue
             restarted = live["spec"].get(part, {}).get("annotations", {}).get(RESTARTED)
             try:
-                reason = rollout.hopeless(part)
+                reason = rollout.hopeless(part, tries=1)
                 if reason:
                     say(f"{reason}; it is replaced.")
                     restarted = datetime.now(UTC).isoformat(timespec="seconds")

@@ -119,11 +119,11 @@ class Rollout:
             and (part == "transformer" or source(pod) == self._uri)
         ]
 
-    def hopeless(self, part: str) -> str | None:
+    def hopeless(self, part: str, tries: int = _TRIES) -> str | None:
         """Why the new pods of `predictor` or `transformer` will not start; None while they may."""
         for pod in self.pods(part):
             for container in container_statuses(pod):
-                if reason := last_word(container):
+                if reason := last_word(container, tries):
                     return f"{container['name']} in {pod['metadata']['name']} {reason}"
         return None
 
@@ -156,15 +156,16 @@ def container_statuses(pod: Json) -> Iterator[Json]:
         yield from pod.get("status", {}).get(which, [])
 
 
-def last_word(container: Json) -> str | None:
-    """Why a container will not come up, in words; None while it may."""
+def last_word(container: Json, tries: int = _TRIES) -> str | None:
+    """Why a container will not come up, in words; None while it may, having ended less than `tries` times."""
     waiting = container["state"].get("waiting", {})
     if waiting.get("reason") in _HOPELESS:
         return f"cannot start: {waiting['reason']} ({waiting.get('message', 'no reason given')})"
     ended = ending(container)
-    if container["restartCount"] >= _TRIES and not container["ready"] and ended and ended["exitCode"]:
+    if container["restartCount"] >= tries and not container["ready"] and ended and ended["exitCode"]:
         said = str(ended.get("message", "")).strip().splitlines()
-        words = f"ended {container['restartCount']} times with exit code {ended['exitCode']}"
+        times = "time" if container["restartCount"] == 1 else "times"
+        words = f"ended {container['restartCount']} {times} with exit code {ended['exitCode']}"
         return f"{words}: {said[-1]}" if said else words
     return None
 

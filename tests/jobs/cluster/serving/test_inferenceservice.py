@@ -172,9 +172,9 @@ def test_transformers_go_once_the_predictors_have_their_own(
 
 
 def stuck(name: str, uri: str) -> dict[str, Any]:
-    """A pod whose download has failed again and again."""
+    """A pod whose download has failed once."""
     ended = {"terminated": {"exitCode": 1, "message": "Could not connect to http://minio-away:9000"}}
-    download = {"name": "storage-initializer", "ready": False, "restartCount": 3, "state": ended}
+    download = {"name": "storage-initializer", "ready": False, "restartCount": 1, "state": ended}
     return {
         "metadata": {"name": name, "annotations": {SOURCE: uri}},
         "status": {"initContainerStatuses": [download]},
@@ -185,7 +185,7 @@ def test_pods_that_cannot_start_are_replaced_though_nothing_in_the_template_has_
     kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     judged: list[str | None] = []
-    monkeypatch.setattr(Rollout, "wait", lambda self, seconds: judged.append(self.hopeless("predictor")))
+    monkeypatch.setattr(Rollout, "wait", lambda self, seconds: judged.append(self.hopeless("predictor", 1)))
     kubernetes.configmap["data"]["inferenceservice.yaml"] += "  transformer: {minReplicas: 2}\n"
     uri = "s3://b/store/versions/000012/"
     kubernetes.service = {"spec": {"predictor": {"model": {"storageUri": uri}}, "transformer": {}}}
@@ -201,7 +201,7 @@ def test_pods_that_cannot_start_are_replaced_though_nothing_in_the_template_has_
     assert "annotations" not in spec["transformer"]
     said = capsys.readouterr().err
     assert (
-        "storage-initializer in old ended 3 times with exit code 1: Could not connect to http://min" in said
+        "storage-initializer in old ended 1 time with exit code 1: Could not connect to http://minio" in said
     )
     assert judged == [None, None]  # that the one which goes cannot start is no fault of those that come
     kubernetes.pods = []
