@@ -39,7 +39,7 @@ store:
   url: s3://{bucket}/models/{model}/store
   endpoint: http://cnn-image-minio:9000
   secret: cnn-image-store
-training: {{gpus: 0, data: {{url: "s3://{bucket}/pictures"}}}}
+training: {{gpus: 0, data: {{url: "s3://{bucket}/models/{model}/pictures"}}}}
 """
 TRAINED = """
 training:
@@ -74,7 +74,7 @@ def models(
             for number, row in enumerate(rows):
                 picture = io.BytesIO()
                 Image.fromarray(sample.images[row]).save(picture, "PNG")
-                key = f"pictures/{name}/{number}.png"
+                key = f"models/hands/pictures/{name}/{number}.png"
                 store.s3.put_object(Bucket=BUCKET, Key=key, Body=picture.getvalue())
     say("two more models into the namespace, one of them trained there")
     with ThreadPoolExecutor() as both:
@@ -83,6 +83,9 @@ def models(
     for model in ("hands", OTHER):
         made[model].helm("uninstall", "--wait", "--ignore-not-found")
         serving.namespace.kubectl("delete", "pod", f"{model}-test", "--ignore-not-found")
+        # KServe's pods end by themselves, and whoever comes next shall find none of them.
+        gone = ("--for=delete", "pod", "-l", f"serving.kserve.io/inferenceservice={model}")
+        serving.namespace.kubectl("wait", *gone, "--timeout=120s")
 
 
 def objects(namespace: Namespace) -> dict[str, str]:
