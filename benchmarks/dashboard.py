@@ -1,11 +1,13 @@
 """`python -m benchmarks.dashboard`: the chart's dashboard as a picture, of a laptop's service under load.
 
 `make run` serves in another terminal, with two versions in its store. A real Prometheus scrapes its
-transformer and its Triton, clients ask it, a few of them for nonsense, and halfway the other version is
-promoted. Then every panel of the dashboard is drawn by what Prometheus answers to the panel's own queries.
+transformer and its Triton, clients ask it, a few of them for nonsense, halfway the other version is promoted,
+and in the last third every fourth picture is noise. Then every panel of the dashboard is drawn by what
+Prometheus answers to the panel's own queries.
 """
 
 import argparse
+import io
 import itertools
 import json
 import math
@@ -15,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,26 +26,34 @@ from typing import Any, Final
 
 import httpx
 import matplotlib as mpl
+import numpy as np
 import psutil  # type: ignore[import-untyped] # its stubs are a package of their own
 import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
+from PIL import Image
 
+from benchmarks.serving.photographs import small_images
 from benchmarks.serving.services import Service, ServiceError, free_ports
 from jobs.laptop.serving_folder import ServingFolder, Status
 from jobs.settings import Settings
 
 ROOT: Final = Path(__file__).parents[1]
 DASHBOARD: Final = ROOT / "charts" / "cnn-image" / "files" / "dashboard.json"
-EXAMPLES: Final = ROOT / "model" / "sample" / "examples"
 NAMESPACE: Final = "laptop"
 SCRAPE_SECONDS: Final = 1
 CONNECTIONS: Final = (2, 16, 4)
 """Of clients, a third of the time each."""
 NONSENSE: Final = 40
 """Every so many requests one is no picture."""
-_UNITS: Final = {"s": (1e3, "ms"), "µs": (1e-3, "ms"), "reqps": (1, "a second"), "ops": (1, "a second")}
+PICTURES: Final = 300
+NOISE: Final = 100
+"""Pictures of noise beside them, in the last third."""
+_UNITS: Final = {
+    **{"s": (1e3, "ms"), "µs": (1e-3, "ms"), "reqps": (1, "a second"), "ops": (1, "a second")},
+    "percentunit": (100, "%"),
+}
 _COLUMN_INCHES: Final = 0.5
 _ROW_INCHES: Final = 0.32
 
@@ -116,11 +126,14 @@ def draw(panels: list[tuple[dict[str, Any], list[Line]]], out: Path) -> None:
 
 
 def _panel(axes: Axes, panel: dict[str, Any], shown: list[Line]) -> None:
-    scale, unit = _UNITS.get(panel["fieldConfig"]["defaults"].get("unit"), (1, ""))
+    defaults = panel["fieldConfig"]["defaults"]
+    scale, unit = _UNITS.get(defaults.get("unit"), (1, ""))
     for line in shown:
         axes.plot(line.times, [value * scale for value in line.values], label=line.name, linewidth=1.2)
     axes.set_title(panel["title"] + (f" ({unit})" if unit else ""), loc="left", fontweight="bold")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(
+        *(limit * scale if limit is not None else None for limit in map(defaults.get, ("min", "max")))
+    )
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
     axes.xaxis.set_major_locator(MultipleLocator(30))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{int(at) // 60}:{int(at) % 60:02}"))
@@ -182,17 +195,29 @@ def prometheus(targets: dict[str, str], folder: Path) -> Iterator[str]:
         yield url
 
 
-def ask(url: str, connections: int, ends: threading.Event) -> None:
-    """Send example images, one after the other on each connection, until the event is set."""
-    images = [file.read_bytes() for file in sorted(EXAMPLES.glob("*.jpg"))]
+def noise(count: int) -> list[bytes]:
+    """Pictures that are unlike anything learned: each pixel of any colour, as PNG."""
+    random = np.random.default_rng(0)
+    files = []
+    for _ in range(count):
+        file = io.BytesIO()
+        Image.fromarray(random.integers(0, 256, (32, 32, 3), np.uint8)).save(file, "PNG")
+        files.append(file.getvalue())
+    return files
+
+
+def ask(url: str, images: Sequence[bytes], connections: int, ends: threading.Event) -> None:
+    """Send images, one after the other on each connection, until the event is set."""
 
     def client(first: int) -> None:
         with httpx.Client(timeout=30) as http:
             for count in itertools.count(first):
                 if ends.is_set():
                     return
-                body = images[count % len(images)] if count % NONSENSE else b"no image"
-                http.post(f"{url}/predict", content=body, headers={"Content-Type": "image/jpeg"})
+                body = images[count * 7 % len(images)] if count % NONSENSE else b"no image"
+                http.post(
+                    f"{url}/predict", content=body, headers={"Content-Type": "application/octet-stream"}
+                )
 
     with ThreadPoolExecutor(connections) as pool:
         list(pool.map(client, range(1, connections + 1)))
@@ -202,12 +227,14 @@ def drive(status: Status, seconds: float, promoted: int) -> None:
     """Load the service for some time, and promote a version halfway."""
     promotion = threading.Timer(seconds / 2, promote, [promoted])
     promotion.start()
-    for connections in CONNECTIONS:
+    images = small_images(PICTURES)
+    mixed = [*images, *noise(NOISE)]
+    for part, connections in enumerate(CONNECTIONS):
         print(f"{connections} connections for {seconds / len(CONNECTIONS):.0f} s", flush=True)
         ends = threading.Event()
         timer = threading.Timer(seconds / len(CONNECTIONS), ends.set)
         timer.start()
-        ask(status.url, connections, ends)
+        ask(status.url, mixed if part == len(CONNECTIONS) - 1 else images, connections, ends)
     promotion.join()
 
 

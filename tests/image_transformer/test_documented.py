@@ -1,7 +1,9 @@
-"""docs/serving.md against the settings themselves."""
+"""docs/serving.md against the settings and metrics themselves."""
 
+import re
 from pathlib import Path
 
+from image_transformer.observe.metrics import Metrics
 from image_transformer.settings import Settings
 
 TEXT = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
@@ -18,3 +20,8 @@ def test_every_setting_is_there_with_its_default() -> None:
         shown = ",".join(default) if isinstance(default, tuple) else str(default)
         shown = shown.lower() if isinstance(default, bool) else shown
         assert name == "train_token" or default is None or f"| `{shown}` |" in row, row
+
+
+def test_every_metric_is_there() -> None:
+    made = {one.name + ("_total" if one.type == "counter" else "") for one in Metrics().collect()}
+    assert made == set(re.findall(r"(?m)^\| `(cnn_image_\w+)` \|", TEXT))

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from jobs.commands.asking.service import BUSY, answered, predicted, reached, sentence, service
+from jobs.commands.asking.service import (
+    BUSY,
+    UNLIKE,
+    answered,
+    mark,
+    predicted,
+    reached,
+    sentence,
+    service,
+)
 from jobs.commands.options import JsonFlag
 from jobs.console import answer, say, table
 from jobs.errors import FaultError, MistakeError
@@ -51,10 +60,11 @@ def explain(
             _write(out, _drawn(client, address, data, body["explanation"]))
     explanation = body["explanation"]
     if as_json:
-        answer(json.dumps({"image": image, **body}, indent=1))
+        answer(json.dumps({"image": image, **body, **mark(response)}, indent=1))
         return
     strongest = max(max(row) for row in explanation["map"])
-    row = (image, body["class_name"], f"{body['confidence']:.3f}", explanation["version"])
+    name = body["class_name"] + (UNLIKE if mark(response).get("out_of_distribution") else "")
+    row = (image, name, f"{body['confidence']:.3f}", explanation["version"])
     table(
         ("image", "class", "confidence", "version", "masks", "strongest", "standard error"),
         [(*row, str(explanation["masks"]), f"{strongest:+.3f}", f"{explanation['standard_error']:.3f}")],

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.commands.asking.service import BUSY, answered, predicted, sentence, service
+from jobs.commands.asking.service import BUSY, UNLIKE, answered, mark, predicted, sentence, service
 from jobs.commands.options import JsonFlag
 from jobs.console import answer, say, table
 from jobs.errors import FaultError, MistakeError
@@ -38,9 +38,8 @@ def predict(
             response = predicted(client, name, data)
             body = answered(response, address)
             if response.status_code == HTTPStatus.OK:
-                version, unlike = map(response.headers.get, ("X-Model-Version", "X-Out-Of-Distribution"))
-                mark = {} if unlike is None else {"out_of_distribution": unlike == "true"}
-                answers.append({"image": name, "version": version, **body, **mark})
+                version = response.headers.get("X-Model-Version")
+                answers.append({"image": name, "version": version, **body, **mark(response)})
             elif response.status_code in BUSY:
                 raise FaultError(f"{address} cannot answer now ({response.status_code}): {sentence(body)}")
             else:
@@ -53,7 +52,7 @@ def predict(
         rows = [
             (
                 entry["image"],
-                entry["class_name"] + (", unlike training" if entry.get("out_of_distribution") else ""),
+                entry["class_name"] + (UNLIKE if entry.get("out_of_distribution") else ""),
                 f"{entry['confidence']:.3f}",
                 str(entry["version"]),
             )

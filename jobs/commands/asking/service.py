@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 BUSY = {429, 502, 503, 504}
 """What is answered that will go away by itself."""
 
+UNLIKE = ", unlike training"
+"""What a table says behind the class of an image that is marked."""
+
 
 @contextlib.contextmanager
 def service(url: str | None, seconds: float) -> Iterator[tuple["httpx.Client", str]]:
@@ -135,6 +138,16 @@ def answered(response: "httpx.Response", address: str) -> dict[str, Any]:
         f"Something else than the service answered at {address} ({said}): a proxy, a gateway or another "
         "program; see whether the address is right and the service up."
     )
+
+
+def mark(response: "httpx.Response") -> dict[str, bool]:
+    """Whether the one image of a request is unlike anything learned, as JSON has it.
+
+    Returns:
+        `out_of_distribution`; nothing where the version that answered cannot tell.
+    """
+    said = response.headers.get("X-Out-Of-Distribution")
+    return {} if said is None else {"out_of_distribution": said == "true"}
 
 
 def sentence(body: dict[str, Any]) -> str:

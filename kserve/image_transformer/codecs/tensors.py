@@ -10,13 +10,16 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from model.contract import DEFAULT_CONTRACT, Contract
+from model.contract import DEFAULT_CONTRACT, Contract, Fit
 
 Pixels = NDArray[np.uint8]
 """UINT8 `[size, size, 3]`, or a batch of such."""
 
 Shape = tuple[int, int, int]
 """Of one image's pixels."""
+
+Decoding = tuple[int, Fit]
+"""What decides which pixels an encoded image becomes: the square's side, and how a picture becomes it."""
 
 
 @dataclass(slots=True)
@@ -27,11 +30,14 @@ class Images:
         encoded: Encoded images; or
         pixels: UINT8 `[N, size, size, 3]`.
         version: The version the client asks for, if any.
+        decoding: How the pixels were decoded, where they were here: only a version that takes pictures so
+            may answer.
     """
 
     encoded: Sequence[bytes] = ()
     pixels: Pixels | None = None
     version: str | None = None
+    decoding: Decoding | None = None
 
     def __len__(self) -> int:
         return len(self.encoded) if self.pixels is None else len(self.pixels)

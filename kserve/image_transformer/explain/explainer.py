@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from time import perf_counter
 from typing import Any, Final
 
-from image_transformer.codecs.tensors import Explanation, Images, Pixels, Probabilities
+from image_transformer.codecs.tensors import Decoding, Explanation, Images, Pixels, Probabilities
 from image_transformer.errors import ClientGoneError, ServiceError, VersionGoneError
 from image_transformer.explain.masks import Grids, Slopes, hidden
 from image_transformer.inference.batching import Alive, Batcher
@@ -20,8 +20,11 @@ from image_transformer.triton.served import Served
 _CALL_SECONDS: Final = 0.002
 _MASKS_PER_CALL: Final = 8
 _LOOK_AGAIN_SECONDS: Final = 0.001
+# Smaller files may stay, so that they can be decoded again where a version of another size takes over.
+_SMALL: Final = 256 * 1024
 
 Classify = Callable[[Images, Alive], Coroutine[Any, Any, Probabilities]]
+Release = Callable[[], None]
 
 
 class Explainer:
@@ -63,12 +66,13 @@ class Explainer:
         self._turn = asyncio.Lock()
         self.waiting = 0
 
-    async def explain(self, images: Images, alive: Alive) -> Explanation:
+    async def explain(self, images: Images, alive: Alive, release: Release = lambda: None) -> Explanation:
         """Classifies one image, and finds out which parts of it carry the class.
 
         Args:
-            images: One, encoded.
+            images: One, encoded. A large one is taken out of here as soon as it is decoded.
             alive: Tells whether the client still waits.
+            release: Called when a large one is: its request's body is needed no more.
 
         Raises:
             ServiceError: as `Inference.classify`; or explanations are switched off, too many wait, or it was
@@ -79,7 +83,7 @@ class Explainer:
         self.waiting += 1
         try:
             async with asyncio.timeout(self._settings.explain_seconds):
-                return await self._explained(images, alive)
+                return await self._explained(images, alive, release)
         except TimeoutError:
             raise ServiceError(
                 "explanation_timeout",
@@ -102,18 +106,47 @@ class Explainer:
         if self.waiting > self._settings.explain_waiting:
             raise ServiceError("overloaded", "Too many explanations are waiting; try again in a second.")
 
-    async def _explained(self, images: Images, alive: Alive) -> Explanation:
+    async def _explained(self, images: Images, alive: Alive, release: Release) -> Explanation:
+        picture: Pixels | None = None
         while True:
-            answer = await self._classify(images, alive)
+            if picture is None:
+                picture, decoding = await self._decoded(images, alive)
+                if len(images.encoded[0]) > _SMALL:  # others wait for the memory, and this for its turn
+                    images.encoded = ()
+                    release()
             try:
+                answer = await self._classify(Images(pixels=picture[None], decoding=decoding), alive)
                 async with self._turn:
                     served = self._served(answer)
-                    picture = await self._decoder.decode(images.encoded[0], None, alive, served.contract)
                     class_id = int(answer.probs[0].argmax())
                     slopes = await self._asked(served, picture, class_id, alive)
-            except VersionGoneError:
-                continue  # the next version has an answer of its own, and that is what is explained
+            except VersionGoneError:  # the next version's own answer is what is explained
+                if decoding in {served.decoding for served in self._triton.known}:
+                    continue
+                if not images.encoded:
+                    raise ServiceError(
+                        "model_unavailable",
+                        "A version that sees pictures otherwise took over while this one was explained, and "
+                        "the file is not kept that long; send it again.",
+                    ) from None
+                picture = None
+                continue
             return Explanation(answer, class_id, slopes.count, *slopes.map())
+
+    async def _decoded(self, images: Images, alive: Alive) -> tuple[Pixels, Decoding]:
+        """The picture as the newest version takes it, and how that is.
+
+        Raises:
+            ServiceError: It cannot be taken, or no version is ready.
+        """
+        self._batcher.check(1)
+        if not self._triton.ready:
+            await self._triton.returned()
+        newest = self._triton.newest
+        if newest is None or not self._triton.ready:
+            raise self._triton.unavailable()
+        picture = await self._decoder.decode(images.encoded[0], None, alive, newest.contract)
+        return picture, newest.decoding
 
     def _served(self, answer: Probabilities) -> Served:
         """The version that has answered.

@@ -184,8 +184,9 @@ class Routes:
         body = await request.body()
         content_type = request.header(b"content-type")
         encoded, _ = await _apart(body, uploaded, content_type, body, self._settings.max_images)
-        del body
-        explanation = await self._inference.explain(Images(encoded), request.alive)
+        images = Images(encoded)
+        del body, encoded
+        explanation = await self._inference.explain(images, request.alive, request.release)
         # In a thread: of 224 pixels the map is 50,000 numbers and a picture.
         content = await asyncio.to_thread(explained_prediction, explanation)
         return _answered(explanation.answer, content)
@@ -222,8 +223,10 @@ class Routes:
 
     async def _v1_explained(self, request: Request) -> Response:
         event, parsed = await self._v1_asked(request)
-        explanation = await self._inference.explain(Images(parsed.images), request.alive)
-        content = await asyncio.to_thread(v1_explanation, parsed.key, explanation)
+        key, images = parsed.key, Images(parsed.images)
+        del parsed
+        explanation = await self._inference.explain(images, request.alive, request.release)
+        content = await asyncio.to_thread(v1_explanation, key, explanation)
         response = _answered(explanation.answer, content)
         return response if event is None else wrapped(event, self._settings.model_name, response)
 

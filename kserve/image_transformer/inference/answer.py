@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from image_transformer.codecs.tensors import Explanation, Filtered, Images, Probabilities
 from image_transformer.errors import ServiceError
-from image_transformer.explain.explainer import Explainer
+from image_transformer.explain.explainer import Explainer, Release
 from image_transformer.inference.asking import Asking
 from image_transformer.inference.batching import Alive, Batcher
 from image_transformer.inference.catalogue import Catalogue, unknown_model
@@ -43,7 +43,7 @@ class Inference:
         squares = Room(_SQUARES_BYTES)
         self._batcher = _batcher(settings, triton, settings.images_per_call, settings.calls_in_flight)
         self._classifier = Asking(
-            *(triton, self._batcher, self._decoder, squares, metrics.versions),
+            *(triton, self._batcher, self._decoder, squares, metrics.versions, metrics.outcomes),
             refuses=settings.refuse_unlike,
         )
         self.filters = Triton(
@@ -61,6 +61,7 @@ class Inference:
         metrics.queued_images = lambda: self._batcher.queued + filter_batcher.queued
         metrics.waiting_explanations = lambda: self._explainer.waiting
         metrics.triton_up = lambda: triton.ready
+        metrics.outcomes.contracts = lambda: [served.contract for served in triton.known]
         metrics.model_decoders = lambda: [served.parameters.get("decoder_version") for served in triton.known]
 
     # It hands the coroutine of another on: one frame more would cost a hundredth of a small request.
@@ -100,9 +101,11 @@ class Inference:
         answer = await self._filter.answer(images, alive)
         return Filtered(answer.probs, answer.version, answer.contract)
 
-    def explain(self, images: Images, alive: Alive) -> Coroutine[Any, Any, Explanation]:
+    def explain(
+        self, images: Images, alive: Alive, release: Release = lambda: None
+    ) -> Coroutine[Any, Any, Explanation]:
         """Classifies an image and explains it; see `Explainer.explain`."""
-        return self._explainer.explain(images, alive)
+        return self._explainer.explain(images, alive, release)
 
     @property
     def ready(self) -> bool:

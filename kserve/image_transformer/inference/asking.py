@@ -14,6 +14,7 @@ from image_transformer.errors import ClientGoneError, ServiceError, VersionGoneE
 from image_transformer.inference.batching import Alive, Batcher
 from image_transformer.inference.decoding import Decoder
 from image_transformer.inference.room import Room
+from image_transformer.observe.outcomes import Outcomes
 from image_transformer.observe.statistics import Spent
 from image_transformer.triton.client import Triton
 from image_transformer.triton.served import Served
@@ -36,6 +37,7 @@ class Asking:
         decoder: Decoder,
         squares: Room,
         answered: Counter[str],
+        outcomes: Outcomes | None = None,
         *,
         refuses: bool = False,
     ) -> None:
@@ -47,6 +49,7 @@ class Asking:
             decoder: Decodes for every model.
             squares: See above.
             answered: Counts the images that were answered, by the version that did.
+            outcomes: Counts what they were answered with, where that is classes.
             refuses: Whether a request's one image is refused where it is unlike anything learned.
         """
         self._triton = triton
@@ -55,6 +58,7 @@ class Asking:
         self._loop = asyncio.get_running_loop()
         self._turn = 0
         self._answered = answered
+        self._outcomes = outcomes
         self._refuses = refuses
         self.squares = squares
 
@@ -110,6 +114,8 @@ class Asking:
             if room:
                 self.squares.leave(room)
         self._answered[served.version] += count
+        if self._outcomes is not None:
+            self._outcomes.add(served, answer)
         served.counted.successes += 1
         served.counted.decode_seconds += spent.decode_seconds
         served.counted.success_seconds += time.perf_counter() - started
@@ -120,6 +126,7 @@ class Asking:
 
         Raises:
             ServiceError: none is ready, another one is asked for, or the pixels are of another size.
+            VersionGoneError: none takes pictures as these were decoded.
         """
         endpoints = self._triton.endpoints
         candidates: Sequence[Served] = endpoints.offered
@@ -129,7 +136,13 @@ class Asking:
             if images.version is not None and endpoints.live:
                 raise not_served(images.version, endpoints.live)
             raise self._triton.unavailable()
-        if images.pixels is not None:
+        if images.decoding is not None:
+            candidates = [served for served in candidates if served.decoding == images.decoding] or [
+                served for served in endpoints.live if served.decoding == images.decoding
+            ]
+            if not candidates:
+                raise VersionGoneError
+        elif images.pixels is not None:
             shape = images.pixels.shape[1:]
             fitting = [served for served in candidates if served.contract.image_shape == shape]
             if not fitting and images.version is None:  # one that is about to go is better than none

@@ -4,47 +4,33 @@ Counting is a dictionary's addition on the event loop's thread; what Prometheus 
 (The client library's own counters and histograms take a lock each and cost a tenth of a request here.)
 """
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
 from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from image_transformer.observe.histogram import Histogram
+from image_transformer.observe.outcomes import Outcomes
 from model.images.decode import DECODER_VERSION
 
 _SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _IMAGES: Final = (1, 2, 4, 8, 16, 32, 64)
 
 
-class Histogram:
-    """Values in buckets."""
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def add(self, value: float) -> None:
-        """Counts one value."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def sample(self) -> tuple[list[tuple[str, float]], float]:
-        """Returns Prometheus' cumulative buckets, and the sum of all values."""
-        bounds = [*(format(bound, "g") for bound in self._bounds), "+Inf"]
-        return list(zip(bounds, accumulate(map(float, self._counts)), strict=True)), self._sum
-
-
 class Metrics(Collector):
-    """All of the transformer's numbers; register it with Prometheus' registry once."""
+    """All of the transformer's numbers; register it with Prometheus' registry once.
+
+    Attributes:
+        outcomes: What the images were answered with.
+    """
 
     def __init__(self) -> None:
         self.answers: Counter[tuple[str, int]] = Counter()
         self.errors: Counter[str] = Counter()
         self.versions: Counter[str] = Counter()
+        self.outcomes = Outcomes()
         self.seconds: dict[str, Histogram] = {}
         self.decode_seconds = Histogram(_SECONDS)
         self.triton_seconds = Histogram(_SECONDS)
@@ -84,6 +70,7 @@ class Metrics(Collector):
         for version, count in self.versions.items():
             versions.add_metric((version,), count)
         yield versions
+        yield from self.outcomes.collect()
         durations = HistogramMetricFamily(
             name + "request_seconds", "From a request's first byte to its answer", labels=("route",)
         )
@@ -95,8 +82,7 @@ class Metrics(Collector):
             ("triton_seconds", "One call to Triton", self.triton_seconds),
             ("batch_images", "Images in one call to Triton", self.call_images),
         ):
-            buckets, total = histogram.sample()
-            yield HistogramMetricFamily(name + title, text, buckets=buckets, sum_value=total)
+            yield histogram.family(name + title, text)
         yield CounterMetricFamily(name + "triton_retries", "Calls sent again elsewhere", self.retries)
         yield GaugeMetricFamily(name + "requests_under_way", "Requests being answered", self.under_way)
         yield GaugeMetricFamily(name + "queued_images", "Images that wait for Triton", self.queued_images())

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from image_transformer.codecs.tensors import Probabilities
+from image_transformer.codecs.tensors import Decoding, Probabilities
 from image_transformer.errors import ServiceError
 from image_transformer.observe.statistics import Statistics
 from model.contract import (
@@ -18,7 +18,6 @@ from model.contract import (
     SCORE_NAME,
     Contract,
     ContractError,
-    Fit,
 )
 
 
@@ -74,8 +73,8 @@ class Served:
     _heads: dict[int, bytes] = field(default_factory=dict, repr=False)
 
     @property
-    def decoding(self) -> tuple[int, Fit]:
-        """What decides which pixels an encoded image becomes."""
+    def decoding(self) -> Decoding:
+        """How it takes pictures."""
         return self.contract.size, self.contract.fit
 
     @cached_property

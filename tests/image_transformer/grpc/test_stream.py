@@ -1,6 +1,7 @@
 """ModelStreamInfer: every message has its answer, in their order, whatever the others are like."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from grpc import aio
 from over_grpc import OverGrpc, request
 
 from image_transformer.grpc import inference_pb2 as pb
+from model.contract import CLASSES
 from model.images.decode import decode_image
 
 
@@ -71,6 +73,9 @@ async def test_answers_come_in_the_order_of_the_messages_whatever_each_is_like(
         assert failed.infer_response.id == ("" if unread else f"bad-{number}")
         assert not failed.infer_response.outputs
     assert over_grpc.service.metrics.answers["grpc_stream", 200] == 35
+    classes = next(over_grpc.service.metrics.outcomes.collect()).samples
+    given = Counter(CLASSES[probs[number % len(jpegs)].argmax()] for number in range(35))
+    assert {one.labels["class"]: one.value for one in classes if one.value} == given
     assert over_grpc.service.inference.held.count == over_grpc.service.metrics.under_way == 0
 
 

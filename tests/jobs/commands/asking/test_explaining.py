@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from image_transformer.codecs.overlay import data_url, overlay
 from jobs.cli import app
+from jobs.commands.asking import explaining
 from model.images import decode
 from model.images.limits import Limit
 
@@ -28,8 +29,11 @@ ANSWERS: dict[bytes, tuple[int, dict[str, object]]] = {
     b"busy": (503, {"code": "explanation_timeout", "error": "The explanation was not done in 30 s."}),
     b"broken": (400, {"code": "broken_image", "error": "The image is cut short."}),
     b"older": (200, {"class_id": 4, "class_name": "dog", "confidence": 0.9}),
+    b"marked": (200, {"class_name": "dog", "confidence": 0.9, "explanation": EXPLANATION}),
+    b"usual": (200, {"class_name": "dog", "confidence": 0.9, "explanation": EXPLANATION}),
     b"PNG": (200, {"class_name": "dog", "confidence": 0.9, "explanation": EXPLANATION}),
 }
+MARKS = {b"marked": "true", b"usual": "false"}
 
 
 class Service(BaseHTTPRequestHandler):
@@ -40,6 +44,8 @@ class Service(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         status, answer = next(told for said, told in ANSWERS.items() if said in body)
         self.send_response(status)
+        for told in (mark for said, mark in MARKS.items() if said in body):
+            self.send_header("X-Out-Of-Distribution", told)
         self.end_headers()
         self.wfile.write(json.dumps(answer).encode())
 
@@ -91,6 +97,28 @@ def test_a_picture_is_drawn_that_this_service_takes_and_others_do_not(
     assert result.exit_code == 0, result.stderr
     with Image.open(home / "map.png") as drawn:
         assert drawn.size == (448, 448)
+
+
+@pytest.mark.parametrize(
+    ("picture", "marked", "named"),
+    [
+        (b"marked", {"out_of_distribution": True}, "dog, unlike training "),
+        (b"usual", {"out_of_distribution": False}, "dog "),
+        (b"PNG", {}, "dog "),  # of a version that cannot tell
+    ],
+)
+def test_what_is_unlike_the_training_is_said_as_predict_says_it(
+    home: Path,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    picture: bytes,
+    marked: dict[str, bool],
+    named: str,
+) -> None:
+    result = CliRunner().invoke(app, ["explain", "-", "--json", "--url", url], input=picture)
+    assert json.loads(result.stdout) == {"image": "-", **ANSWERS[picture][1], **marked}
+    monkeypatch.setattr(explaining, "_drawn", lambda *_: b"")
+    assert named in explain(url, picture).stdout
 
 
 def test_a_missing_file_is_a_mistake(home: Path, url: str) -> None:
