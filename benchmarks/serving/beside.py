@@ -1,9 +1,9 @@
 """A request's cost beside other checkouts': `python -m benchmarks.serving.beside CHECKOUT …`.
 
-Each checkout has a Triton and a transformer of its own, and serves the int8 twin that it makes itself. All run
-and take turns, in rotating order. Counted is the processor time of both for a request (user and system, of all
-processes and threads), which other work on the machine disturbs little; the rates stand beside. wrk and h2load
-ask, and every answer is held against ONNX Runtime's, as in `python -m benchmarks.serving`.
+Each checkout has a Triton and a transformer of its own, and serves the int8 twin that it makes itself. All
+run and take turns, in rotating order. Counted is the processor time of both for a request (user and system,
+of all processes and threads), which other work on the machine disturbs less than rates, which stand beside.
+wrk and h2load ask, and every answer is held against ONNX Runtime's, as in `python -m benchmarks.serving`.
 """
 
 import argparse
