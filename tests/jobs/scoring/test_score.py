@@ -5,8 +5,8 @@ import io
 import os
 import random
 import signal
+import subprocess
 import tarfile
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from machine import wait_until
 from own_pictures import paint
 from scoring_home import Scorer, rows_of
 from serving import RunningTransformer, SmallModel
@@ -159,33 +160,58 @@ def test_every_format_is_answered_as_by_the_service(scorer: Scorer, transformer:
 
 
 @pytest.mark.slow
-def test_killed_at_any_time_and_begun_twice_it_has_each_picture_once(
+def test_killed_twenty_times_and_begun_twice_it_has_each_picture_once(
     scorer: Scorer, small_model: SmallModel
 ) -> None:
-    files = {f"{number:05}.png": paint(number % 50) for number in range(3_000)}
+    files = {f"{number:05}.png": paint(number % 50) for number in range(32 * 256)}  # so many shards
     files |= {
         "00000.broken": b"",
         "00300.broken": b"",
     }  # so that pictures of two shards are answered together
     lay(scorer.home / "source", files)
-    out, chance = scorer.home / "out", random.Random(22)
-    arguments = ("source", "--out", "out", "--workers", "2")
-    for already, whom in ((0, "all"), (3, "all"), (6, "a worker")):  # shards that are there when it is killed
-        process = scorer.start(*arguments)
-        deadline = time.monotonic() + 60
-        while len(list(out.glob("part-*"))) <= already and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(chance.uniform(0, 0.02))
+    out, chance, arguments = scorer.home / "out", random.Random(22), ("source", "--out", "out", "--workers")
+    for _ in range(10):  # two at a time: one at any time of its start, one when it has written something
+        before = len(list(out.glob("part-*")))
+        moment = chance.uniform(0.1, 2.5)
+        one, other = scorer.start(*arguments, "1"), scorer.start(*arguments, "1")
+        wait_until(lambda: used_seconds(one.pid) > moment or written(out) > before, "its time")  # noqa: B023
+        kill(one)
+        wait_until(lambda: written(out) > before, "a shard")  # noqa: B023
+        kill(other)
+    process = scorer.start(*arguments, "2")
+    before = written(out)
+    assert before < 32
+    wait_until(lambda: written(out) > before, "a shard")
+    for worker in workers_of(process.pid)[:1]:
         with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
-            for victim in [process.pid] if whom == "all" else workers_of(process.pid)[:1]:
-                os.kill(victim, signal.SIGKILL)
-        process.communicate(timeout=60)
-        assert process.returncode == (-signal.SIGKILL if whom == "all" else 0)
-    both = [scorer.start(*arguments) for _ in range(2)]
+            os.kill(worker, signal.SIGKILL)
+    both = [process, scorer.start(*arguments, "2")]
     for process in both:
         _, said = process.communicate(timeout=60)
         assert process.returncode == 0, said
     check(rows_of(out), files, small_model)
+
+
+def written(out: Path) -> int:
+    """How many shards are there."""
+    return len(list(out.glob("part-*")))
+
+
+def used_seconds(pid: int) -> float:
+    """Processor time of a process and its children: a clock that goes as slowly as the machine does."""
+    used = 0.0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for one in (top := psutil.Process(pid), *top.children()):
+            times = one.cpu_times()
+            used += times.user + times.system
+    return used
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """In the midst of its work, and not after it."""
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
 
 
 def workers_of(pid: int) -> list[int]:
