@@ -56,17 +56,19 @@ def main() -> None:
         sys.exit(f"{store.url} has no promoted version")
     shutil.rmtree(folder / "version", ignore_errors=True)
     version = store.fetch(number, folder / "version")
+    model = store.manifest(number).contract.model
     graph = version / store.manifest(number).classifier_file
     with contextlib.ExitStack() as stack:
         stage = Stage(
             folder,
             store.url,
+            model,
             graph,
             len(os.sched_getaffinity(0)),
             asked.peers,
             asked.torch,
             asked.remote,
-            stack.enter_context(served(version, folder / "log")) if asked.service else None,
+            stack.enter_context(served(version, model, folder / "log")) if asked.service else None,
         )
         found = measure(stage, kind.few, names, asked.rounds, asked.only or [""])
     print(table(found, len(names)))
@@ -104,13 +106,14 @@ def measure(
 
 
 @contextlib.contextmanager
-def served(version: Path, logs: Path) -> Iterator[tuple[str, list[psutil.Process]]]:
+def served(version: Path, model: str, logs: Path) -> Iterator[tuple[str, list[psutil.Process]]]:
     """A service of a version as `cnn-image serve` starts it; gives its address and its processes."""
     http, grpc, metrics, front, front_grpc = free_ports(5)
     triton = [sys.executable, "-m", "triton_server", "--model-repository", str(version)]
     triton += ["--http-port", str(http), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
     triton += ["--config-variant", f"cpu-{min(2, len(os.sched_getaffinity(0)))}"]
     transformer = [sys.executable, "-m", "image_transformer", "--predictor_host", f"127.0.0.1:{http}"]
+    transformer += ["--model_name", model]
     transformer += ["--http_port", str(front), "--grpc_port", str(front_grpc)]
     at = f"http://127.0.0.1:{front}"
     with (

@@ -27,6 +27,7 @@ class Stage:
     Attributes:
         folder: Has the pictures, and gets the results.
         store: Address of the store.
+        model: Its name.
         graph: The version's graph.
         processes: Cores.
         peers: A Python with ray[data], daft, onnxruntime and Pillow.
@@ -37,6 +38,7 @@ class Stage:
 
     folder: Path
     store: str
+    model: str
     graph: Path
     processes: int
     peers: str | None = None
@@ -58,8 +60,8 @@ def line_up(stage: Stage) -> dict[str, Run]:
     """Everyone, by name."""
 
     def ours(source: Callable[[str], str]) -> Run:
-        command = (sys.executable, "-m", "jobs.cli", "score", "--store", stage.store, "--out", "out")
-        workers = ("--workers", str(stage.processes))
+        command = (sys.executable, "-m", "jobs.cli", "--model", stage.model, "score", "--store", stage.store)
+        workers = ("--workers", str(stage.processes), "--out", "out")
         return lambda name: _cleared(stage, [*command, *workers, source(name)])
 
     def peer(python: str, file: str, source: Callable[[str], str], *more: str) -> Run:

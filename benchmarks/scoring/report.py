@@ -50,7 +50,7 @@ class Found:
             f"{self.rates(pictures)[-1]:,.0f} a second, {self.costs(pictures)[-1]:,.0f} µs a picture; "
             f"without the start {self.further_rates(pictures)[-1]:,.0f} a second, "
             f"{self.further(pictures)[-1]:,.0f} µs; "
-            f"{self.runs[-1][1].memory / 1e6:,.0f} MB; {self.compared or ''}"
+            f"{self.runs[-1][1].memory / 1e6:,.0f} MB a worker; {self.compared or ''}"
         )
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,45 +32,59 @@ class Measured:
     Attributes:
         seconds: From its start to its end.
         processor_seconds: Of all its processes.
-        memory: The most anonymous memory that one of them had, in bytes.
+        memory: The most anonymous memory that one of its children had, in bytes.
+        own_memory: The same of itself.
     """
 
     seconds: float
     processor_seconds: float
     memory: int = 0
+    own_memory: int = 0
 
 
-def watched(command: Sequence[str], cwd: Path, service: Sequence[psutil.Process] = ()) -> Measured:
+def watched(
+    command: Sequence[str],
+    cwd: Path,
+    service: Sequence[psutil.Process] = (),
+    most_seconds: float = _MOST_SECONDS,
+) -> Measured:
     """Run a command; the processor time of its processes is looked at until each is gone.
 
     Args:
         command: What is run.
         cwd: Where.
         service: Processes that work for it and go on after it, whose processor time counts as well.
+        most_seconds: After so many it is ended.
+
+    Raises:
+        TimeoutError: It was.
     """
     before = sum(map(_processor_seconds, service))
     began = time.perf_counter()
+    said = tempfile.TemporaryFile()  # noqa: SIM115  # a pipe that nobody reads would stop who writes much
     process = subprocess.Popen(
-        command, cwd=cwd, env=os.environ | _SETTINGS, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command, cwd=cwd, env=os.environ | _SETTINGS, stdout=subprocess.DEVNULL, stderr=said
     )
-    top, used, memory = psutil.Process(process.pid), dict[tuple[int, float], float](), 0
+    top, used, memory = psutil.Process(process.pid), dict[tuple[int, float], float](), [0, 0]
     while process.poll() is None:
         for one in _family(top):
             try:
                 used[one.pid, one.create_time()] = _processor_seconds(one)
-                memory = max(memory, anonymous_memory(one.pid))
+                own = one.pid == top.pid
+                memory[own] = max(memory[own], anonymous_memory(one.pid))
             except (psutil.Error, OSError):
                 continue
-        if time.perf_counter() - began > _MOST_SECONDS:
+        if time.perf_counter() - began > most_seconds:
             for one in _family(top):
                 one.kill()
-            raise TimeoutError(f"it did not end within {_MOST_SECONDS} s")
+            raise TimeoutError(f"it did not end within {most_seconds:.0f} s")
         time.sleep(_LOOK_SECONDS)
     seconds = time.perf_counter() - began
     if process.returncode:
-        sys.exit(process.stderr.read().decode()[-3000:] if process.stderr else "it failed")
+        said.seek(0)
+        sys.exit(said.read().decode()[-3000:] or "it failed")
     of_service = sum(map(_processor_seconds, service)) - before
-    return Measured(seconds, sum(used.values()) + of_service, memory)
+    return Measured(seconds, sum(used.values()) + of_service, *memory)
 
 
 def anonymous_memory(pid: int) -> int:
