@@ -23,6 +23,7 @@ from benchmarks.scoring.answers import Answers, compare, read_answers
 from benchmarks.scoring.contenders import LIMIT, OURS, Stage, line_up
 from benchmarks.scoring.pictures import KINDS, make, upload
 from benchmarks.scoring.report import Found, table
+from benchmarks.scoring.watched import FailedError
 from benchmarks.serving.services import Service, free_ports
 from export.store.versions import open_store
 
@@ -41,11 +42,13 @@ def main() -> None:
     parser.add_argument("--remote", help="an s3:// prefix for the same pictures")
     parser.add_argument("--service", action="store_true", help="a loop over /predict, too")
     parser.add_argument("--only", action="append", help="contenders whose names have this in them")
+    parser.add_argument("--count", type=int, help="so many pictures in place of the kind's own number")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     folder = asked.folder.absolute() / asked.kind
     folder.mkdir(parents=True, exist_ok=True)
     kind = KINDS[asked.kind]
+    kind = kind._replace(count=asked.count or kind.count)
     names = make(kind, folder)
     if asked.remote:
         asked.remote = f"{asked.remote}/{asked.kind}"
@@ -93,8 +96,9 @@ def measure(
                 continue
             try:
                 few, whole = contenders[name]("few"), contenders[name]("pictures")
-            except TimeoutError as error:
+            except FailedError as error:
                 found[name].failed = str(error)
+                print(f"round {round_number + 1}: {name}: {error}", flush=True)
                 continue
             found[name].runs.append((few, whole))
             if name == f"{OURS}, files":

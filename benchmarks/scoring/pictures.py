@@ -63,7 +63,7 @@ def make(kind: Kind, folder: Path) -> list[str]:
     """
     names = [f"{number // 1000:02}/{number:06}.jpg" for number in range(kind.count)]
     if not (folder / "pictures.parquet").exists():
-        different = kind.make(kind.different)
+        different = kind.make(min(kind.different, kind.count))
         _write(folder / "few", names[: kind.few], different)
         _write(folder / "pictures", names, different)
     return names

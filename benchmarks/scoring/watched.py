@@ -25,6 +25,10 @@ _LOOK_SECONDS: Final = 0.1
 _MOST_SECONDS: Final = 300
 
 
+class FailedError(RuntimeError):
+    """A command did not come to its end."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """One run.
@@ -57,7 +61,7 @@ def watched(
         most_seconds: After so many it is ended.
 
     Raises:
-        TimeoutError: It was.
+        FailedError: It was, or it failed by itself.
     """
     before = sum(map(_processor_seconds, service))
     began = time.perf_counter()
@@ -77,12 +81,13 @@ def watched(
         if time.perf_counter() - began > most_seconds:
             for one in _family(top):
                 one.kill()
-            raise TimeoutError(f"it did not end within {most_seconds:.0f} s")
+            raise FailedError(f"it did not end within {most_seconds:.0f} s")
         time.sleep(_LOOK_SECONDS)
     seconds = time.perf_counter() - began
     if process.returncode:
         said.seek(0)
-        sys.exit(said.read().decode()[-3000:] or "it failed")
+        print(said.read().decode(errors="replace")[-3000:], file=sys.stderr)
+        raise FailedError(f"it ended with exit code {process.returncode}")
     of_service = sum(map(_processor_seconds, service)) - before
     return Measured(seconds, sum(used.values()) + of_service, *memory)
 
