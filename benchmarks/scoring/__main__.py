@@ -48,7 +48,7 @@ def main() -> None:
     folder = asked.folder.absolute() / asked.kind
     folder.mkdir(parents=True, exist_ok=True)
     kind = KINDS[asked.kind]
-    kind = kind._replace(count=asked.count or kind.count)
+    kind = kind._replace(pictures=asked.count or kind.pictures)
     names = make(kind, folder)
     if asked.remote:
         asked.remote = f"{asked.remote}/{asked.kind}"

@@ -33,7 +33,7 @@ from obstore.store import S3Store
 
 _BYTES: Final = 900
 _SIDE_BY_SIDE: Final = (8, 16, 32, 64)
-_TRIED: Final = 4_000
+_TRIED: Final = 1_000
 
 Job = Callable[[], int]
 """Does something to objects, and tells to how many."""

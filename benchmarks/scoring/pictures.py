@@ -15,13 +15,13 @@ class Kind(NamedTuple):
     """A set of pictures.
 
     Attributes:
-        count: Files.
+        pictures: Files.
         few: As many has the small set beside it, which tells what a start takes.
         different: Of those, different ones.
         make: Makes so many.
     """
 
-    count: int
+    pictures: int
     few: int
     different: int
     make: Callable[[int], list[bytes]]
@@ -61,9 +61,9 @@ def make(kind: Kind, folder: Path) -> list[str]:
     Returns:
         The names, in their order.
     """
-    names = [f"{number // 1000:02}/{number:06}.jpg" for number in range(kind.count)]
+    names = [f"{number // 1000:02}/{number:06}.jpg" for number in range(kind.pictures)]
     if not (folder / "pictures.parquet").exists():
-        different = kind.make(min(kind.different, kind.count))
+        different = kind.make(min(kind.different, kind.pictures))
         _write(folder / "few", names[: kind.few], different)
         _write(folder / "pictures", names, different)
     return names

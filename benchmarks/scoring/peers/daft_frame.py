@@ -11,7 +11,7 @@ from typing import Any
 import daft  # type: ignore[import-not-found]  # of a Python of its own
 import numpy as np
 import onnxruntime
-from daft import DataType, col  # type: ignore[import-not-found]
+from daft import DataType, col
 from daft.functions import decode_image, download, resize  # type: ignore[import-not-found]
 from daft.io import IOConfig, S3Config  # type: ignore[import-not-found]
 
@@ -19,7 +19,7 @@ from daft.io import IOConfig, S3Config  # type: ignore[import-not-found]
 def answers(graph: str, side: int, processes: int) -> Any:
     """The expression that answers a column of images."""
 
-    @daft.cls(max_concurrency=processes, use_process=True)  # type: ignore[untyped-decorator]
+    @daft.cls(max_concurrency=processes, use_process=True)
     class Answer:
         def __init__(self) -> None:
             options = onnxruntime.SessionOptions()
