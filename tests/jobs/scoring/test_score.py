@@ -1,6 +1,7 @@
 """`cnn-image score` on real files: each picture once, with the right answer or why it has none."""
 
 import contextlib
+import functools
 import io
 import os
 import random
@@ -45,6 +46,7 @@ def lay(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
+@functools.cache
 def due(model: SmallModel, data: bytes) -> Any:
     """What the model answers, or what the decoder says."""
     try:
@@ -163,31 +165,34 @@ def test_every_format_is_answered_as_by_the_service(scorer: Scorer, transformer:
 def test_killed_twenty_times_and_begun_twice_it_has_each_picture_once(
     scorer: Scorer, small_model: SmallModel
 ) -> None:
-    files = {f"{number:05}.png": paint(number % 50) for number in range(32 * 256)}  # so many shards
+    painted = [paint(number, 100) for number in range(50)]
+    files = {f"{number:05}.png": painted[number % 50] for number in range(32 * 256)}  # 32 shards and more
     files |= {
         "00000.broken": b"",
         "00300.broken": b"",
     }  # so that pictures of two shards are answered together
     lay(scorer.home / "source", files)
     out, chance, arguments = scorer.home / "out", random.Random(22), ("source", "--out", "out", "--workers")
-    for _ in range(10):  # two at a time: one at any time of its start, one when it has written something
-        before = len(list(out.glob("part-*")))
-        moment = chance.uniform(0.1, 2.5)
-        one, other = scorer.start(*arguments, "1"), scorer.start(*arguments, "1")
-        wait_until(lambda: used_seconds(one.pid) > moment or written(out) > before, "its time")  # noqa: B023
-        kill(one)
-        wait_until(lambda: written(out) > before, "a shard")  # noqa: B023
-        kill(other)
-    process = scorer.start(*arguments, "2")
-    before = written(out)
-    assert before < 32
-    wait_until(lambda: written(out) > before, "a shard")
-    for worker in workers_of(process.pid)[:1]:
+
+    def more_than(before: int, *processes: subprocess.Popen[str]) -> bool:
+        return written(out) > before or any(process.poll() is not None for process in processes)
+
+    killed = 0
+    for _ in range(10):  # two at a time: one at any time of its start, one when something is written
+        before, moment = written(out), chance.uniform(0.1, 2)
+        both = [scorer.start(*arguments, "1") for _ in range(2)]
+        wait_until(lambda: used_seconds(both[0].pid) > moment or more_than(before, *both), "its time")  # noqa: B023
+        killed += kill(both[0])
+        wait_until(lambda: more_than(before, both[1]), "a shard")  # noqa: B023
+        killed += kill(both[1])
+    assert killed > 15  # twenty, but for those that came to their end
+    first, before = scorer.start(*arguments, "2"), written(out)
+    wait_until(lambda: more_than(before, first), "a shard")
+    for worker in workers_of(first.pid)[:1]:
         with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
             os.kill(worker, signal.SIGKILL)
-    both = [process, scorer.start(*arguments, "2")]
-    for process in both:
-        _, said = process.communicate(timeout=60)
+    for process in [first, scorer.start(*arguments, "2")]:
+        _, said = process.communicate(timeout=120)
         assert process.returncode == 0, said
     check(rows_of(out), files, small_model)
 
@@ -207,11 +212,12 @@ def used_seconds(pid: int) -> float:
     return used
 
 
-def kill(process: subprocess.Popen[str]) -> None:
-    """In the midst of its work, and not after it."""
+def kill(process: subprocess.Popen[str]) -> bool:
+    """Tells whether it was in the midst of its work."""
     process.kill()
     process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
+    assert process.returncode in {0, -signal.SIGKILL}
+    return process.returncode != 0
 
 
 def workers_of(pid: int) -> list[int]:
