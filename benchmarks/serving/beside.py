@@ -1,9 +1,9 @@
 """A request's cost beside other checkouts': `python -m benchmarks.serving.beside CHECKOUT …`.
 
-One Triton with the int8 twin; this checkout's transformer and the others' in front of it, which all run and
-take turns, in rotating order. Counted is the transformer's processor time for a request (user and system, of
-all its threads), which other work on the machine disturbs little. wrk and h2load ask, and every answer is
-held against ONNX Runtime's, as in `python -m benchmarks.serving`.
+Each checkout has a Triton and a transformer of its own, and serves the int8 twin that it makes itself. All
+run and take turns, in rotating order. Counted is the processor time of both for a request (user and system,
+of all processes and threads), which other work on the machine disturbs less than rates, which stand beside.
+wrk and h2load ask, and every answer is held against ONNX Runtime's, as in `python -m benchmarks.serving`.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -43,14 +43,21 @@ WAYS: Final[Mapping[str, tuple[tuple[str, Encode, str] | None, int, int]]] = {
 # The checkout's own code and no other's, whichever is installed.
 _PROGRAM: Final = """
 import sys
-root = {root!r}
+root, package = {root!r}, {package!r}
 sys.path[:0] = [root + "/kserve", root]
-import image_transformer
-assert image_transformer.__file__.startswith(root + "/"), image_transformer.__file__
-sys.argv[0] = "image_transformer"
-from image_transformer.__main__ import main
-main()
+found = __import__(package)
+assert found.__file__.startswith(root + "/"), found.__file__
+sys.argv[0] = package
+__import__(package + ".__main__", fromlist=["main"]).main()
 """
+
+
+class Cost(NamedTuple):
+    """What one measurement found: CPU in µs a request, and requests a second."""
+
+    transformer: float
+    triton: float
+    rate: float
 
 
 def main() -> None:
@@ -63,45 +70,71 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("var/benchmark"), help="where servers live")
     asked = parser.parse_args()
     checkouts = [Path.cwd(), *(path.resolve() for path in asked.checkouts)]
-    subprocess.run([sys.executable, "-m", "benchmarks.serving.artifact", str(asked.folder)], check=True)
-    small = answered(small_images(64), graph_path(asked.folder, "int8"))
     with ExitStack() as stack:
-        ports = free_ports(3 + 2 * len(checkouts))
-        triton = stack.enter_context(_triton(asked.folder, ports))
         services, runs = [], []
         for number, root in enumerate(checkouts):
-            http, grpc = ports[3 + 2 * number : 5 + 2 * number]
             folder = asked.folder / "beside" / str(number)
-            services.append(stack.enter_context(_transformer(root, ports[0], (http, grpc), folder)))
+            http, grpc, *triton_ports = free_ports(5)
+            artifact = folder / f"artifact-{_commit(root)[:7]}"
+            small = _artifact(root, artifact)
+            triton = stack.enter_context(_triton(root, repository(artifact, "int8"), triton_ports, folder))
+            transformer = _transformer(root, triton_ports[0], (http, grpc), folder)
+            services.append((stack.enter_context(transformer), triton))
             runs.append([_run(way, small, (http, grpc), folder) for way in asked.ways])
         for run in (run for each in runs for run in each):
             run(1)
-        memory = [service.memory_mib() for service in services]
-        costs: list[list[list[float]]] = [[[] for _ in asked.ways] for _ in checkouts]
+        memory = [[service.memory_mib() for service in pair] for pair in services]
+        everybody = [service for pair in services for service in pair]
+        costs: list[list[list[Cost]]] = [[[] for _ in asked.ways] for _ in checkouts]
         for number in range(asked.rounds):
             for way in range(len(asked.ways)):
                 for place in range(len(checkouts)):
                     one = (place + number) % len(checkouts)
-                    settle([*services, triton])
-                    before = services[one].cpu_seconds()
-                    requests = runs[one][way](asked.seconds).requests
-                    costs[one][way].append((services[one].cpu_seconds() - before) / requests * 1e6)
+                    settle(everybody)
+                    costs[one][way].append(_measured(services[one], runs[one][way], asked.seconds))
     for root, used, cost in zip(checkouts, memory, costs, strict=True):
-        print(f"\n{_commit(root)}, {used:.0f} MiB")
+        print(f"\n{_commit(root)}: transformer {used[0]:.0f} MiB, Triton {used[1]:.0f} MiB\n")
+        print("| | transformer | Triton | together, µs | ÷ ours | requests a second | ours ÷ |")
+        print("|---|--:|--:|--:|--:|--:|--:|")
         for way, ours, theirs in zip(asked.ways, costs[0], cost, strict=True):
-            print(f"  {way:14} {statistics.median(theirs):7.1f} µs a request, ÷ ours {ratio(theirs, ours)}")
+            print(_row(way, ours, theirs))
 
 
-def _triton(work: Path, ports: Sequence[int]) -> Service:
-    argv = [sys.executable, "-m", "triton_server", "--model-repository", str(repository(work, "int8"))]
-    for flag, port in zip(("--http-port", "--grpc-port", "--metrics-port"), ports[:3], strict=True):
+def _measured(pair: Sequence[Service], run: Callable[[int], load.Load], seconds: int) -> Cost:
+    before = [service.cpu_seconds() for service in pair]
+    seen = run(seconds)
+    used = [service.cpu_seconds() - start for service, start in zip(pair, before, strict=True)]
+    return Cost(used[0] / seen.requests * 1e6, used[1] / seen.requests * 1e6, seen.rate)
+
+
+def _row(way: str, ours: Sequence[Cost], theirs: Sequence[Cost]) -> str:
+    median = [statistics.median(each) for each in zip(*theirs, strict=True)]
+    together = [[one.transformer + one.triton for one in costs] for costs in (theirs, ours)]
+    rates = [one.rate for one in ours], [one.rate for one in theirs]
+    return (
+        f"| {way} | {median[0]:.0f} | {median[1]:.0f} | {statistics.median(together[0]):.0f} "
+        f"| {ratio(*together)} | {median[2]:,.0f} | {ratio(*rates)} |"
+    )
+
+
+def _artifact(root: Path, folder: Path) -> list[Photograph]:
+    """Makes what a checkout serves, by its own code, and returns pictures with the answers due."""
+    line = [sys.executable, "-m", "benchmarks.serving.artifact", str(folder.absolute())]
+    subprocess.run(line, cwd=root, check=True)
+    return answered(small_images(64), graph_path(folder, "int8"))
+
+
+def _triton(root: Path, models: Path, ports: Sequence[int], folder: Path) -> Service:
+    argv = [sys.executable, "-P", "-c", _PROGRAM.format(root=str(root), package="triton_server")]
+    argv += ["--model-repository", str(models), "--config-variant", own_variant()]
+    for flag, port in zip(("--http-port", "--grpc-port", "--metrics-port"), ports, strict=True):
         argv += [flag, str(port)]
-    argv += ["--config-variant", own_variant()]
-    return Service("triton", argv, f"http://127.0.0.1:{ports[0]}/v2/health/ready", work / "log/triton.log")
+    ready = f"http://127.0.0.1:{ports[0]}/v2/health/ready"
+    return Service(f"Triton of {root}", argv, ready, folder / "triton.log")
 
 
 def _transformer(root: Path, predictor: int, ports: tuple[int, int], folder: Path) -> Service:
-    argv = [sys.executable, "-P", "-c", _PROGRAM.format(root=str(root))]
+    argv = [sys.executable, "-P", "-c", _PROGRAM.format(root=str(root), package="image_transformer")]
     argv += ["--predictor_host", f"127.0.0.1:{predictor}"]
     argv += ["--http_port", str(ports[0]), "--grpc_port", str(ports[1])]
     return Service(str(root), argv, f"http://127.0.0.1:{ports[0]}/health", folder / "transformer.log")

@@ -37,17 +37,21 @@ def small_images(count: int) -> list[bytes]:
 
 
 def twelve_megapixels(images: Sequence[bytes]) -> list[bytes]:
-    """Returns 4000 x 3000 JPEGs of some megabytes each, as a telephone takes them.
+    """Returns 4000 x 3000 JPEGs of some megabytes each, as a telephone takes them."""
+    return enlarged(images, 4000, 3000)
 
-    They are enlarged small images under sensor noise: without it they would be too smooth to cost what real
-    ones do.
+
+def enlarged(images: Sequence[bytes], width: int, height: int) -> list[bytes]:
+    """Returns larger JPEGs of small images, under sensor noise: without it they would be too smooth.
+
+    Too smooth a JPEG does not cost what a real one does.
     """
-    noise = np.random.default_rng(12).normal(0, 6, (3000, 4000, 1))
+    noise = np.random.default_rng(12).normal(0, 6, (height, width, 1))
     photographs = []
     for data in images:
         with Image.open(io.BytesIO(data)) as small:
             pixels = np.asarray(
-                small.convert("RGB").resize((4000, 3000), Image.Resampling.BICUBIC), np.float32
+                small.convert("RGB").resize((width, height), Image.Resampling.BICUBIC), np.float32
             )
         file = io.BytesIO()
         Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=88)

@@ -37,6 +37,7 @@ from model.data.remote.s3_client import (
     identity,
     is_temporary,
     list_sizes,
+    read_body,
     whole_answer,
 )
 from model.data.remote.s3_errors import FAULTS, Asked, CutShortError, code_of
@@ -221,7 +222,7 @@ class S3Blobs:
         """An object and its writer's mark."""
         with whole_answer():
             answer = self._client.get_object(Bucket=self._bucket, Key=full_key)
-            data = answer["Body"].read()
+            data = read_body(answer)
         if (
             not {"ETag", "LastModified", "ContentLength"} <= answer.keys()
             or len(data) != answer["ContentLength"]

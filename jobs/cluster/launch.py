@@ -27,8 +27,8 @@ TRAINING_COMMANDS = frozenset(
 SCORING = "score"
 
 TRAINING_COMPONENTS = ("training", "command")
-COMPONENTS = (*TRAINING_COMPONENTS, "scoring")
-"""What the Jobs of the templates are labelled with, as `app.kubernetes.io/component`."""
+COMPONENTS = (*TRAINING_COMPONENTS, "scoring", "deploy")
+"""What the Jobs of the templates, and of Helm's hook, are labelled with, as `app.kubernetes.io/component`."""
 
 CONTAINER = "cnn-image"
 _POLL_SECONDS = 1.0
@@ -189,7 +189,7 @@ def words_of(kubernetes: Kubernetes, name: str) -> list[str]:
 
 
 def wait(
-    kubernetes: Kubernetes, name: str, seconds: float, meanwhile: Callable[[], None] = lambda: None
+    kubernetes: Kubernetes, name: str, seconds: float, meanwhile: Callable[[JobState], None] = lambda _: None
 ) -> JobState:
     """Wait until a Job has ended.
 
@@ -197,7 +197,7 @@ def wait(
         kubernetes: The cluster and the Job's namespace.
         name: The Job.
         seconds: How long at most.
-        meanwhile: Is called between two looks.
+        meanwhile: Is called between two looks, with what the first of them found.
 
     Raises:
         FaultError: It did not in time.
@@ -207,9 +207,9 @@ def wait(
         if time.monotonic() > ends:
             raise FaultError(
                 f"The Job {name} has not ended within {seconds:g} s; it is {state.state}"
-                + (f" ({state.reason})." if state.reason else ".")
+                + (f" ({state.reason.removesuffix('.')})." if state.reason else ".")
             )
-        meanwhile()
+        meanwhile(state)
         time.sleep(_POLL_SECONDS)
     return state
 
@@ -231,7 +231,7 @@ def state_of(job: Json, pods: Sequence[Json]) -> JobState:
     elif any(pod.get("status", {}).get("phase") == "Running" for pod in pods):
         state = "running"
     else:
-        reason = _hindrance(pods)
+        reason = _hindrance(pods) or _tried(pods)
     return JobState(
         name=job["metadata"]["name"],
         state=state,
@@ -268,6 +268,12 @@ def _failure(pods: Sequence[Json]) -> tuple[str, int | None]:
                     return reason, code
                 told = told if told[0] else (reason, code)
     return told
+
+
+def _tried(pods: Sequence[Json]) -> str:
+    """Why a pod failed where another is still to come, as when the store is away."""
+    reason, code = _failure(pods)
+    return "" if code in {None, *_TOLD_TO_END} else f"tried again: {reason}"
 
 
 def _hindrance(pods: Sequence[Json]) -> str:

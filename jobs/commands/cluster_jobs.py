@@ -95,7 +95,16 @@ def wait(name: NameArgument, namespace: NamespaceFlag = None, timeout: TimeoutFl
 
     kubernetes = _kubernetes(namespace)
     with _progress(launch.words_of(kubernetes, name), name) as shown:
-        state = launch.wait(kubernetes, name, timeout, shown)
+        told = ""
+
+        def meanwhile(state: launch.JobState) -> None:
+            nonlocal told
+            if state.reason not in {"", told}:
+                told = state.reason
+                say(f"The Job {name} is {state.state}: {told}")
+            shown()
+
+        state = launch.wait(kubernetes, name, timeout, meanwhile)
     if state.state == "failed":
         reason = state.reason or "see its log with `cnn-image jobs logs`."
         raise JobFailedError(f"The Job {name} failed: {reason}", state.exit_code)

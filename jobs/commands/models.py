@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,7 +58,9 @@ def models(as_json: JsonFlag = False) -> None:
     """List the models of this folder: how good, and where each is served; one that is broken says why."""
     settings = load_settings()
     each = [settings.of_model(name) for name in settings.models()]
-    rows = [row for row, of in ((_row(of), of) for of in each) if _is_there(row, of)]
+    # Side by side: a store that is away takes its time to be found so, and the others' rows wait for it.
+    with ThreadPoolExecutor(len(each)) as threads:
+        rows = [row for row, of in zip(threads.map(_row, each), each, strict=True) if _is_there(row, of)]
     if as_json:
         answer(json.dumps([asdict(row) for row in rows], indent=1))
     elif rows:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import tempfile
 import time
 import uuid
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from export.store.manifest import Manifest
 from export.store.versions import Store
@@ -31,7 +33,8 @@ from model.images.decode import DECODER_VERSION
 from model.images.header import image_format
 from model.training.device import usable_cores
 
-_LOOKED_AT = 32
+_LOOKED_AT: Final = 32
+_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,14 @@ def score(settings: Settings, wish: Wish, stdin: Iterable[str] = ()) -> Summary 
         The summary; None where shards are left to other machines, or a run finds nothing new.
 
     Raises:
-        MistakeError: The place holds something else, or there is no such version.
+        MistakeError: The place holds something else or is none, or there is no such version.
         DataError: The source cannot be read.
         StoreError: The store or the place of the result refuses.
         JobFailedError: A worker failed.
     """
     began = time.monotonic()
+    for place in (wish.source, wish.out, wish.only_new or ""):
+        _require_known(place)
     lines = list(stdin)
     request = _request(wish, lines)
     destination = Destination(settings.open_place(wish.place))
@@ -120,6 +125,19 @@ def score(settings: Settings, wish: Wish, stdin: Iterable[str] = ()) -> Summary 
         reader = reader_of(plan.origin, container, wish.source, remote=plan.remote)
         scored = plan.pictures - ready  # by whomever, since this start
         return _summarized(destination, plan, manifest, reader, scored, time.monotonic() - began)
+
+
+def _require_known(place: str) -> None:
+    """Refuse an address of another kind, which would be taken for a path.
+
+    Raises:
+        MistakeError: It is one.
+    """
+    if _ADDRESS.match(place) and not place.startswith(S3) and not Path(place).exists():
+        raise MistakeError(
+            f"{place} is an address that is not read or written here; name a path or an s3:// address, and "
+            "copy there what lies elsewhere."
+        )
 
 
 def _request(wish: Wish, lines: Sequence[str]) -> Request:

@@ -23,6 +23,9 @@ def main() -> None:
         )
     # kserve reads the command line when it is imported, and skips what it does not know: ours has been read.
     del sys.argv[1:]
+    from image_transformer.kserve_parts import import_kserve
+
+    import_kserve()
     from image_transformer import server
     from image_transformer.observe import logs
 

@@ -259,6 +259,16 @@ def test_renamed_classes_and_dropped_leaks_reach_whatever_trains() -> None:
         assert env["CNN_IMAGE_DROP_LEAKS"] == "true"
 
 
+def test_a_scoring_has_a_deadline_of_its_own() -> None:
+    asked = ("argo.enabled=true", "training.deadlineSeconds=600", "scoring.deadlineSeconds=90000")
+    named = {(each["kind"], each["metadata"]["name"]): each["spec"] for each in render(*TRIAL, *asked)}
+    job = named["CronJob", "cnn-image-score"]["jobTemplate"]["spec"]
+    assert job["activeDeadlineSeconds"] == 90000
+    workflow = named["WorkflowTemplate", "cnn-image-score"]
+    assert workflow["activeDeadlineSeconds"] == 90000
+    assert [each["timeout"] for each in workflow["templates"] if "timeout" in each] == ["90000s"]
+
+
 @pytest.mark.parametrize(
     "value",
     [

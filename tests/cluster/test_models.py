@@ -1,6 +1,6 @@
 """Three models in one namespace: each its own classes, routes, Jobs and rights.
 
-One breaks, then goes, and the others go on.
+Two break, are mended, one goes, and the others go on.
 """
 
 import io
@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -38,7 +39,7 @@ store:
   url: s3://{bucket}/models/{model}/store
   endpoint: http://cnn-image-minio:9000
   secret: cnn-image-store
-training: {{gpus: 0, data: {{url: "s3://{bucket}/pictures"}}}}
+training: {{gpus: 0, data: {{url: "s3://{bucket}/models/{model}/pictures"}}}}
 """
 TRAINED = """
 training:
@@ -73,7 +74,7 @@ def models(
             for number, row in enumerate(rows):
                 picture = io.BytesIO()
                 Image.fromarray(sample.images[row]).save(picture, "PNG")
-                key = f"pictures/{name}/{number}.png"
+                key = f"models/hands/pictures/{name}/{number}.png"
                 store.s3.put_object(Bucket=BUCKET, Key=key, Body=picture.getvalue())
     say("two more models into the namespace, one of them trained there")
     with ThreadPoolExecutor() as both:
@@ -82,6 +83,9 @@ def models(
     for model in ("hands", OTHER):
         made[model].helm("uninstall", "--wait", "--ignore-not-found")
         serving.namespace.kubectl("delete", "pod", f"{model}-test", "--ignore-not-found")
+        # KServe's pods end by themselves, and whoever comes next shall find none of them.
+        gone = ("--for=delete", "pod", "-l", f"serving.kserve.io/inferenceservice={model}")
+        serving.namespace.kubectl("wait", *gone, "--timeout=120s")
 
 
 def objects(namespace: Namespace) -> dict[str, str]:
@@ -112,6 +116,12 @@ def test_helm_test_asks_for_a_models_own_known_images(models: dict[str, Release]
         assert ", answered by version 1" in said
 
 
+def listed_jobs(release: Release) -> Any:
+    """What `jobs list` says of a model, the newest first."""
+    program = (ROOT / ".venv/bin/cnn-image", "--model", release.namespace.model)
+    return json.loads(run(*program, "jobs", "list", "--json", "-n", release.namespace.name))
+
+
 def test_jobs_are_started_and_listed_for_one_model(models: dict[str, Release]) -> None:
     def jobs(model: str, *words: str) -> str:
         program = (ROOT / ".venv/bin/cnn-image", "--model", model)
@@ -121,9 +131,9 @@ def test_jobs_are_started_and_listed_for_one_model(models: dict[str, Release]) -
     jobs("hands", "wait", name)
     assert name.startswith("hands-command-")
     assert "champion, served" in jobs("hands", "logs", name)
-    listed = {job["name"] for job in json.loads(jobs("hands", "list", "--json"))}
+    listed = {job["name"] for job in listed_jobs(models["hands"])}
     assert listed == {models["hands"].namespace.first_training(), name}
-    assert json.loads(jobs(OTHER, "list", "--json")) == []
+    assert listed_jobs(models[OTHER]) == []
 
 
 def may(namespace: Namespace, account: str, *asked: tuple[str, str, str, str]) -> list[bool]:
@@ -180,14 +190,36 @@ def test_a_models_jobs_may_do_what_a_promotion_does_and_to_their_own_alone(
         assert not any(may(namespace, f"{model}-{part}", *own))
 
 
-def test_a_model_that_no_longer_loads_leaves_the_others_alone(models: dict[str, Release]) -> None:
-    broken, first, hands = models[OTHER], models[MODEL_NAME], models["hands"]
+GRAPH = f"models/{OTHER}/store/versions/000001/{OTHER}/1/model.onnx"
+
+
+@pytest.fixture(scope="module")
+def graph(models: dict[str, Release], trial_s3: Any) -> bytes:
+    """The graph of the third model, which comes and goes."""
+    body: bytes = trial_s3.get_object(Bucket=BUCKET, Key=GRAPH)["Body"].read()
+    return body
+
+
+@pytest.fixture(scope="module")
+def trial_s3(serving: Release) -> Any:
+    """A client of the MinIO that holds all stores."""
     with pytest.MonkeyPatch.context() as patch:
-        s3 = TrialStore(first.namespace, patch).s3
-    key = f"models/{OTHER}/store/versions/000001/{OTHER}/1/model.onnx"
-    s3.put_object(Bucket=BUCKET, Key=key, Body=b"no graph")
+        return TrialStore(serving.namespace, patch).s3
+
+
+def loses_its_graph(broken: Release, trial_s3: Any) -> None:
+    """Its pod is gone, and the next one finds something else than a model."""
+    trial_s3.put_object(Bucket=BUCKET, Key=GRAPH, Body=b"no graph")
     (pod,) = broken.namespace.pods("predictor")
     broken.namespace.kubectl("delete", "pod", pod["metadata"]["name"])
+
+
+def test_two_broken_models_say_so_and_leave_the_others_alone(
+    models: dict[str, Release], graph: bytes, trial_s3: Any
+) -> None:
+    """One no longer loads; another's store is away, and it goes on serving what it has."""
+    broken, first, hands = models[OTHER], models[MODEL_NAME], models["hands"]
+    loses_its_graph(broken, trial_s3)
 
     def silent() -> bool:
         try:
@@ -197,12 +229,28 @@ def test_a_model_that_no_longer_loads_leaves_the_others_alone(models: dict[str, 
 
     wait_for(silent, "its end", 120)
 
-    with Load(hands.url, IMAGE, rate=5) as theirs, Load(first.url, IMAGE, rate=5) as load:
+    with (
+        ThreadPoolExecutor() as beside,
+        Load(hands.url, IMAGE, rate=5) as theirs,
+        Load(first.url, IMAGE, rate=5) as load,
+    ):
+        upgrade = beside.submit(hands.upgrade, "--set", "store.endpoint=http://minio-away:9000")
         first.namespace.job("beside-a-broken-one", "promote", "2", "--override-gate", "a test")
         first.namespace.job("back-again", "rollback")
+        failed = upgrade.exception()
     assert load.answers.failures == theirs.answers.failures == []
     assert set(load.answers.versions) == {"1", "2"}
     assert set(theirs.answers.classes["1"]) <= set(OWN)
+
+    why = "The S3 at http://minio-away:9000 does not answer"
+    assert why in str(failed)  # Helm shows it
+    (hook,) = (job for job in listed_jobs(hands) if job["name"].startswith("hands-deploy-"))
+    assert hook["state"] == "failed"
+    assert hook["reason"].startswith(why)
+    say("its endpoint is mended")
+    hands.upgrade()
+    # Helm removes the Job of its hook where that went well, and no other.
+    hands.namespace.kubectl("delete", "job", hook["name"])
 
     said = hands.namespace.job("looking-well", "doctor")
     assert "broken" not in said
@@ -210,8 +258,32 @@ def test_a_model_that_no_longer_loads_leaves_the_others_alone(models: dict[str, 
     assert f"{OTHER}/1/model.onnx" in said
 
 
-def test_uninstalling_one_touches_nothing_of_the_others(models: dict[str, Release]) -> None:
+def test_one_that_is_mended_comes_up_by_an_upgrade_that_changes_nothing_else(
+    models: dict[str, Release], graph: bytes, trial_s3: Any
+) -> None:
+    mended = models[OTHER]
+
+    def restarts() -> int:
+        (pod,) = mended.namespace.pods("predictor")
+        return int(pod["status"]["containerStatuses"][0]["restartCount"])
+
+    wait_for(restarts, "its pod's second try", 60)
+    (stuck,) = mended.namespace.pods("predictor")
+    trial_s3.put_object(Bucket=BUCKET, Key=GRAPH, Body=graph)
+    mended.upgrade()
+    assert mended.ask("dog").json()["class_name"] in RENAMED
+    (pod,) = mended.namespace.pods("predictor")
+    assert pod["metadata"]["uid"] != stuck["metadata"]["uid"]
+    mended.upgrade()  # and by the next one it stays
+    (same,) = mended.namespace.pods("predictor")
+    assert same["metadata"]["uid"] == pod["metadata"]["uid"]
+
+
+def test_uninstalling_a_broken_one_touches_nothing_of_the_others(
+    models: dict[str, Release], trial_s3: Any
+) -> None:
     namespace = models[MODEL_NAME].namespace
+    loses_its_graph(models[OTHER], trial_s3)
 
     def of_other() -> set[str]:
         """What is there of the one that goes; its test's pod stays, as Helm leaves it."""

@@ -258,10 +258,14 @@ def test_a_model_with_a_flipped_byte_is_refused_and_the_old_one_serves(serving: 
     with pytest.MonkeyPatch.context() as patch:
         store = TrialStore(serving.namespace, patch)
     key = "store/versions/000002/cnn-image/2/model.onnx"
-    body = bytearray(store.s3.get_object(Bucket="cnn-image", Key=key)["Body"].read())
+    whole = store.s3.get_object(Bucket="cnn-image", Key=key)["Body"].read()
+    body = bytearray(whole)
     body[len(body) // 2] ^= 1
     store.s3.put_object(Bucket="cnn-image", Key=key, Body=bytes(body))
-    said = serving.namespace.job("flipped", "promote", "2", "--override-gate", "a test", ok=False)
+    try:
+        said = serving.namespace.job("flipped", "promote", "2", "--override-gate", "a test", ok=False)
+    finally:
+        store.s3.put_object(Bucket="cnn-image", Key=key, Body=whole)
     assert "2/model.onnx" in said
     assert serving.ask().headers["X-Model-Version"] == "1"
 

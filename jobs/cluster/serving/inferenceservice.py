@@ -6,6 +6,8 @@ The template lies in the ConfigMap `MODEL-inferenceservice`. Applying is server-
 
 import re
 import tempfile
+from collections.abc import Collection
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -21,6 +23,9 @@ from jobs.errors import FaultError, LostError, MistakeError
 from jobs.known import known_evidence, known_images, verify_service
 from jobs.settings import Settings
 from model.data.remote.http_client import http_client
+
+RESTARTED = "cnn-image/restarted-at"
+"""Ours, on pods: another value has Kubernetes replace them."""
 
 _URI_VERSION = re.compile(r"/versions/0*([1-9][0-9]*)/?$")
 
@@ -102,11 +107,13 @@ class InferenceServiceDeployer:
         body, live = self._body(version), self._read()
         name = f"{self._kubernetes.namespace}/{self._kubernetes.names.model}"
         say(f"InferenceService {name}: rolling out version {version} …")
-        if live is not None and "transformer" in body["spec"] and "transformer" not in live["spec"]:
+        replaced = self._restart_stuck(body, live) if live is not None else set()
+        apart = live is not None and "transformer" in body["spec"] and "transformer" not in live["spec"]
+        if live is not None and apart and not replaced:
             self._apply(body, dry_run=True)  # a hand edit is refused before anything changes
             beside = {**body, "spec": {**body["spec"], "predictor": live["spec"]["predictor"]}}
-            self._wait(self._apply(beside))
-        self._wait(self._apply(body))
+            self._wait(self._apply(beside), replaced)
+        self._wait(self._apply(body), replaced)
         if "transformer" not in body["spec"]:
             self._remove_transformers()
 
@@ -119,9 +126,33 @@ class InferenceServiceDeployer:
         for file, due in zip(known.files, known.probabilities, strict=True):
             say(f"{file.name}: {known.contract.classes[int(due.argmax())]}, answered by version {version}")
 
-    def _wait(self, applied: Json) -> None:
+    def _restart_stuck(self, body: Json, live: Json) -> set[str]:
+        """Have pods that cannot start made anew, whatever else changes; return the names of those that go.
+
+        A pod keeps what it was made with: KServe writes into it where its download goes and by which Secret,
+        so that whoever mends these changes nothing that would replace it.
+        """
+        uri = body["spec"]["predictor"]["model"]["storageUri"]
+        rollout, replaced = Rollout(self._kubernetes, uri), set()
+        for part in ("predictor", "transformer"):
+            if part not in body["spec"]:
+                continue
+            restarted = live["spec"].get(part, {}).get("annotations", {}).get(RESTARTED)
+            try:
+                reason = rollout.hopeless(part, tries=1)
+                if reason:
+                    say(f"{reason}; it is replaced.")
+                    restarted = datetime.now(UTC).isoformat(timespec="seconds")
+                    replaced |= {pod["metadata"]["name"] for pod in rollout.pods(part)}
+            except ApiError as error:
+                raise error.explained("look at the pods") from error
+            if restarted:  # kept, or its absence would replace them once more
+                body["spec"][part].setdefault("annotations", {})[RESTARTED] = restarted
+        return replaced
+
+    def _wait(self, applied: Json, replaced: Collection[str]) -> None:
         uri = applied["spec"]["predictor"]["model"]["storageUri"]
-        Rollout(self._kubernetes, uri).wait(self._settings.rollout_seconds)
+        Rollout(self._kubernetes, uri, replaced).wait(self._settings.rollout_seconds)
 
     def _remove_transformers(self) -> None:
         """KServe (0.20) leaves running what it made of a component that is no longer asked for."""

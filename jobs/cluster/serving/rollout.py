@@ -1,7 +1,7 @@
 """Follow an InferenceService's rollout: done when the new version alone runs, failed when its pods say so."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from jobs.cluster.client import ApiError, Json, Kubernetes
 from jobs.errors import FaultError, RefusedError
@@ -32,12 +32,14 @@ class Rollout:
     Args:
         kubernetes: The InferenceService's place.
         uri: The storageUri that is rolled out.
+        replaced: Names of pods that go by it; that they cannot start says nothing of those that come.
     """
 
-    def __init__(self, kubernetes: Kubernetes, uri: str) -> None:
+    def __init__(self, kubernetes: Kubernetes, uri: str, replaced: Collection[str] = ()) -> None:
         self._kubernetes = kubernetes
         self._name = kubernetes.names.model
         self._uri = uri
+        self._replaced = replaced
 
     def wait(self, seconds: float) -> None:
         """Wait until the new version alone serves.
@@ -108,14 +110,25 @@ class Rollout:
             "pods", f"serving.kserve.io/inferenceservice={self._name},component={part}"
         )
 
-    def _hopeless(self) -> str | None:
-        """Why the new pods will not start; None while they may."""
-        new = [pod for pod in self._pods("predictor") if source(pod) == self._uri]
-        for pod in [*new, *self._pods("transformer")]:
+    def pods(self, part: str) -> list[Json]:
+        """The pods of `predictor` or `transformer` that are to stay, and have what is rolled out."""
+        return [
+            pod
+            for pod in self._pods(part)
+            if pod["metadata"]["name"] not in self._replaced
+            and (part == "transformer" or source(pod) == self._uri)
+        ]
+
+    def hopeless(self, part: str, tries: int = _TRIES) -> str | None:
+        """Why the new pods of `predictor` or `transformer` will not start; None while they may."""
+        for pod in self.pods(part):
             for container in container_statuses(pod):
-                if reason := last_word(container):
+                if reason := last_word(container, tries):
                     return f"{container['name']} in {pod['metadata']['name']} {reason}"
         return None
+
+    def _hopeless(self) -> str | None:
+        return self.hopeless("predictor") or self.hopeless("transformer")
 
 
 def source(pod: Json) -> str | None:
@@ -143,15 +156,16 @@ def container_statuses(pod: Json) -> Iterator[Json]:
         yield from pod.get("status", {}).get(which, [])
 
 
-def last_word(container: Json) -> str | None:
-    """Why a container will not come up, in words; None while it may."""
+def last_word(container: Json, tries: int = _TRIES) -> str | None:
+    """Why a container will not come up, in words; None while it may, having ended less than `tries` times."""
     waiting = container["state"].get("waiting", {})
     if waiting.get("reason") in _HOPELESS:
         return f"cannot start: {waiting['reason']} ({waiting.get('message', 'no reason given')})"
     ended = ending(container)
-    if container["restartCount"] >= _TRIES and not container["ready"] and ended and ended["exitCode"]:
+    if container["restartCount"] >= tries and not container["ready"] and ended and ended["exitCode"]:
         said = str(ended.get("message", "")).strip().splitlines()
-        words = f"ended {container['restartCount']} times with exit code {ended['exitCode']}"
+        times = "time" if container["restartCount"] == 1 else "times"
+        words = f"ended {container['restartCount']} {times} with exit code {ended['exitCode']}"
         return f"{words}: {said[-1]}" if said else words
     return None
 

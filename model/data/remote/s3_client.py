@@ -45,7 +45,21 @@ def _goes_away(error: BaseException) -> bool:
     """What botocore does not try again by itself: an answer that breaks off, two writes at once."""
     if isinstance(error, ClientError):
         return code_of(error) == "ConditionalRequestConflict"
-    return isinstance(error, CutShortError | ResponseStreamingError | IncompleteReadError | ReadTimeoutError)
+    return isinstance(error, CutShortError | ResponseStreamingError | IncompleteReadError)
+
+
+def read_body(answer: Any) -> bytes:
+    """Reads the whole body of an object's answer.
+
+    Raises:
+        CutShortError: It stops coming. botocore calls that as it calls an S3 that never answers, for which it
+            has waited four times by then.
+    """
+    try:
+        data: bytes = answer["Body"].read()
+    except ReadTimeoutError as error:
+        raise CutShortError from error
+    return data
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from PIL import Image, JpegImagePlugin
 from model.contract import IMAGE_SIZE
 from model.images.errors import ImageError
 from model.images.formats.exif import orientation
+from model.images.formats.jpeg_heads import FRAME_BYTES, SCAN_BYTES, Heads
 from model.images.header import Header
 from model.images.limits import MAX_JPEG_COEFFICIENTS, most_parts, too_many_parts
 
@@ -38,6 +39,7 @@ _SILENT: Final = frozenset((0xC4, 0xCC, *range(0xDB, 0xE1), *range(0xE3, 0xEE), 
 _PLAIN_SAMPLING: Final = frozenset((0x11, 0x21, 0x22))
 # A scan's data end at a marker: no stuffed byte, no restart, no fill byte.
 _AFTER_DATA: Final = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+_heads: Final = Heads()
 
 
 def read_header(data: bytes, size: int = IMAGE_SIZE) -> Header:
@@ -51,8 +53,10 @@ def read_header(data: bytes, size: int = IMAGE_SIZE) -> Header:
         ImageError: it is broken, of a kind that is not taken, has too many parts, or several scans that take
             too much memory.
     """
+    if (known := _heads.find(data)) is not None:
+        return known
     frame, scan, notes = _segments(data)
-    if not frame or frame + 19 > len(data):
+    if not frame or frame + FRAME_BYTES > len(data):
         raise _broken()
     kind, bits, components = data[frame + 1], data[frame + 4], data[frame + 9]
     if not components:
@@ -65,7 +69,7 @@ def read_header(data: bytes, size: int = IMAGE_SIZE) -> Header:
     height = data[frame + 5] << 8 | data[frame + 6]
     width = data[frame + 7] << 8 | data[frame + 8]
     header = Header("jpeg", width, height)
-    if kind in _PROGRESSIVE or (0 < scan < len(data) - 4 and data[scan + 4] < components):
+    if kind in _PROGRESSIVE or (0 < scan <= len(data) - SCAN_BYTES and data[scan + 4] < components):
         header.scans_from = scan
     header.memory = _memory(data, frame, header, size)
     transform = _read_notes(data, notes, header) if notes else 1
@@ -80,6 +84,8 @@ def read_header(data: bytes, size: int = IMAGE_SIZE) -> Header:
         and kind != _LOSSLESS
         and width * height <= _HUGE_FROM
     )
+    if header.plain and not notes:  # one that is not scaled, so that the square's size does not count
+        _heads.keep(data, frame, scan, header)
     return header
 
 

@@ -1,5 +1,6 @@
 """Each fault of an S3 or of the way to it has its own sentence, tried on a real MinIO."""
 
+import contextlib
 import datetime
 import json
 import socket
@@ -140,6 +141,25 @@ def test_somebody_listens_and_says_nothing(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         expect(bucket, UnreachableError, r"does not answer \(ReadTimeoutError\)")
+
+
+def test_an_s3_that_says_nothing_is_asked_no_more_often_than_one_that_is_away(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_client, "_TIMEOUTS", {"connect_timeout": 1, "read_timeout": 0.05})
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        store = open_store(bucket)
+        for call in (store.numbers, lambda: store.blobs.get("key")):
+            with pytest.raises(UnreachableError):
+                call()
+        silent.setblocking(False)
+        asked = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                silent.accept()[0].close()
+                asked += 1
+    assert asked == 2 * 4
 
 
 def test_an_address_that_is_none(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

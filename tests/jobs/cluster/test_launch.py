@@ -158,7 +158,8 @@ def test_a_scoring_is_no_training_under_way(kubernetes: FakeKubernetes) -> None:
     launch.list_jobs(kubernetes)
     assert not [selector for selector in kubernetes.selectors if "scoring" in selector]
     launch.list_jobs(kubernetes, launch.COMPONENTS)
-    assert [selector for selector in kubernetes.selectors if "scoring" in selector]
+    (seen,) = [selector for selector in kubernetes.selectors if "scoring" in selector]
+    assert "deploy" in seen  # Helm's hook: where an install fails, its reason is there
 
 
 def test_another_model_has_templates_and_jobs_of_its_own(kubernetes: FakeKubernetes) -> None:
@@ -267,6 +268,15 @@ def test_a_pod_without_a_place_says_why_the_job_waits() -> None:
     assert launch.state_of(job(), [pod()]).state == "running"
 
 
+def test_a_job_that_is_tried_again_says_why_meanwhile() -> None:
+    away = pod("Failed", code=69, message="Reading …\nThe S3 at http://minio:9000 does not answer.")
+    state = launch.state_of(job(), [away])
+    assert state.state == "waiting"
+    assert state.reason == "tried again: The S3 at http://minio:9000 does not answer."
+    # Somebody else's wish, an eviction for example, is no fault of the Job.
+    assert launch.state_of(job(), [pod("Failed", code=143)]).reason == ""
+
+
 def test_waiting_has_an_end(kubernetes: FakeKubernetes) -> None:
     kubernetes.objects["jobs", "j"] = job()
     kubernetes.lists["pods"] = [pod()]
@@ -294,6 +304,21 @@ def test_waiting_for_what_makes_no_version_says_what_it_did(
     monkeypatch.setattr(cluster_jobs, "_kubernetes", lambda _: kubernetes)
     cluster_jobs.wait("j", timeout=1)
     assert capsys.readouterr() == ("", f"The Job j{said}\n")
+
+
+def test_waiting_says_once_why_a_job_is_tried_again(
+    kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    kubernetes.objects["jobs", "j"] = [job(), job(), job(), job("Complete")]  # the first for its words
+    away = pod("Failed", code=69, message="The S3 does not answer.")
+    kubernetes.lists["pods"] = [away]
+    kubernetes.log = None
+    monkeypatch.setattr(launch, "_POLL_SECONDS", 0)
+    monkeypatch.setattr(cluster_jobs, "_kubernetes", lambda _: kubernetes)
+    cluster_jobs.wait("j", timeout=60)
+    assert capsys.readouterr().err == (
+        "The Job j is waiting: tried again: The S3 does not answer.\nThe Job j ended well.\n"
+    )
 
 
 def test_an_unknown_job_is_a_mistake(kubernetes: FakeKubernetes) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 from command_line import run
+from machine import free_port
 
 from export.store.blobs import FolderBlobs
 from export.store.versions import Store
 from jobs.gate.attached import attach_verdict
 from jobs.laptop.serving_folder import Failed, ServingFolder, Status
 from model.contract import DEFAULT_CONTRACT
+from model.data.remote import s3_client
 
 Make = Callable[..., Store]
 
@@ -154,6 +156,30 @@ def test_one_that_is_broken_says_why_and_the_others_are_untouched(
     else:
         assert told in after["photos"]["problem"]
         assert told in run("models").stdout
+
+
+def test_one_whose_store_does_not_answer_says_so_and_the_others_are_shown(
+    home: Path, make: Make, in_service: Callable[..., None], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make()
+    before = listed()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": "something",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(s3_client, "_ATTEMPTS", 1)  # of botocore's, whose pauses take three seconds
+    in_service(home / "var/models/remote", url, store="s3://models/remote")
+    after = listed()
+    assert after["cnn-image"] == before["cnn-image"]
+    away = after["remote"]
+    assert (away["store"], away["versions"], away["promoted"]) == ("s3://models/remote", None, None)
+    assert (away["url"], away["served"]) == (url, 1)  # as before: a service needs no store to go on
+    assert away["problem"] == (
+        f"The S3 at {os.environ['AWS_ENDPOINT_URL']} does not answer (EndpointConnectionError); check "
+        "AWS_ENDPOINT_URL and the network, then try again."
+    )
 
 
 def test_a_store_of_another_model_and_a_folder_that_is_none_are_told(home: Path, make: Make) -> None:

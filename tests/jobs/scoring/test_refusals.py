@@ -42,6 +42,13 @@ def test_a_source_that_is_not_there(scorer: Scorer) -> None:
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize("address", ["gs://bucket/in", "az://bucket/in", "https://example.com/in.zip"])
+def test_an_address_of_another_kind(address: str, source: Path) -> None:
+    for words in ((address, "--out", "out"), ("source", "--out", address)):
+        assert refused(*words).startswith(f"{address} is an address that is not read or written here; name ")
+    assert not Path("out").exists()
+
+
 @pytest.mark.parametrize("files", [{}, {"read-me.txt": b"nothing", "data.bin": bytes(100)}])
 def test_a_source_without_pictures(files: dict[str, bytes], scorer: Scorer) -> None:
     (scorer.home / "bare").mkdir()

@@ -2,16 +2,20 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import run, said
 from own_pictures import lay, paint
-from scoring_home import Scorer, make_plan, rows_of
+from scoring_home import Scorer, make_plan, pictures_of, rows_of
 
 from export.store.blobs import FolderBlobs
 from jobs.errors import Exit
-from jobs.scoring.choice import earlier_results
-from jobs.scoring.destination import Destination
-from jobs.scoring.source.picture import Picture
+from jobs.scoring.choice import chosen, earlier_results
+from jobs.scoring.destination import SUMMARY, Destination, shard_key
+from jobs.scoring.plan import Request
+from jobs.scoring.source.picture import Picture, Trouble
+from jobs.scoring.summary import Failure, summarize
+from jobs.scoring.table import Rows
 
 FIRST = {f"{number}.png": paint(number) for number in range(6)}
 
@@ -53,6 +57,27 @@ def test_of_a_place_count_its_own_result_and_those_of_its_runs(tmp_path: Path) -
         str(tmp_path / "monday"),
         str(tmp_path / "wednesday"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("errors", "read"), [({}, False), ({"broken_image": 1}, False), ({"broken_image": 1, "changed": 1}, True)]
+)
+def test_shards_are_read_only_where_the_summary_does_not_say_that_all_is_settled(
+    errors: dict[str, int], *, read: bool, tmp_path: Path
+) -> None:
+    pictures = pictures_of(3)
+    plan, content = make_plan(pictures)
+    earlier = Destination(FolderBlobs(tmp_path))
+    earlier.begin(plan, content)
+    rows = Rows(0, pictures, classes=2)
+    rows.answer([1, 2], np.full((2, 2), 0.5, np.float32), None)
+    rows.refuse(0, Trouble("changed", "It was written again."))
+    earlier.put(shard_key(0), rows.to_parquet(plan))
+    summary, _ = summarize(earlier, plan, scored=3, seconds=1)
+    failures = {code: Failure(pictures=times, image="i", error="e") for code, times in errors.items()}
+    earlier.put(SUMMARY, summary.model_copy(update={"errors": failures}).to_json())
+    left = chosen([*pictures, Picture("new.jpg", b"/p/new", 1, "s")], Request(source="/p"), [earlier])
+    assert [picture.name for picture in left] == [*(["000000.jpg"] if read else []), "new.jpg"]
 
 
 @pytest.mark.parametrize("name", ["a/b", "_plan", ".hidden", "", ".."])

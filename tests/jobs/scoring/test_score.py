@@ -1,12 +1,13 @@
 """`cnn-image score` on real files: each picture once, with the right answer or why it has none."""
 
 import contextlib
+import functools
 import io
 import os
 import random
 import signal
+import subprocess
 import tarfile
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from machine import wait_until
 from own_pictures import paint
 from scoring_home import Scorer, rows_of
 from serving import RunningTransformer, SmallModel
@@ -44,6 +46,7 @@ def lay(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
+@functools.cache
 def due(model: SmallModel, data: bytes) -> Any:
     """What the model answers, or what the decoder says."""
     try:
@@ -159,33 +162,62 @@ def test_every_format_is_answered_as_by_the_service(scorer: Scorer, transformer:
 
 
 @pytest.mark.slow
-def test_killed_at_any_time_and_begun_twice_it_has_each_picture_once(
+def test_killed_twenty_times_and_begun_twice_it_has_each_picture_once(
     scorer: Scorer, small_model: SmallModel
 ) -> None:
-    files = {f"{number:05}.png": paint(number % 50) for number in range(3_000)}
+    painted = [paint(number, 100) for number in range(50)]
+    files = {f"{number:05}.png": painted[number % 50] for number in range(32 * 256)}  # 32 shards and more
     files |= {
         "00000.broken": b"",
         "00300.broken": b"",
     }  # so that pictures of two shards are answered together
     lay(scorer.home / "source", files)
-    out, chance = scorer.home / "out", random.Random(22)
-    arguments = ("source", "--out", "out", "--workers", "2")
-    for already, whom in ((0, "all"), (3, "all"), (6, "a worker")):  # shards that are there when it is killed
-        process = scorer.start(*arguments)
-        deadline = time.monotonic() + 60
-        while len(list(out.glob("part-*"))) <= already and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(chance.uniform(0, 0.02))
+    out, chance, arguments = scorer.home / "out", random.Random(22), ("source", "--out", "out", "--workers")
+
+    def more_than(before: int, *processes: subprocess.Popen[str]) -> bool:
+        return written(out) > before or any(process.poll() is not None for process in processes)
+
+    killed = 0
+    for _ in range(10):  # two at a time: one at any time of its start, one when something is written
+        before, moment = written(out), chance.uniform(0.1, 2)
+        both = [scorer.start(*arguments, "1") for _ in range(2)]
+        wait_until(lambda: used_seconds(both[0].pid) > moment or more_than(before, *both), "its time")  # noqa: B023
+        killed += kill(both[0])
+        wait_until(lambda: more_than(before, both[1]), "a shard")  # noqa: B023
+        killed += kill(both[1])
+    assert killed > 15  # twenty, but for those that came to their end
+    first, before = scorer.start(*arguments, "2"), written(out)
+    wait_until(lambda: more_than(before, first), "a shard")
+    for worker in workers_of(first.pid)[:1]:
         with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
-            for victim in [process.pid] if whom == "all" else workers_of(process.pid)[:1]:
-                os.kill(victim, signal.SIGKILL)
-        process.communicate(timeout=60)
-        assert process.returncode == (-signal.SIGKILL if whom == "all" else 0)
-    both = [scorer.start(*arguments) for _ in range(2)]
-    for process in both:
-        _, said = process.communicate(timeout=60)
+            os.kill(worker, signal.SIGKILL)
+    for process in [first, scorer.start(*arguments, "2")]:
+        _, said = process.communicate(timeout=120)
         assert process.returncode == 0, said
     check(rows_of(out), files, small_model)
+
+
+def written(out: Path) -> int:
+    """How many shards are there."""
+    return len(list(out.glob("part-*")))
+
+
+def used_seconds(pid: int) -> float:
+    """Processor time of a process and its children: a clock that goes as slowly as the machine does."""
+    used = 0.0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for one in (top := psutil.Process(pid), *top.children()):
+            times = one.cpu_times()
+            used += times.user + times.system
+    return used
+
+
+def kill(process: subprocess.Popen[str]) -> bool:
+    """Tells whether it was in the midst of its work."""
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode in {0, -signal.SIGKILL}
+    return process.returncode != 0
 
 
 def workers_of(pid: int) -> list[int]:

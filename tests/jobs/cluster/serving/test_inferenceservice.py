@@ -10,7 +10,13 @@ import pytest
 from jobs.cluster.client import ApiError
 from jobs.cluster.names import Names
 from jobs.cluster.serving import inferenceservice, preflight_job
-from jobs.cluster.serving.inferenceservice import InferenceServiceDeployer, edited_by_hand, uri_version
+from jobs.cluster.serving.inferenceservice import (
+    RESTARTED,
+    InferenceServiceDeployer,
+    edited_by_hand,
+    uri_version,
+)
+from jobs.cluster.serving.rollout import SOURCE, Rollout
 from jobs.errors import FaultError, LostError, MistakeError
 from jobs.known import KnownImages
 from jobs.settings import Settings
@@ -52,6 +58,7 @@ class FakeKubernetes:
     def __init__(self) -> None:
         self.names = Names("cnn-image")
         self.service: Any = None
+        self.pods: list[Any] = []
         self.refusal: ApiError | None = None
         self.applied: list[tuple[Any, bool, bool]] = []
         self.deleted: list[str] = []
@@ -73,6 +80,9 @@ class FakeKubernetes:
         if self.refusal and self.refusal.code != 409:
             raise self.refusal
         return self.service
+
+    def list(self, kind: str, selector: str) -> list[Any]:
+        return self.pods if selector.endswith("component=predictor") else []
 
     def apply(self, kind: str, body: Any, *, force: bool, dry_run: bool) -> Any:
         if self.refusal and not force:
@@ -159,6 +169,46 @@ def test_transformers_go_once_the_predictors_have_their_own(
     assert set(kubernetes.deleted) == {
         f"{kind}/cnn-image-transformer" for kind in ("horizontalpodautoscalers", "deployments", "services")
     }
+
+
+def stuck(name: str, uri: str) -> dict[str, Any]:
+    """A pod whose download has failed once."""
+    ended = {"terminated": {"exitCode": 1, "message": "Could not connect to http://minio-away:9000"}}
+    download = {"name": "storage-initializer", "ready": False, "restartCount": 1, "state": ended}
+    return {
+        "metadata": {"name": name, "annotations": {SOURCE: uri}},
+        "status": {"initContainerStatuses": [download]},
+    }
+
+
+def test_pods_that_cannot_start_are_replaced_though_nothing_in_the_template_has_changed(
+    kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judged: list[str | None] = []
+    monkeypatch.setattr(Rollout, "wait", lambda self, seconds: judged.append(self.hopeless("predictor", 1)))
+    kubernetes.configmap["data"]["inferenceservice.yaml"] += "  transformer: {minReplicas: 2}\n"
+    uri = "s3://b/store/versions/000012/"
+    kubernetes.service = {"spec": {"predictor": {"model": {"storageUri": uri}}, "transformer": {}}}
+
+    def applied() -> Any:
+        deployer(kubernetes).deploy(12)
+        return kubernetes.applied[-1][0]["spec"]
+
+    assert "annotations" not in applied()["predictor"]
+    kubernetes.pods = [stuck("old", uri)]
+    spec = kubernetes.service["spec"] = applied()
+    restarted = spec["predictor"]["annotations"][RESTARTED]
+    assert "annotations" not in spec["transformer"]
+    said = capsys.readouterr().err
+    assert (
+        "storage-initializer in old ended 1 time with exit code 1: Could not connect to http://minio" in said
+    )
+    assert judged == [None, None]  # that the one which goes cannot start is no fault of those that come
+    kubernetes.pods = []
+    assert applied()["predictor"]["annotations"][RESTARTED] == restarted  # or they were replaced once more
+    # Those of another version go by themselves.
+    kubernetes.pods = [stuck("old", "s3://b/store/versions/000011/")]
+    assert applied()["predictor"]["annotations"][RESTARTED] == restarted
 
 
 def test_a_hand_edit_is_refused_and_named_before_anything_changes(kubernetes: FakeKubernetes) -> None:
