@@ -19,64 +19,65 @@ from PIL import Image, ImageFilter
 
 from benchmarks.explain.faithful import METHODS, Map, Picture, area, pictures
 from model.network.cnn import classifier
-from model.report.gradients import last_maps, weighted
+from model.report.gradients import class_maps, smoothed
 from model.training.runs import load_run
 
-_STEPS: Final = 32
+_NOISY: Final = 32
 _RESULTS: Final = Path("benchmarks/results")
 _BESIDE: Final = ("random blobs", "the centre first", "the service's, 500 masks")
 
 
 def integrated(network: Any, picture: Picture, class_id: int) -> Map:
-    """Integrated gradients (Sundararajan et al. 2017) from the picture's mean colour, blurred by a pixel."""
-    scaled = network.get_layer("scaling")
-    whole = scaled(picture[None]).numpy().astype(np.float32)
-    start = np.broadcast_to(whole.mean((1, 2), keepdims=True), whole.shape)
-    way = (np.arange(_STEPS, dtype=np.float32) + 0.5)[:, None, None, None] / _STEPS
-    gradients = _gradients(network, start + way * (whole - start), class_id)
-    return _blurred(((whole - start)[0] * gradients.mean(axis=0)).sum(axis=-1))
-
-
-def smooth(network: Any, picture: Picture, class_id: int) -> Map:
-    """SmoothGrad (Smilkov et al. 2017): the mean of 32 gradients under noise, its size."""
-    whole = network.get_layer("scaling")(picture[None]).numpy().astype(np.float32)
-    noise = np.random.default_rng(0).normal(0, 0.15 * np.ptp(whole), (_STEPS, *whole.shape[1:]))
-    return _blurred(
-        np.abs(_gradients(network, whole + noise.astype(np.float32), class_id).mean(axis=0)).sum(axis=-1)
-    )
-
-
-def _gradients(network: Any, scaled: NDArray[np.float32], class_id: int) -> NDArray[np.float32]:
-    import keras
-    import tensorflow as tf
-
-    rest = keras.Model(network.get_layer("scaling").output, network.output)
-    inputs = tf.constant(scaled)
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        logits = rest(inputs, training=False)[:, class_id]
-    gradients: NDArray[np.float32] = tape.gradient(logits, inputs).numpy()
-    return gradients
-
-
-def _blurred(values: NDArray[np.float32]) -> Map:
-    """The mean of each place and its neighbours: single pixels' gradients jump."""
-    reach = max(1, len(values) // 32)
-    padded = np.pad(values, reach, mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * reach + 1, 2 * reach + 1))
-    blurred: Map = windows.mean(axis=(2, 3)).astype(np.float32)
-    return blurred
-
-
-def cam(network: Any, picture: Picture, class_id: int, *, each: bool) -> Map:
-    """Grad-CAM; or with each place's own gradient in place of the channel's mean (HiResCAM)."""
-    maps, gradients = last_maps(network, picture[None], np.array([class_id]))
-    values: Map = weighted(maps, gradients, len(picture), each=each)[0]
+    """As in the report."""
+    values: Map = class_maps(network, picture[None], np.array([class_id]))[0]
     return values
 
 
+def smooth(network: Any, picture: Picture, class_id: int) -> Map:
+    """SmoothGrad (Smilkov et al. 2017, arXiv:1706.03825): the mean of 32 gradients under noise, its size."""
+    import keras
+    import tensorflow as tf
+
+    scaling = network.get_layer("scaling")
+    whole = scaling(picture[None]).numpy().astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.15 * np.ptp(whole), (_NOISY, *whole.shape[1:]))
+    inputs = tf.constant(whole + noise.astype(np.float32))
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        logits = keras.Model(scaling.output, network.output)(inputs, training=False)[:, class_id]
+    values: Map = np.abs(tape.gradient(logits, inputs).numpy().mean(axis=0)).sum(axis=-1)
+    return smoothed(values)
+
+
+def cam(network: Any, picture: Picture, class_id: int, *, each: bool) -> Map:
+    """Of the last maps that have places, each times its gradient, summed over the channels.
+
+    Grad-CAM (Selvaraju et al., ICCV 2017, arXiv:1610.02391) takes a channel's mean gradient; HiResCAM
+    (Draelos, Carin 2020, arXiv:2011.08891) each place's own. They agree where the maps are averaged next,
+    as in EfficientNet-Lite, and differ where a hidden layer sees each place, as in the network `cnn`.
+    """
+    import keras
+    import tensorflow as tf
+
+    place = next(layer for layer in reversed(network.layers) if _has_places(layer))
+    maps = keras.Model(network.input, place.output)(picture[None], training=False)
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        logits = keras.Model(place.output, network.output)(maps, training=False)[:, class_id]
+    gradients = tf.cast(tape.gradient(logits, maps), tf.float32).numpy()
+    weights = gradients if each else gradients.mean(axis=(1, 2), keepdims=True)
+    summed = Image.fromarray((tf.cast(maps, tf.float32).numpy() * weights).sum(axis=-1)[0])
+    return np.asarray(summed.resize(picture.shape[:2], Image.Resampling.BILINEAR))
+
+
+def _has_places(layer: Any) -> bool:
+    import keras
+
+    return isinstance(layer, keras.layers.ReLU) and len(layer.output.shape) == 4
+
+
 CANDIDATES: Final[dict[str, Callable[[Any, Picture, int], Map]]] = {
-    "integrated gradients, 32 steps": integrated,
+    "integrated gradients": integrated,
     "SmoothGrad, 32 pictures": smooth,
     "Grad-CAM, last maps": partial(cam, each=False),
     "HiResCAM, last maps": partial(cam, each=True),

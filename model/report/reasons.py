@@ -22,10 +22,9 @@ _SHOWN: Final = 8
 _SAYS: Final = (
     "Above, pictures that are answered right, one of each class; below, the worst mistakes: first what "
     "speaks for the class that was given, then what speaks for the right one. Red speaks for the class "
-    "that is named above it, blue against it, by the network's own gradients (HiResCAM): each value of "
-    "the last maps that have places, times what it does to the class' logit. The maps are coarse, and "
-    "colours are scaled for each picture. They say where in the picture a class comes from, not why; "
-    "the version that is served, int8 too, explains its own answers."
+    "that is named above it, blue against it, by the network's own gradients on the way from one colour to "
+    "the picture (integrated gradients). Colours are scaled for each picture. They say where in the picture "
+    "a class comes from, not why; the version that is served, int8 too, explains its own answers."
 )
 
 

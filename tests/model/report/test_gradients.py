@@ -18,7 +18,6 @@ def corners() -> Any:
     image = keras.Input((32, 32, 3), dtype="uint8")
     x = keras.layers.Rescaling(1 / 255, name="scaling")(image)
     x = keras.layers.Conv2D(1, 1, use_bias=False, name="red")(x)
-    x = keras.layers.ReLU(name="relu1")(x)
     x = keras.layers.Flatten()(x)
     network = keras.Model(image, keras.layers.Dense(2, use_bias=False, name="logits")(x))
     network.get_layer("red").set_weights([np.array([1.0, 0, 0]).reshape(1, 1, 3, 1)])
@@ -29,27 +28,49 @@ def corners() -> Any:
     return network
 
 
-def test_a_map_is_where_the_class_comes_from_and_its_sum_the_logit() -> None:
-    images = np.zeros((11, 32, 32, 3), np.uint8)
+def test_a_map_is_where_the_class_comes_from() -> None:
+    images = np.zeros((3, 32, 32, 3), np.uint8)
     images[:, :8, :8, 0] = 255
     images[:, -8:, -8:, 0] = 51
     images[:, :, :, 1] = 200  # green, which says nothing
-    classes = np.arange(11) % 2
-    network = corners()
-    maps = class_maps(network, images, classes)
+    maps = class_maps(corners(), images, np.array([0, 1, 0]))
+    mean = (64 * 255 + 64 * 51) / 255 / 1024  # of red
     expected = np.zeros((32, 32))
-    expected[:8, :8], expected[-8:, -8:] = 1, -0.2
-    np.testing.assert_allclose(maps[0], expected, atol=1e-6)
-    np.testing.assert_allclose(maps[1], -expected, atol=1e-6)
-    assert maps.shape == (11, 32, 32)
-    logits = network(images).numpy()[np.arange(11), classes]
-    np.testing.assert_allclose(maps.sum(axis=(1, 2)), logits, rtol=1e-5)
+    expected[:8, :8], expected[-8:, -8:] = 1 - mean, -(0.2 - mean)
+    inside = np.ones((32, 32), bool)  # where all neighbours are as the place itself
+    inside[7:9, :9] = inside[:9, 7:9] = inside[-9:-7, -9:] = inside[-9:, -9:-7] = False
+    np.testing.assert_allclose(maps[0][inside], expected[inside], atol=1e-6)
+    np.testing.assert_allclose(maps[1], -maps[0], atol=1e-6)
+    np.testing.assert_allclose(maps[2], maps[0], atol=1e-6)
+    assert maps[0, 7, 4] == pytest.approx((1 - mean) * 6 / 9, abs=1e-6)  # of nine places three are outside
+
+
+def test_a_map_adds_up_to_what_the_logit_gains_from_one_colour_on() -> None:
+    from model.network.cnn import build_network
+
+    contract = Contract(tuple("abcde"))
+    network = build_network(0, contract)
+    image = np.zeros((1, 32, 32, 3), np.uint8)
+    image[:, 8:24, 8:24] = 250, 120, 60  # so that nothing is lost at the edge
+    image[:, 10:20, 10:20] = 30, 90, 200
+    flat = image.mean(axis=(1, 2), keepdims=True) / 255
+    rest = _behind_scaling(network)
+    gained = rest(image / 255).numpy() - rest(np.broadcast_to(flat, image.shape)).numpy()
+    for class_id in range(5):
+        total = class_maps(network, image, np.array([class_id])).sum()
+        assert total == pytest.approx(float(gained[0, class_id]), abs=0.05 * float(np.abs(gained).max()))
+
+
+def _behind_scaling(network: Any) -> Any:
+    import keras
+
+    return keras.Model(network.get_layer("scaling").output, network.output)
 
 
 @pytest.mark.parametrize(
     ("network", "size", "classes"), [("cnn", 32, 5), ("cnn", 96, 7), ("efficientnet-lite0", 96, 3)]
 )
-def test_every_network_and_size_has_maps_of_its_last_places(network: Any, size: int, classes: int) -> None:
+def test_every_network_and_size_has_maps(network: Any, size: int, classes: int) -> None:
     from model.network import cnn, efficientnet_lite
 
     names = tuple(map(str, range(classes)))
