@@ -19,7 +19,7 @@ from PIL import Image, ImageFilter
 
 from benchmarks.explain.faithful import METHODS, Map, Picture, area, pictures
 from model.network.cnn import classifier
-from model.report.gradients import class_maps, smoothed
+from model.report.reasons.gradients import class_maps, smoothed
 from model.training.runs import load_run
 
 _NOISY: Final = 32

@@ -25,7 +25,7 @@ from model.report.disputed import (
 from model.report.evaluate import Evaluation, calibration_bins, evaluate, is_learned
 from model.report.gallery import STYLE, gallery
 from model.report.html import document, inline, table
-from model.report.reasons import reasons, section
+from model.report.reasons.drawing import reasons, section
 from model.report.robustness import Robustness, robustness
 from model.training.runs import Run
 

@@ -12,8 +12,8 @@ from model.contract import CLASSES, DEFAULT_CONTRACT, Contract
 from model.data.dataset import Dataset, Split
 from model.network.cnn import Classify
 from model.report import page as module
-from model.report import reasons
 from model.report.page import write_report
+from model.report.reasons import drawing
 from model.training.runs import Run
 
 
@@ -73,7 +73,7 @@ def corner_maps(network: object, images: np.ndarray, class_ids: np.ndarray) -> n
 
 @pytest.fixture(autouse=True)
 def _maps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reasons, "class_maps", corner_maps)
+    monkeypatch.setattr(drawing, "class_maps", corner_maps)
 
 
 def test_the_report_stands_alone_and_says_how_good_the_run_is(
@@ -185,10 +185,10 @@ def test_maps_are_of_a_picture_of_each_class_and_of_both_classes_of_the_worst_mi
         asked.append((images, class_ids))
         return corner_maps(network, images, class_ids)
 
-    monkeypatch.setattr(reasons, "class_maps", maps)
+    monkeypatch.setattr(drawing, "class_maps", maps)
     probs = by_brightness(easy.test.images)  # dogs, 4, are taken for cats, 3
     probs[easy.test.labels == 4, 3] += np.linspace(0, 0.1, 20, dtype=np.float32)
-    figure = reasons.reasons(object(), easy.test, probs, ())  # type: ignore[arg-type]
+    figure = drawing.reasons(object(), easy.test, probs, ())  # type: ignore[arg-type]
     ((images, class_ids),) = asked
     assert class_ids.tolist() == [0, 1, 2, 3, *[3] * 8, *[4] * 8]
     surest = np.flatnonzero(easy.test.labels == 4)[::-1][:8]
@@ -197,4 +197,4 @@ def test_maps_are_of_a_picture_of_each_class_and_of_both_classes_of_the_worst_mi
     assert figure is not None
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles.count("given: cat") == titles.count("right: dog") == 8
-    assert reasons.reasons(object(), easy.test, probs, range(5)) is None  # type: ignore[arg-type]
+    assert drawing.reasons(object(), easy.test, probs, range(5)) is None  # type: ignore[arg-type]

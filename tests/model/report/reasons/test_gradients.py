@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model.contract import Contract
-from model.report.gradients import class_maps
+from model.report.reasons.gradients import class_maps
 
 pytestmark = pytest.mark.slow  # brings TensorFlow
 

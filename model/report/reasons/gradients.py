@@ -70,4 +70,5 @@ def _mean_gradient(rest: "keras.Model", scaled: NDArray[np.float32], class_id: i
             tape.watch(inputs)
             logits = rest(inputs, training=False)[:, class_id]
         summed += tape.gradient(logits, inputs).numpy().sum(axis=0)
-    return summed / len(scaled)
+    mean: NDArray[np.float32] = summed / np.float32(len(scaled))
+    return mean

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from model.data.dataset import Split
 from model.report.evaluate import is_learned
-from model.report.gradients import class_maps
 from model.report.html import inline
 from model.report.pictures import drawn_name, figure_of
+from model.report.reasons.gradients import class_maps
 
 if TYPE_CHECKING:
     import keras

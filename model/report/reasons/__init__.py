@@ -1,0 +1,1 @@
+"""What the trained network's answers rest on, for the report."""
