@@ -14,7 +14,7 @@ from scipy.ndimage import uniform_filter
 if TYPE_CHECKING:
     import keras
 
-_AT_ONCE: Final = 8  # pictures of 224 pixels take some 40 MB each on the way back
+_PIXELS_AT_ONCE: Final = 400_000  # eight pictures of 224 pixels, which take some 40 MB each on the way back
 _MOST_STEPS: Final = 32
 _STEP_PIXELS: Final = 3072
 """Steps times pixels a side: above 96 pixels fewer steps, 13 at 224, for each costs more."""
@@ -64,8 +64,9 @@ def _mean_gradient(rest: "keras.Model", scaled: NDArray[np.float32], class_id: i
     import tensorflow as tf
 
     summed = np.zeros(scaled.shape[1:], np.float32)
-    for at in range(0, len(scaled), _AT_ONCE):
-        inputs = tf.constant(scaled[at : at + _AT_ONCE])
+    at_once = max(1, _PIXELS_AT_ONCE // scaled.shape[1] ** 2)
+    for at in range(0, len(scaled), at_once):
+        inputs = tf.constant(scaled[at : at + at_once])
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             logits = rest(inputs, training=False)[:, class_id]
