@@ -261,7 +261,7 @@ def test_renamed_classes_and_dropped_leaks_reach_whatever_trains() -> None:
 
 def test_a_scoring_has_a_deadline_of_its_own() -> None:
     asked = ("argo.enabled=true", "training.deadlineSeconds=600", "scoring.deadlineSeconds=90000")
-    named = {(each["kind"], each["metadata"]["name"]): each["spec"] for each in render(*TRIAL, *asked)}
+    named = {(each["kind"], each["metadata"]["name"]): each.get("spec") for each in render(*TRIAL, *asked)}
     job = named["CronJob", "cnn-image-score"]["jobTemplate"]["spec"]
     assert job["activeDeadlineSeconds"] == 90000
     workflow = named["WorkflowTemplate", "cnn-image-score"]
