@@ -109,7 +109,8 @@ def main() -> None:
     verdict = "was met" if ratio <= _FACTOR or added <= image else "was missed"
     text = [
         "# Explanations beside plain requests\n",
-        f"Measured by `python -m benchmarks.explain.latency --contender {asked.contender}`: `/predict` at "
+        f"Measured by `python -m benchmarks.explain.latency --contender {asked.contender} "
+        f"--rounds {asked.rounds} --seconds {asked.seconds}`: `/predict` at "
         f"half of what 32 connections got just before; one image alone takes {image:.2f} ms. {_CLIENTS} "
         "clients ask for explanations all the time. Milliseconds.\n",
         "| round | requests a second | p50 alone | p99 alone | p50 beside | p99 beside | ratio | explained |",

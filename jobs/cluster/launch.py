@@ -231,7 +231,7 @@ def state_of(job: Json, pods: Sequence[Json]) -> JobState:
     elif any(pod.get("status", {}).get("phase") == "Running" for pod in pods):
         state = "running"
     else:
-        reason = _hindrance(pods) or _tried(pods)
+        reason = _hindrance(pods) or ("" if "FailureTarget" in conditions else _tried(pods))
     return JobState(
         name=job["metadata"]["name"],
         state=state,
@@ -271,9 +271,10 @@ def _failure(pods: Sequence[Json]) -> tuple[str, int | None]:
 
 
 def _tried(pods: Sequence[Json]) -> str:
-    """Why a pod failed where another is still to come, as when the store is away."""
+    """Why a pod failed where another is still to come, as when the store is away or memory was short."""
     reason, code = _failure(pods)
-    return "" if code in {None, *_TOLD_TO_END} else f"tried again: {reason}"
+    told_to_end = code in _TOLD_TO_END and "OOMKilled" not in reason
+    return "" if code is None or told_to_end else f"tried again: {reason}"
 
 
 def _hindrance(pods: Sequence[Json]) -> str:

@@ -95,13 +95,12 @@ def wait(name: NameArgument, namespace: NamespaceFlag = None, timeout: TimeoutFl
 
     kubernetes = _kubernetes(namespace)
     with _progress(launch.words_of(kubernetes, name), name) as shown:
-        told = ""
+        told = {""}
 
         def meanwhile(state: launch.JobState) -> None:
-            nonlocal told
-            if state.reason not in {"", told}:
-                told = state.reason
-                say(f"The Job {name} is {state.state}: {told}")
+            if state.reason not in told:  # some come and go: an image that cannot be had has two
+                told.add(state.reason)
+                say(f"The Job {name} is {state.state}: {state.reason}")
             shown()
 
         state = launch.wait(kubernetes, name, timeout, meanwhile)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
@@ -17,6 +17,9 @@ from jobs.health import ask_health
 from jobs.laptop.serving_folder import ServingFolder
 from jobs.settings import Settings, load_settings
 from model.contract import ContractError, check_model_name
+
+_AT_ONCE: Final = 16
+"""Models that are looked at side by side."""
 
 
 @dataclass
@@ -59,7 +62,7 @@ def models(as_json: JsonFlag = False) -> None:
     settings = load_settings()
     each = [settings.of_model(name) for name in settings.models()]
     # Side by side: a store that is away takes its time to be found so, and the others' rows wait for it.
-    with ThreadPoolExecutor(len(each)) as threads:
+    with ThreadPoolExecutor(min(len(each), _AT_ONCE)) as threads:
         rows = [row for row, of in zip(threads.map(_row, each), each, strict=True) if _is_there(row, of)]
     if as_json:
         answer(json.dumps([asdict(row) for row in rows], indent=1))

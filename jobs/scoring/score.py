@@ -133,7 +133,7 @@ def _require_known(place: str) -> None:
     Raises:
         MistakeError: It is one.
     """
-    if _ADDRESS.match(place) and not place.startswith(S3) and not Path(place).exists():
+    if _ADDRESS.match(place) and not place.startswith(S3):
         raise MistakeError(
             f"{place} is an address that is not read or written here; name a path or an s3:// address, and "
             "copy there what lies elsewhere."

@@ -38,10 +38,12 @@ def import_kserve() -> None:
     for name, only in names.items():
         setattr(stand_ins[name], only, object)
     sys.modules.update(stand_ins)
-    package = importlib.import_module("kserve")
-    for name, only in names.items():
-        del sys.modules[name]
-        delattr(stand_ins[name], only)
+    try:
+        package = importlib.import_module("kserve")
+    finally:
+        for name, only in names.items():
+            del sys.modules[name]
+            delattr(stand_ins[name], only)
     if _CLIENT in names:
         del package.KServeClient
         package.__getattr__ = _of_package  # type: ignore[method-assign] # PEP 562

@@ -8,6 +8,7 @@ import re
 import tempfile
 from collections.abc import Collection
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -142,10 +143,11 @@ class InferenceServiceDeployer:
                 reason = rollout.hopeless(part, tries=1)
                 if reason:
                     say(f"{reason}; it is replaced.")
-                    restarted = datetime.now(UTC).isoformat(timespec="seconds")
+                    restarted = datetime.now(UTC).isoformat()
                     replaced |= {pod["metadata"]["name"] for pod in rollout.pods(part)}
             except ApiError as error:
-                raise error.explained("look at the pods") from error
+                if error.code != HTTPStatus.TOO_MANY_REQUESTS and error.code < 500:
+                    raise error.explained("look at the pods") from error
             if restarted:  # kept, or its absence would replace them once more
                 body["spec"][part].setdefault("annotations", {})[RESTARTED] = restarted
         return replaced

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Collection, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from jobs.cluster.client import ApiError, Json, Kubernetes
 from jobs.errors import FaultError, RefusedError
@@ -24,6 +26,8 @@ _HOPELESS = {
 }
 _TRIES = 3
 """Ends of one container that are taken as its last word."""
+_LONGEST_BACK_OFF: Final = timedelta(minutes=5)
+"""Kubernetes' between two starts of a container."""
 
 
 class Rollout:
@@ -162,12 +166,20 @@ def last_word(container: Json, tries: int = _TRIES) -> str | None:
     if waiting.get("reason") in _HOPELESS:
         return f"cannot start: {waiting['reason']} ({waiting.get('message', 'no reason given')})"
     ended = ending(container)
-    if container["restartCount"] >= tries and not container["ready"] and ended and ended["exitCode"]:
+    if container["restartCount"] < tries or container["ready"] or _runs_on(container):
+        return None
+    if ended and ended["exitCode"]:
         said = str(ended.get("message", "")).strip().splitlines()
         times = "time" if container["restartCount"] == 1 else "times"
         words = f"ended {container['restartCount']} {times} with exit code {ended['exitCode']}"
         return f"{words}: {said[-1]}" if said else words
     return None
+
+
+def _runs_on(container: Json) -> bool:
+    """Whether it runs for longer than Kubernetes waits between two tries at most: it does not end again."""
+    since = container["state"].get("running", {}).get("startedAt")
+    return since is not None and datetime.now(UTC) - datetime.fromisoformat(since) > _LONGEST_BACK_OFF
 
 
 def ending(container: Json) -> Json | None:

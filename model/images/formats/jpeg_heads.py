@@ -41,7 +41,8 @@ class Heads:
         """
         length = scan + SCAN_BYTES
         if frame + FRAME_BYTES <= scan and length <= min(_HEAD_BYTES, len(data)):
-            if len(self._known) >= _HEADS:
+            head = data[:length]
+            if len(self._known) >= _HEADS and head not in self._known:
                 self._known.clear()
-            self._known[data[:length]] = header
+            self._known[head] = header
             self._length = length

@@ -14,7 +14,7 @@ from scipy.ndimage import uniform_filter
 if TYPE_CHECKING:
     import keras
 
-_PIXELS_AT_ONCE: Final = 400_000  # eight pictures of 224 pixels, which take some 40 MB each on the way back
+_PIXELS_AT_ONCE: Final = 400_000  # seven pictures of 224 pixels, which take some 40 MB each on the way back
 _MOST_STEPS: Final = 32
 _STEP_PIXELS: Final = 3072
 """Steps times pixels a side: above 96 pixels fewer steps, 13 at 224, for each costs more."""

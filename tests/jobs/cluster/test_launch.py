@@ -275,6 +275,12 @@ def test_a_job_that_is_tried_again_says_why_meanwhile() -> None:
     assert state.reason == "tried again: The S3 at http://minio:9000 does not answer."
     # Somebody else's wish, an eviction for example, is no fault of the Job.
     assert launch.state_of(job(), [pod("Failed", code=143)]).reason == ""
+    (container,) = (killed := pod("Failed", code=137, message=""))["status"]["containerStatuses"]
+    assert launch.state_of(job(), [killed]).reason == ""
+    container["state"]["terminated"]["reason"] = "OOMKilled"
+    assert launch.state_of(job(), [killed]).reason == "tried again: exit code 137 (OOMKilled)"
+    # A mistake has it end, which takes a moment.
+    assert launch.state_of(job("FailureTarget"), [pod("Failed", code=2, message="No.")]).reason == ""
 
 
 def test_waiting_has_an_end(kubernetes: FakeKubernetes) -> None:

@@ -1,5 +1,6 @@
 """When a rollout is done, when it has failed, and what a pre-flight's pod says."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from jobs.cluster.client import ApiError
 from jobs.cluster.names import Names
 from jobs.cluster.serving import preflight_job, rollout
-from jobs.cluster.serving.rollout import SOURCE, Rollout
+from jobs.cluster.serving.rollout import SOURCE, Rollout, last_word
 from jobs.errors import FaultError, MistakeError, RefusedError
 
 URI = "s3://b/versions/000002/"
@@ -179,6 +180,14 @@ def test_pods_that_will_not_start_end_the_wait_at_once(
     kubernetes.pods = [pod("bad", containers=[state])]
     with pytest.raises(RefusedError, match=said):
         Rollout(kubernetes, URI).wait(600)
+
+
+@pytest.mark.parametrize(("minutes", "word"), [(1, "ended 4 times with exit code 1: No."), (6, None)])
+def test_what_a_container_ended_of_long_ago_is_not_its_last_word(minutes: float, word: str | None) -> None:
+    one = container(restarts=4, ended={"exitCode": 1, "message": "No."})
+    started = datetime.now(UTC) - timedelta(minutes=minutes)
+    one["state"] = {"running": {"startedAt": started.isoformat()}}
+    assert last_word(one) == word
 
 
 def test_a_pod_of_the_old_version_in_trouble_is_not_the_new_ones_fault(kubernetes: FakeKubernetes) -> None:
