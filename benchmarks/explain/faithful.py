@@ -10,7 +10,7 @@ and a picture of some maps of the first version, beside the other results.
 import argparse
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -123,6 +123,22 @@ def area(ask: Ask, start: Picture, end: Picture, order: NDArray[np.int64]) -> fl
     return float(np.trapezoid(ask(frames), dx=1 / _STEPS))
 
 
+def deletion_and_insertion(ask: Ask, picture: Picture, values: Map) -> tuple[float, float]:
+    """The areas while a picture goes to its mean colour, and comes out of a blur, by a map's order."""
+    order = np.argsort(-values, axis=None, kind="stable")
+    mean = np.broadcast_to(picture.mean(axis=(0, 1)), picture.shape).astype(np.uint8)
+    blurred = np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(len(picture) / 8)))
+    return area(ask, picture, mean, order), area(ask, blurred, picture, order)
+
+
+def cells(areas: Sequence[tuple[float, float]]) -> str:
+    """Means of deletion, insertion and of their difference, the last with its 95 % interval."""
+    deleted, inserted = np.array(areas).T
+    both = inserted - deleted
+    interval = 1.96 * both.std(ddof=1) / math.sqrt(len(both))
+    return f"{deleted.mean():.3f} | {inserted.mean():.3f} | {both.mean():.3f} ± {interval:.3f}"
+
+
 def graph(path: Path) -> Callable[[Picture], NDArray[np.float32]]:
     """A version's graph on one thread: pictures in, probabilities `[N, classes]` out."""
     options = onnxruntime.SessionOptions()
@@ -144,20 +160,11 @@ def rows(name: str, path: Path, images: Picture) -> Iterator[str]:
     classes = probabilities(images).argmax(axis=1)
     for title, method in METHODS.items():
         random = np.random.default_rng(0)
-        deleted, inserted = [], []
+        areas = []
         for picture, class_id in zip(images, classes, strict=True):
             ask = partial(_of_class, probabilities, class_id)
-            order = np.argsort(-method(ask, picture, random), axis=None, kind="stable")
-            mean = np.broadcast_to(picture.mean(axis=(0, 1)), picture.shape).astype(np.uint8)
-            blurred = np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(len(picture) / 8)))
-            deleted.append(area(ask, picture, mean, order))
-            inserted.append(area(ask, blurred, picture, order))
-        both = np.array(inserted) - np.array(deleted)
-        interval = 1.96 * both.std(ddof=1) / math.sqrt(len(both))
-        yield (
-            f"| {name} | {title} | {np.mean(deleted):.3f} | {np.mean(inserted):.3f} | "
-            f"{both.mean():.3f} ± {interval:.3f} |"
-        )
+            areas.append(deletion_and_insertion(ask, picture, method(ask, picture, random)))
+        yield f"| {name} | {title} | {cells(areas)} |"
 
 
 def _of_class(probabilities: Ask, class_id: int, pictures: Picture) -> NDArray[np.float32]:

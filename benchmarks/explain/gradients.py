@@ -6,7 +6,6 @@ the service's own maps. Writes `explain-gradients.md` beside the other results.
 """
 
 import argparse
-import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,9 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
-from benchmarks.explain.faithful import METHODS, Map, Picture, area, pictures
+from benchmarks.explain.faithful import METHODS, Map, Picture, cells, deletion_and_insertion, pictures
 from model.network.cnn import classifier
 from model.report.reasons.gradients import class_maps, smoothed
 from model.training.runs import load_run
@@ -97,15 +96,15 @@ def main() -> None:
     classes = classify(images).argmax(axis=1)
     lines = [
         "# Maps by gradients\n",
-        f"Measured by `python -m benchmarks.explain.gradients`: {asked.pictures} test pictures of the "
-        "sample, each for the class that it is given; means, of the last but one column with its 95 % "
-        "interval.\n",
+        f"Measured by `python -m benchmarks.explain.gradients RUN --pictures {asked.pictures}`: test "
+        "pictures of the sample, each for the class that it is given; means, of the last but one column with "
+        "its 95 % interval.\n",
         "| map | deletion, low is good | insertion, high is good | insertion − deletion | ms a picture |",
         "|---|--:|--:|--:|--:|",
     ]
     for title in (*_BESIDE, *CANDIDATES):
         random = np.random.default_rng(0)
-        deleted, inserted, spent = [], [], 0.0
+        areas, spent = [], 0.0
         for picture, class_id in zip(images, classes.tolist(), strict=True):
             ask = partial(_of_class, classify, class_id)
             started = time.process_time()
@@ -114,15 +113,8 @@ def main() -> None:
             else:
                 values = METHODS[title](ask, picture, random)
             spent += time.process_time() - started
-            order = np.argsort(-values, axis=None, kind="stable")
-            mean = np.broadcast_to(picture.mean(axis=(0, 1)), picture.shape).astype(np.uint8)
-            blurred = np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(len(picture) / 8)))
-            deleted.append(area(ask, picture, mean, order))
-            inserted.append(area(ask, blurred, picture, order))
-        both = np.array(inserted) - np.array(deleted)
-        interval = 1.96 * both.std(ddof=1) / math.sqrt(len(both))
-        areas = f"{np.mean(deleted):.3f} | {np.mean(inserted):.3f} | {both.mean():.3f} ± {interval:.3f}"
-        lines.append(f"| {title} | {areas} | {1000 * spent / len(images):.0f} |")
+            areas.append(deletion_and_insertion(ask, picture, values))
+        lines.append(f"| {title} | {cells(areas)} | {1000 * spent / len(images):.0f} |")
         print(lines[-1], flush=True)
     (_RESULTS / "explain-gradients.md").write_text("\n".join(lines) + "\n")
 
