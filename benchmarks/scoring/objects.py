@@ -179,6 +179,7 @@ def main() -> None:
         "list: `cnn-image score`, as pictures": place.by_product_as_pictures,
     }
     for name, fetch in fetchers.items():
+        # Called within this turn (B023); a lambda's defaults have no types.
         best = max(_SIDE_BY_SIDE, key=lambda many: timed(lambda: fetch(keys[:_TRIED], many), _TRIED)[0])  # noqa: B023
         jobs[f"fetch: {name}, {best} side by side"] = lambda fetch=fetch, best=best: fetch(some, best)  # type: ignore[misc]
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}

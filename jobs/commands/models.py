@@ -62,7 +62,7 @@ def models(as_json: JsonFlag = False) -> None:
     settings = load_settings()
     each = [settings.of_model(name) for name in settings.models()]
     # Side by side: a store that is away takes its time to be found so, and the others' rows wait for it.
-    with ThreadPoolExecutor(min(len(each), _AT_ONCE)) as threads:
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
         rows = [row for row, of in zip(threads.map(_row, each), each, strict=True) if _is_there(row, of)]
     if as_json:
         answer(json.dumps([asdict(row) for row in rows], indent=1))

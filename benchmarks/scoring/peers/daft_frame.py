@@ -12,6 +12,8 @@ import daft  # type: ignore[import-not-found]  # of a Python of its own
 import numpy as np
 import onnxruntime
 from daft import DataType, col
+
+# As above.
 from daft.functions import decode_image, download, resize  # type: ignore[import-not-found]
 from daft.io import IOConfig, S3Config  # type: ignore[import-not-found]
 

@@ -37,7 +37,7 @@ def by_simplejpeg(data: bytes, side: int) -> Any:
     return np.array(Image.fromarray(pixels).resize((side, side), reducing_gap=3))
 
 
-class Files(Dataset):  # type: ignore[misc]
+class Files(Dataset):  # type: ignore[misc] # torch is not there for mypy
     """Files of a folder."""
 
     def __init__(self, folder: str, side: int, decode: Any) -> None:
@@ -49,11 +49,11 @@ class Files(Dataset):  # type: ignore[misc]
 
     def __getitem__(self, number: int) -> tuple[str, Any]:
         path = self._paths[number]
-        with open(path, "rb") as file:  # noqa: PTH123
+        with open(path, "rb") as file:  # noqa: PTH123 # as torch's documentation reads
             return path, self._decode(file.read(), self._side)
 
 
-class Rows(Dataset):  # type: ignore[misc]
+class Rows(Dataset):  # type: ignore[misc] # as Files
     """Rows of a Parquet, in memory."""
 
     def __init__(self, path: str, side: int, decode: Any) -> None:

@@ -185,7 +185,9 @@ def test_killed_twenty_times_and_begun_twice_it_has_each_picture_once(
         killed += kill(both[0])
         wait_until(lambda: more_than(before, both[1]), "a shard")  # noqa: B023
         killed += kill(both[1])
-    assert killed  # twenty, but for those that came to their end: the faster the machine, the more of them
+    assert (
+        killed >= 3
+    )  # twenty, but for those that came to their end: the faster the machine, the more of them
     first, before = scorer.start(*arguments, "2"), written(out)
     wait_until(lambda: more_than(before, first), "a shard")
     for worker in workers_of(first.pid)[:1]:
