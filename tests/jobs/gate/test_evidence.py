@@ -102,7 +102,7 @@ def test_where_few_of_few_groups_move_a_version_worse_by_the_margin_passes_no_mo
 
 
 def test_where_groups_are_of_unlike_sizes_the_correlation_within_all_of_them_has_a_say() -> None:
-    """600 images in 60 groups of ten on average, 6 % of them turned wrong and 1 % right: worse by 5 points."""
+    """600 images in 60 groups of ten on average, 6 % turned wrong and 1 % right: worse by five points."""
     rng, draws = np.random.default_rng(0), 500
     groups = np.repeat(np.arange(600), np.random.default_rng(0).geometric(0.1, 600))[:600]
     passed = {"correlation": 0, "spread": 0}
