@@ -1,4 +1,4 @@
-"""How many masks may be sent now: small calls, while plain requests leave room, and a small share if they do not."""
+"""How many masks may be sent now: a few where plain requests leave room, else a small share of the time."""
 
 from typing import Final
 

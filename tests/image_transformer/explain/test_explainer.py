@@ -153,7 +153,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 async def test_plain_requests_go_first(start_service: Any, jpegs: list[bytes], clock: Clock) -> None:
-    """While one is under way at the only Triton, no mask is sent yet; and of the masks one call is at most."""
+    """While one is under way at the only Triton, no mask is sent at once; and one call of them at a time."""
     service = await start_service(explain_masks=60, explain_seconds=0.2)
     service.inference._batcher._lane(service.triton.newest).under_way += 1  # what Triton does not answer
     reply = await service.call("POST", "/predict?explain=true", jpegs[0], **JPEG)
@@ -169,7 +169,12 @@ async def test_plain_requests_go_first(start_service: Any, jpegs: list[bytes], c
 
 @pytest.mark.parametrize(("plain", "most"), [(1, 1), (6, 6), (32, 8)])
 async def test_it_ends_though_plain_requests_never_pause(
-    start_service: Any, jpegs: list[bytes], clock: Clock, monkeypatch: pytest.MonkeyPatch, plain: int, most: int
+    start_service: Any,
+    jpegs: list[bytes],
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    plain: int,
+    most: int,
 ) -> None:
     """Its calls are no larger than theirs, and have about a tenth of the time."""
     service = await start_service(explain_masks=100)
@@ -228,7 +233,7 @@ async def test_where_its_time_is_over_it_says_what_it_knows(
     explanation = await service.inference.explain(Images(jpegs[:1]), alive)
     assert explanation.masks == service.metrics.masks
     assert (explanation.masks == 500) is whole
-    assert 100 <= explanation.masks
+    assert explanation.masks >= 100
     assert explanation.error > 0
 
 

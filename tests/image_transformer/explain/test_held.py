@@ -59,7 +59,7 @@ def sent(
 
 @pytest.fixture
 async def busy(service: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A service whose explanations wait: a plain request is under way, and the time of theirs does not come."""
+    """A service whose explanations wait: a plain request is under way, and no time passes."""
     monkeypatch.setattr(explainer, "perf_counter", lambda: 0.0)
     service.lane = service.inference._batcher._lane(service.triton.newest)
     service.lane.under_way += 1
