@@ -6,6 +6,7 @@ Mahalanobis (Lee et al. 2018) and the relative one (Ren et al. 2021).
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -51,7 +52,7 @@ def scores_of(
     yield "entropy", lambda of: -(_probs(of.logits) * np.log(_probs(of.logits) + 1e-12)).sum(axis=1)
     yield "GEN, power 0.1", lambda of: ((_probs(of.logits) * (1 - _probs(of.logits))) ** 0.1).sum(axis=1)
     for heat in (0.5, 1.0, 2.0):
-        yield f"energy, temperature {heat:g}", lambda of, heat=heat: -_energy(of.logits, heat)
+        yield f"energy, temperature {heat:g}", partial(_at, heat)
     yield "energy above the mean", above_mean
     clip = np.percentile(train.hidden, 99.5)
     yield "ReAct, 99.5 %", lambda of: above_mean(_ended(np.minimum(of.hidden, clip), weights, bias))
@@ -64,15 +65,17 @@ def scores_of(
     origin = -np.linalg.pinv(weights.T) @ bias
 
     def rest(of: Layers) -> Values:
-        return np.linalg.norm((of.hidden - origin) @ directions[:, :-128], axis=1)
+        lengths: Values = np.linalg.norm((of.hidden - origin) @ directions[:, :-128], axis=1)
+        return lengths
 
     alpha = train.logits.max(axis=1).mean() / rest(train).mean()
     yield "ViM, 128 dimensions", lambda of: alpha * rest(of) - _energy(of.logits)
-    lengths = train.hidden / np.linalg.norm(train.hidden, axis=1, keepdims=True)
+    known = train.hidden / np.linalg.norm(train.hidden, axis=1, keepdims=True)
 
     def neighbour(of: Layers) -> Values:
-        near = of.hidden / np.linalg.norm(of.hidden, axis=1, keepdims=True) @ lengths.T
-        return -np.partition(near, -10, axis=1)[:, -10]
+        near = of.hidden / np.linalg.norm(of.hidden, axis=1, keepdims=True) @ known.T
+        tenth: Values = -np.partition(near, -10, axis=1)[:, -10]
+        return tenth
 
     yield "10th nearest neighbour, hidden layer", neighbour
     classes = np.stack([train.hidden[labels == label].mean(axis=0) for label in np.unique(labels)])
@@ -80,7 +83,8 @@ def scores_of(
     whole = _distance(train.hidden - centre)
 
     def by_class(of: Layers) -> Values:
-        return np.stack([within(of.hidden - one) for one in classes]).min(axis=0)
+        nearest: Values = np.stack([within(of.hidden - one) for one in classes]).min(axis=0)
+        return nearest
 
     yield "Mahalanobis by class, hidden layer", by_class
     yield "the same, relative", lambda of: by_class(of) - whole(of.hidden - centre)
@@ -97,12 +101,17 @@ def scores_of(
     for name, score in (("energy above the mean", above_mean), ("NECO and highest logit", collapse)):
         likely = standard(score, usual)
         for beyond in (USUAL, 1.5, 2.0):
-            yield (
-                f"{name}, and the distance beyond {beyond:g}",
-                lambda of, likely=likely, beyond=beyond: (
-                    np.maximum(likely(of), LEAST_ENERGY) + np.maximum(distance(of) - beyond, 0)
-                ),
-            )
+            yield f"{name}, and the distance beyond {beyond:g}", partial(_both, likely, distance, beyond)
+
+
+def _both(likely: Score, distance: Score, beyond: float, of: Layers) -> Values:
+    """As `model.network.unlike.scored` puts two parts together."""
+    both: Values = np.maximum(likely(of), LEAST_ENERGY) + np.maximum(distance(of) - beyond, 0)
+    return both
+
+
+def _at(heat: float, of: Layers) -> Values:
+    return -_energy(of.logits, heat)
 
 
 def _probs(logits: Values) -> Values:
