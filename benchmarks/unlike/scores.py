@@ -92,7 +92,8 @@ def scores_of(
     def collapse(of: Layers) -> Values:
         moved = of.hidden - centre
         share = np.linalg.norm(moved @ directions[:, -4:], axis=1) / np.linalg.norm(moved, axis=1)
-        return -share * of.logits.max(axis=1)
+        collapsed: Values = -share * of.logits.max(axis=1)
+        return collapsed
 
     yield "NECO, 4 dimensions, and highest logit", collapse
     roots = np.sqrt(train.means)
