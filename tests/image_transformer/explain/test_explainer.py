@@ -154,7 +154,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 async def test_plain_requests_go_first(start_service: Any, jpegs: list[bytes], clock: Clock) -> None:
     """While one is under way at the only Triton, no mask is sent at once; and one call of them at a time."""
-    service = await start_service(explain_masks=60, explain_seconds=0.2)
+    service = await start_service(explain_masks=60, explain_seconds=1)
     service.inference._batcher._lane(service.triton.newest).under_way += 1  # what Triton does not answer
     reply = await service.call("POST", "/predict?explain=true", jpegs[0], **JPEG)
     assert (reply.status, reply.json()["code"]) == (503, "explanation_timeout")
