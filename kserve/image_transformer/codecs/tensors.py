@@ -32,12 +32,14 @@ class Images:
         version: The version the client asks for, if any.
         decoding: How the pixels were decoded, where they were here: only a version that takes pictures so
             may answer.
+        decode_seconds: What that has taken.
     """
 
     encoded: Sequence[bytes] = ()
     pixels: Pixels | None = None
     version: str | None = None
     decoding: Decoding | None = None
+    decode_seconds: float = 0.0
 
     def __len__(self) -> int:
         return len(self.encoded) if self.pixels is None else len(self.pixels)

@@ -1,4 +1,4 @@
-"""Explanations, one after the other, and each only while no plain request needs Triton."""
+"""Explanations, one after the other, in small calls that plain requests go before."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -8,18 +8,20 @@ from typing import Any, Final
 from image_transformer.codecs.tensors import Decoding, Explanation, Images, Pixels, Probabilities
 from image_transformer.errors import ClientGoneError, ServiceError, VersionGoneError
 from image_transformer.explain.masks import Grids, Slopes, hidden
+from image_transformer.explain.pace import Pace
 from image_transformer.inference.batching import Alive, Batcher
 from image_transformer.inference.decoding import Decoder
 from image_transformer.observe.metrics import Metrics
+from image_transformer.observe.statistics import Spent
 from image_transformer.settings import Settings
 from image_transformer.triton.client import Triton
 from image_transformer.triton.served import Served
 
-# A plain request that comes in the middle of a call waits for its end, as it does while the call's images are
-# made: one goes however long it takes, more only while they take about so long together.
-_CALL_SECONDS: Final = 0.002
-_MASKS_PER_CALL: Final = 8
 _LOOK_AGAIN_SECONDS: Final = 0.001
+# So many make a map (docs/explain.md) where the time is over before all are asked: this share of it, of which
+# all that wait have a part each.
+_ENOUGH_MASKS: Final = 100
+_ASKING_SHARE: Final = 0.9
 # Smaller files may stay, so that they can be decoded again where a version of another size takes over.
 _SMALL: Final = 256 * 1024
 
@@ -30,8 +32,8 @@ Release = Callable[[], None]
 class Explainer:
     """Explains what the classifier answers, by asking the same version again and again.
 
-    Its calls have no place in the classifier's queue: each is small, one is under way at a time, and none is
-    sent while a plain request waits or could be sent.
+    Its calls have no place in the classifier's queue: each is small, one is under way at a time, and while a
+    plain request waits or is under way at every address they have a small share of the time; see `Pace`.
 
     Attributes:
         waiting: Explanations under way and waiting.
@@ -109,13 +111,15 @@ class Explainer:
     async def _explained(self, images: Images, alive: Alive, release: Release) -> Explanation:
         picture: Pixels | None = None
         while True:
+            spent = Spent()
             if picture is None:
-                picture, decoding = await self._decoded(images, alive)
+                picture, decoding = await self._decoded(images, alive, spent)
                 if len(images.encoded[0]) > _SMALL:  # others wait for the memory, and this for its turn
                     images.encoded = ()
                     release()
             try:
-                answer = await self._classify(Images(pixels=picture[None], decoding=decoding), alive)
+                decoded = Images(pixels=picture[None], decoding=decoding, decode_seconds=spent.decode_seconds)
+                answer = await self._classify(decoded, alive)
                 async with self._turn:
                     served = self._served(answer)
                     class_id = int(answer.probs[0].argmax())
@@ -133,8 +137,10 @@ class Explainer:
                 continue
             return Explanation(answer, class_id, slopes.count, *slopes.map())
 
-    async def _decoded(self, images: Images, alive: Alive) -> tuple[Pixels, Decoding]:
+    async def _decoded(self, images: Images, alive: Alive, spent: Spent) -> tuple[Pixels, Decoding]:
         """The picture as the newest version takes it, and how that is.
+
+        A picture that cannot be taken is counted as that version's failure, as a plain request's is.
 
         Raises:
             ServiceError: It cannot be taken, or no version is ready.
@@ -145,7 +151,12 @@ class Explainer:
         newest = self._triton.newest
         if newest is None or not self._triton.ready:
             raise self._triton.unavailable()
-        picture = await self._decoder.decode(images.encoded[0], None, alive, newest.contract)
+        try:
+            picture = await self._decoder.decode(images.encoded[0], None, alive, newest.contract, spent)
+        except ServiceError:
+            newest.counted.failures += 1
+            newest.counted.failure_seconds += spent.decode_seconds
+            raise
         return picture, newest.decoding
 
     def _served(self, answer: Probabilities) -> Served:
@@ -160,28 +171,30 @@ class Explainer:
         raise VersionGoneError
 
     async def _asked(self, served: Served, picture: Pixels, class_id: int, alive: Alive) -> Slopes:
-        """Asks for the picture under every mask, a few at a time."""
+        """Asks for the picture under every mask, a few at a time; under fewer where its time is over."""
         count, size = self._settings.explain_masks, served.contract.size
         grids, slopes = Grids(size, count), Slopes(size)
-        together = 1
+        started = perf_counter()
+        pace = Pace(started)
         while slopes.count < count:
-            while not self._batcher.idle(served):
-                if not alive():  # under load too, or its place is kept for nobody
-                    raise ClientGoneError
-                await asyncio.sleep(_LOOK_AGAIN_SECONDS)  # an event would cost plain requests time
-            if not alive():
+            if not alive():  # under load too, or its place is kept for nobody
                 raise ClientGoneError
             began = perf_counter()
+            seconds = self._settings.explain_seconds * _ASKING_SHARE / self.waiting
+            if slopes.count >= _ENOUGH_MASKS and began - started > seconds:
+                break
+            plain = self._batcher.images_a_call(served)
+            together = 0 if self._batcher.saturated else pace.masks(began, plain)
+            if not together:
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)  # an event would cost plain requests time
+                continue
             masks = grids.masks(slopes.count, min(slopes.count + together, count))
             pixels = hidden(picture, masks)
+            made = perf_counter()
             answers = await self._infer(served, pixels)
-            took = perf_counter() - began
+            pace.sent(began, made, perf_counter(), beside=plain is not None)
             slopes.add(masks, answers.probs[:, class_id])
             self._metrics.masks += len(masks)
-            if took > _CALL_SECONDS:
-                together = max(1, together // 2)
-            elif took < _CALL_SECONDS / 2:
-                together = min(_MASKS_PER_CALL, together * 2)
         return slopes
 
     async def _infer(self, served: Served, pixels: Pixels) -> Probabilities:

@@ -75,14 +75,14 @@ class Asking:
         Raises:
             ServiceError: see `Inference.classify`.
         """
-        started = time.perf_counter()
+        started = time.perf_counter() - images.decode_seconds
         count = len(images)
         self._batcher.check(count)
         pixels: list[Pixels] = [] if images.pixels is None else list(images.pixels)
         if not self._triton.ready:
             await self._triton.returned()
         served = self._choose(images)
-        spent = Spent()
+        spent = Spent(images.decode_seconds)
         ends = 0.0
         room = 0
         try:

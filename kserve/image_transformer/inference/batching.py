@@ -154,10 +154,16 @@ class Batcher:
         """How many images wait."""
         return self._queued
 
-    def idle(self, served: Served) -> bool:
-        """Tells whether nothing waits, and one of a version's addresses has nothing of this queue to do."""
+    def images_a_call(self, served: Served) -> int | None:
+        """How many images a version's calls under way have on average, 0 where it has none.
+
+        None where nothing waits, and one of the version's addresses has nothing of this queue to do.
+        """
         under_way = sum(lane.under_way for lane in self._lanes.values())
-        return not self._queued and under_way < max(1, self._triton.endpoints.count(served))
+        if not self._queued and under_way < max(1, self._triton.endpoints.count(served)):
+            return None
+        lane = self._lanes.get(served)
+        return lane.asked // lane.under_way if lane is not None and lane.under_way else 0
 
     def submit(
         self, served: Served, pixels: Sequence[Pixels], alive: Alive, of: int = 1

@@ -29,8 +29,8 @@ class Spent:
 
     __slots__ = ("decode_seconds",)
 
-    def __init__(self) -> None:
-        self.decode_seconds = 0.0
+    def __init__(self, decode_seconds: float = 0.0) -> None:
+        self.decode_seconds = decode_seconds
 
 
 class Statistics:

@@ -135,8 +135,25 @@ async def test_so_many_wait_and_the_next_is_turned_away(start_service: Any, jpeg
     assert service.metrics.waiting_explanations() == 0
 
 
-async def test_plain_requests_go_first(start_service: Any, jpegs: list[bytes]) -> None:
-    """While one is under way at the only Triton, no mask is sent; and of the masks one call is at most."""
+@dataclass
+class Clock:
+    """Time that passes when a test says so."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(explainer, "perf_counter", clock)
+    return clock
+
+
+async def test_plain_requests_go_first(start_service: Any, jpegs: list[bytes], clock: Clock) -> None:
+    """While one is under way at the only Triton, no mask is sent at once; and one call of them at a time."""
     service = await start_service(explain_masks=60, explain_seconds=1)
     service.inference._batcher._lane(service.triton.newest).under_way += 1  # what Triton does not answer
     reply = await service.call("POST", "/predict?explain=true", jpegs[0], **JPEG)
@@ -148,6 +165,76 @@ async def test_plain_requests_go_first(start_service: Any, jpegs: list[bytes]) -
     service.fake.most_waiting = 0
     assert (await service.inference.explain(Images(jpegs[:1]), lambda: True)).masks == 60
     assert service.fake.most_waiting == 1
+
+
+@pytest.mark.parametrize(("plain", "most"), [(1, 1), (6, 6), (32, 8)])
+async def test_it_ends_though_plain_requests_never_pause(
+    start_service: Any,
+    jpegs: list[bytes],
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    plain: int,
+    most: int,
+) -> None:
+    """Its calls are no larger than theirs, and have about a tenth of the time."""
+    service = await start_service(explain_masks=100)
+    lane = service.inference._batcher._lane(service.triton.newest)
+    lane.under_way, lane.asked = 2, 2 * plain  # what Triton does not answer
+    infer = service.triton.infer
+
+    def slow(*args: Any, **options: Any) -> None:
+        clock.now += 0.005 if service.fake.calls else 0
+        infer(*args, **options)
+
+    def looks() -> bool:
+        clock.now += 0.01
+        return True
+
+    monkeypatch.setattr(service.triton, "infer", slow)
+    explanation = await service.inference.explain(Images(jpegs[:1]), looks)
+    calls = service.fake.calls[1:]
+    assert explanation.masks == sum(calls) == 100
+    assert max(calls) == most
+    assert 0.05 * len(calls) < clock.now < 0.06 * len(calls) + 0.1
+
+
+async def test_none_is_sent_while_plain_requests_are_turned_away(
+    start_service: Any, jpegs: list[bytes], clock: Clock
+) -> None:
+    service = await start_service(max_queued_images=4)
+    looks = 0
+
+    def alive() -> bool:
+        nonlocal looks
+        if service.metrics.masks:
+            service.inference._batcher._queued = 4
+            clock.now += 1
+            looks += 1
+        return looks < 20
+
+    task = asyncio.create_task(service.inference.explain(Images(jpegs[:1]), alive))
+    await asyncio.wait((task,))
+    assert type(task.exception()).__name__ == "ClientGoneError"
+    assert service.metrics.masks == 1
+
+
+@pytest.mark.parametrize(("others", "seconds", "whole"), [(0, 26, True), (0, 28, False), (1, 14, False)])
+async def test_where_its_time_is_over_it_says_what_it_knows(
+    service: Any, jpegs: list[bytes], clock: Clock, others: int, seconds: float, whole: bool
+) -> None:
+    """With others that wait its time is shared with them; fewer than a hundred masks make no map."""
+    clock.now = -seconds
+    service.inference._explainer.waiting += others
+
+    def alive() -> bool:
+        clock.now = 0.0 if service.metrics.masks > 50 else clock.now
+        return True
+
+    explanation = await service.inference.explain(Images(jpegs[:1]), alive)
+    assert explanation.masks == service.metrics.masks
+    assert (explanation.masks == 500) is whole
+    assert explanation.masks >= 100
+    assert explanation.error > 0
 
 
 @pytest.mark.parametrize(("milliseconds", "most"), [(0.1, 8), (3.0, 1)])

@@ -11,6 +11,7 @@ import pytest
 from other_contracts import STRETCHED
 from PIL import Image
 
+from image_transformer.explain import explainer
 from model.contract import DEFAULT_CONTRACT
 
 PNG = {"content-type": "image/png"}
@@ -58,7 +59,8 @@ def sent(
 
 @pytest.fixture
 async def busy(service: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A service whose explanations wait: a plain request is under way that Triton does not answer."""
+    """A service whose explanations wait: a plain request is under way, and no time passes."""
+    monkeypatch.setattr(explainer, "perf_counter", lambda: 0.0)
     service.lane = service.inference._batcher._lane(service.triton.newest)
     service.lane.under_way += 1
     monkeypatch.setattr(service.settings, "explain_masks", 20)
@@ -88,7 +90,10 @@ async def test_a_large_file_is_let_go_once_it_is_decoded(busy: Any) -> None:
     assert busy.inference.held.count == 0
 
 
-async def test_two_that_fill_the_memory_keep_nobody_out(start_service: Any) -> None:
+async def test_two_that_fill_the_memory_keep_nobody_out(
+    start_service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explainer, "perf_counter", lambda: 0.0)
     service = await start_service(max_held_bytes=2 * len(LARGE), explain_masks=10)
     lane = service.inference._batcher._lane(service.triton.newest)
     lane.under_way += 1

@@ -12,6 +12,7 @@ from image_transformer.codecs.tensors import Images
 from image_transformer.errors import ServiceError
 from model.contract import FILTERS_MODEL_NAME, MODEL_NAME, Contract
 
+PARTS = ("compute_input", "compute_infer", "compute_output")
 PICTURES = [picture(seed) for seed in range(20)]
 
 
@@ -48,6 +49,21 @@ async def test_requests_and_calls_are_counted(service: Any) -> None:
         with pytest.raises(ServiceError):
             await service.inference.classify(Images([*PICTURES, b"no picture"]))
     assert (await told(service))["inference_stats"]["compute_input"]["ns"] == spent["compute_input"]
+
+
+async def test_an_explained_request_counts_as_one_and_its_decoding_with_it(service: Any) -> None:
+    """Its masks are inferences and calls, of no request's time."""
+    await service.inference.explain(Images(PICTURES[:1]), lambda: True)
+    one = await told(service)
+    assert counts(one) == {"success": 1, "fail": 0, "queue": 1, "compute_infer": 1}
+    assert one["inference_count"] == sum(service.fake.calls) == 501
+    assert one["execution_count"] == len(service.fake.calls)
+    spent = {name: part["ns"] for name, part in one["inference_stats"].items()}
+    assert spent["compute_input"] == int(service.metrics.decode_seconds.sample()[1] * 1e9) > 0
+    assert sum(spent[name] for name in ("queue", *PARTS)) < spent["success"]
+    with pytest.raises(ServiceError):
+        await service.inference.explain(Images([b"no picture"]), lambda: True)
+    assert counts(await told(service))["fail"] == 1
 
 
 async def test_a_version_that_comes_back_goes_on_counting(service: Any) -> None:
