@@ -10,6 +10,7 @@ import argparse
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -39,6 +40,10 @@ WAYS: Final[Mapping[str, tuple[tuple[str, Encode, str] | None, int, int]]] = {
     "grpc": (None, 1, 32),
     "v2-binary-32": (_BINARY, 32, 8),
     "predict-alone": (_PREDICT, 1, 1),
+    # The cost of growing; not measured unless asked for.
+    "predict-8": (_PREDICT, 1, 8),
+    "predict-128": (_PREDICT, 1, 128),
+    "predict-512": (_PREDICT, 1, 512),
 }
 # The checkout's own code and no other's, whichever is installed.
 _PROGRAM: Final = """
@@ -63,26 +68,29 @@ class Cost(NamedTuple):
 def main() -> None:
     """Measures and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.serving.beside")
-    parser.add_argument("checkouts", nargs="+", type=Path, help="as `git worktree add` makes them")
+    parser.add_argument("checkouts", nargs="*", type=Path, help="as `git worktree add` makes them")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=2, help="length of one measurement")
-    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument("--starts", type=int, default=0, help="of each transformer, by the clock")
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS)[:6])
     parser.add_argument("--folder", type=Path, default=Path("var/benchmark"), help="where servers live")
     asked = parser.parse_args()
     checkouts = [Path.cwd(), *(path.resolve() for path in asked.checkouts)]
     with ExitStack() as stack:
-        services, runs = [], []
+        services, runs, starts = [], [], []
         for number, root in enumerate(checkouts):
             folder = asked.folder / "beside" / str(number)
             http, grpc, *triton_ports = free_ports(5)
-            artifact = folder / f"artifact-{_commit(root)[:7]}"
-            small = _artifact(root, artifact)
-            triton = stack.enter_context(_triton(root, repository(artifact, "int8"), triton_ports, folder))
-            transformer = _transformer(root, triton_ports[0], (http, grpc), folder)
-            services.append((stack.enter_context(transformer), triton))
-            runs.append([_run(way, small, (http, grpc), folder) for way in asked.ways])
-        for run in (run for each in runs for run in each):
-            run(1)
+            made = folder / f"artifact-{_commit(root)[:7]}"
+            small = artifact(root, made)
+            models = stack.enter_context(triton(root, repository(made, "int8"), triton_ports, folder))
+            front = transformer(root, triton_ports[0], (http, grpc), folder)
+            starts.append([_seconds_to_ready(front) for _ in range(asked.starts)])
+            services.append((stack.enter_context(front), models))
+            runs.append([run(way, small, (http, grpc), folder) for way in asked.ways])
+        for each in runs:
+            for load_for in each:
+                load_for(1)
         memory = [[service.memory_mib() for service in pair] for pair in services]
         everybody = [service for pair in services for service in pair]
         costs: list[list[list[Cost]]] = [[[] for _ in asked.ways] for _ in checkouts]
@@ -92,17 +100,28 @@ def main() -> None:
                     one = (place + number) % len(checkouts)
                     settle(everybody)
                     costs[one][way].append(_measured(services[one], runs[one][way], asked.seconds))
-    for root, used, cost in zip(checkouts, memory, costs, strict=True):
-        print(f"\n{_commit(root)}: transformer {used[0]:.0f} MiB, Triton {used[1]:.0f} MiB\n")
+    for root, used, cost, started in zip(checkouts, memory, costs, starts, strict=True):
+        print(f"\n{_commit(root)}: transformer {used[0]:.0f} MiB, Triton {used[1]:.0f} MiB")
+        if started:
+            print(f"the transformer is ready after {statistics.median(started):.2f} s", end=" ")
+            print(f"({min(started):.2f}–{max(started):.2f})")
+        print()
         print("| | transformer | Triton | together, µs | ÷ ours | requests a second | ours ÷ |")
         print("|---|--:|--:|--:|--:|--:|--:|")
         for way, ours, theirs in zip(asked.ways, costs[0], cost, strict=True):
             print(_row(way, ours, theirs))
 
 
-def _measured(pair: Sequence[Service], run: Callable[[int], load.Load], seconds: int) -> Cost:
+def _seconds_to_ready(service: Service) -> float:
+    """From the start of a transformer to its first answer that it is ready, by the clock."""
+    began = time.monotonic()
+    with service:
+        return time.monotonic() - began
+
+
+def _measured(pair: Sequence[Service], load_for: Callable[[int], load.Load], seconds: int) -> Cost:
     before = [service.cpu_seconds() for service in pair]
-    seen = run(seconds)
+    seen = load_for(seconds)
     used = [service.cpu_seconds() - start for service, start in zip(pair, before, strict=True)]
     return Cost(used[0] / seen.requests * 1e6, used[1] / seen.requests * 1e6, seen.rate)
 
@@ -117,14 +136,15 @@ def _row(way: str, ours: Sequence[Cost], theirs: Sequence[Cost]) -> str:
     )
 
 
-def _artifact(root: Path, folder: Path) -> list[Photograph]:
+def artifact(root: Path, folder: Path) -> list[Photograph]:
     """Makes what a checkout serves, by its own code, and returns pictures with the answers due."""
     line = [sys.executable, "-m", "benchmarks.serving.artifact", str(folder.absolute())]
     subprocess.run(line, cwd=root, check=True)
     return answered(small_images(64), graph_path(folder, "int8"))
 
 
-def _triton(root: Path, models: Path, ports: Sequence[int], folder: Path) -> Service:
+def triton(root: Path, models: Path, ports: Sequence[int], folder: Path) -> Service:
+    """A checkout's Triton; its ports are for HTTP, gRPC and metrics."""
     argv = [sys.executable, "-P", "-c", _PROGRAM.format(root=str(root), package="triton_server")]
     argv += ["--model-repository", str(models), "--config-variant", own_variant()]
     for flag, port in zip(("--http-port", "--grpc-port", "--metrics-port"), ports, strict=True):
@@ -133,14 +153,15 @@ def _triton(root: Path, models: Path, ports: Sequence[int], folder: Path) -> Ser
     return Service(f"Triton of {root}", argv, ready, folder / "triton.log")
 
 
-def _transformer(root: Path, predictor: int, ports: tuple[int, int], folder: Path) -> Service:
+def transformer(root: Path, predictor: int, ports: tuple[int, int], folder: Path) -> Service:
+    """A checkout's transformer; its ports are for HTTP and gRPC."""
     argv = [sys.executable, "-P", "-c", _PROGRAM.format(root=str(root), package="image_transformer")]
     argv += ["--predictor_host", f"127.0.0.1:{predictor}"]
     argv += ["--http_port", str(ports[0]), "--grpc_port", str(ports[1])]
     return Service(str(root), argv, f"http://127.0.0.1:{ports[0]}/health", folder / "transformer.log")
 
 
-def _run(
+def run(
     way: str, small: Sequence[Photograph], ports: tuple[int, int], folder: Path
 ) -> Callable[[int], load.Load]:
     """Returns what loads a transformer one way for so many seconds."""

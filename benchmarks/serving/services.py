@@ -87,7 +87,7 @@ class Service:
             ):
                 if answer.status == 200:
                     return
-            time.sleep(0.2)
+            time.sleep(0.02)
         tail = self._log.read_text(errors="replace").strip().splitlines()[-3:]
         raise ServiceError(f"{self.name} did not start; its log {self._log} ends: {' / '.join(tail)}")
 
