@@ -76,9 +76,7 @@ def measure(dataset: Dataset, arguments: argparse.Namespace, seed: int, name: st
     recipe = recipe_of(dataset, arguments)
     with contextlib.ExitStack() as until:
         if arguments.state:
-            about = json.dumps([asdict(recipe), dataset.digest], sort_keys=True)
-            digest = hashlib.sha256(about.encode()).hexdigest()[:16]
-            folder = arguments.state / f"{name}-{digest}-seed-{seed}"
+            folder = run_folder(arguments.state, name, dataset, recipe, seed)
         else:
             folder = Path(until.enter_context(tempfile.TemporaryDirectory(prefix="cnn-image-")))
         run = trained_run(dataset, recipe, folder, seed)
@@ -101,6 +99,12 @@ def measure(dataset: Dataset, arguments: argparse.Namespace, seed: int, name: st
         "minutes": run.metrics["seconds"] / 60,
         "cpu_minutes": run.metrics["cpu_seconds"] / 60,
     }
+
+
+def run_folder(state: Path, name: str, dataset: Dataset, recipe: Recipe, seed: int) -> Path:
+    """Where a seed of a benchmark's is kept."""
+    about = json.dumps([asdict(recipe), dataset.digest], sort_keys=True)
+    return state / f"{name}-{hashlib.sha256(about.encode()).hexdigest()[:16]}-seed-{seed}"
 
 
 def trained_run(dataset: Dataset, recipe: Recipe, folder: Path, seed: int) -> Run:

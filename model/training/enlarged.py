@@ -34,7 +34,7 @@ def enlarged_images(images: Images, size: int) -> NDArray[np.uint8]:
     larger = np.empty((len(images), size, size, 3), np.uint8)
 
     def enlarge(row: int) -> None:
-        larger[row] = shrink(Image.fromarray(images[row]), "RGB", within)
+        larger[row] = np.asarray(shrink(Image.fromarray(images[row]), "RGB", within))
 
     with ThreadPoolExecutor(usable_cores()) as pool:
         for _ in pool.map(enlarge, range(len(images))):
