@@ -21,7 +21,7 @@ from benchmarks.serving import machine
 from export.graph.export import Graphs, export_graphs
 from export.graph.parity import compare, keras_outputs, onnx_outputs
 from export.graph.quantize import quantize_graphs
-from model.contract import INPUT_NAME, NETWORKS, Contract
+from model.contract import INPUT_NAME, Contract
 from model.data.images import Images
 from model.data.sources import load_sample
 from model.network.cnn import probabilities
@@ -33,6 +33,13 @@ from model.network.pretrained.weights import load_weights
 RESULTS: Final = Path(__file__).parent / "results" / "efficientnet-lite.md"
 CALIBRATION: Final = 96
 COMPARED: Final = 200
+_ROWS: Final = (
+    "efficientnet-lite0:96",
+    "efficientnet-lite0:128",
+    "efficientnet-lite0:224",
+    "efficientnet-lite1:128",
+    "efficientnet-lite2:128",
+)
 _IMAGENET: Final = tuple(f"class {number}" for number in range(1000))
 _HEAD: Final = (
     "| network | size | float, ms | int8, ms | float / int8 | float, MB | int8, MB | parity to Keras "
@@ -67,7 +74,7 @@ def costs(graphs: list[Path], images: NDArray[np.uint8], rounds: int) -> list[fl
 
 def measure(network: str, size: int, rounds: int) -> str:
     """A row of the table."""
-    contract = Contract(_IMAGENET, size=size, network=network, filters=())  # type: ignore[arg-type] # one of `--networks`
+    contract = Contract(_IMAGENET, size=size, network=network, filters=())  # type: ignore[arg-type] # named by the caller
     path, _ = find_weights(network)
     built = build_network(0, contract)
     load_weights(built, read_torch_file(path), path.name, with_classes=True)
@@ -96,13 +103,14 @@ def measure(network: str, size: int, rounds: int) -> str:
 def main() -> None:
     """Measure what is asked for and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS[1:], default=NETWORKS[1:2])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[96, 128, 224])
+    parser.add_argument("rows", nargs="*", default=_ROWS, metavar="NETWORK:SIZE")
     parser.add_argument("--rounds", type=int, default=200)
     arguments = parser.parse_args()
-    rows = [
-        measure(network, size, arguments.rounds) for network in arguments.networks for size in arguments.sizes
-    ]
+    rows = []
+    for row in arguments.rows:
+        network, size = row.split(":")
+        rows.append(measure(network, int(size), arguments.rounds))
+        print(rows[-1], flush=True)
     about = (
         f"CPU milliseconds an image, one at a time, one thread of ONNX Runtime {ort.__version__}, the mean "
         f"of the least tenth of {arguments.rounds} runs in turns. The class that int8 gives is compared on "
@@ -110,7 +118,6 @@ def main() -> None:
     )
     text = "\n".join(["# EfficientNet-Lite", "", about, "", _HEAD, *rows, ""])
     RESULTS.write_text(text)
-    print(text)
 
 
 if __name__ == "__main__":

@@ -247,5 +247,6 @@ def load_settings(**flags: object) -> Settings:
         variables = (name.upper(), f"CNN_IMAGE_{name.upper()}")
         shown = next((variable for variable in variables if os.environ.get(variable) == first["input"]), None)
         shown = shown or f"--{name.replace('_', '-')}"
-        wrong = first["msg"][:1].lower() + first["msg"][1:]
+        wrong = first["msg"].removeprefix("Value error, ")
+        wrong = wrong[:1].lower() + wrong[1:]
         raise MistakeError(f"{shown} is {first['input']!r}: {wrong}.") from None

@@ -4,10 +4,12 @@ Written seed by seed; those of an earlier call stay in the table.
 """
 
 import argparse
+import contextlib
+import hashlib
 import json
 import statistics
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +25,7 @@ from model.report.evaluate import evaluate
 from model.training.finetune import FINE_TUNE
 from model.training.fitting import fit_recipe
 from model.training.recipe import Recipe
+from model.training.runs import RUN_FILE, Run, load_run, save_run
 from model.training.train import RECIPES, train
 
 _CHANCE: Final = 1000  # draws of right and wrong answers, to know a calibrated model's own ECE
@@ -46,6 +49,9 @@ def parser(description: str | None, size: int) -> argparse.ArgumentParser:
     flags.add_argument("--recipe", choices=RECIPES, default="quick")
     flags.add_argument("--epochs", type=int)
     flags.add_argument("--results", type=Path, default=RESULTS)
+    flags.add_argument(
+        "--state", type=Path, help="where runs are kept, so that a killed one goes on; nowhere if not named"
+    )
     return flags
 
 
@@ -65,28 +71,48 @@ def recipe_of(dataset: Dataset, arguments: argparse.Namespace) -> Recipe:
     return fit_recipe(recipe, dataset, epochs=arguments.epochs)
 
 
-def measure(dataset: Dataset, arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
+def measure(dataset: Dataset, arguments: argparse.Namespace, seed: int, name: str) -> dict[str, Any]:
     """Train one seed, and judge it on the test split."""
     recipe = recipe_of(dataset, arguments)
-    with tempfile.TemporaryDirectory(prefix="cnn-image-") as folder:
-        trained = train(dataset, recipe, run_dir=Path(folder), seed=seed, observers=[Say(f"seed {seed}")])
+    with contextlib.ExitStack() as until:
+        if arguments.state:
+            folder = run_folder(arguments.state, name, dataset, recipe, seed)
+        else:
+            folder = Path(until.enter_context(tempfile.TemporaryDirectory(prefix="cnn-image-")))
+        run = trained_run(dataset, recipe, folder, seed)
+        network = run.network()
     test = dataset.test
-    probs = classifier(trained.network, trained.temperature, trained.contract)(test.images)
+    probs = classifier(network, run.temperature, run.contract)(test.images)
     judged = evaluate(probs, test.labels, dataset.classes)
     return {
         "network": arguments.network,
         "size": dataset.size,
         "seed": seed,
         "images": [len(split) for split in (dataset.train, dataset.validation, test)],
-        "epochs": len(trained.history["loss"]),
+        "epochs": len(run.history["loss"]),
         "accuracy": judged.accuracy,
         "interval": judged.interval,
         "wrong": round((1 - judged.accuracy) * len(test)),
         "ece": judged.ece,
         "chance_ece": chance_ece(probs, dataset.classes),
-        "minutes": trained.metrics["seconds"] / 60,
-        "cpu_minutes": trained.metrics["cpu_seconds"] / 60,
+        "nll": judged.nll,
+        "minutes": run.metrics["seconds"] / 60,
+        "cpu_minutes": run.metrics["cpu_seconds"] / 60,
     }
+
+
+def run_folder(state: Path, name: str, dataset: Dataset, recipe: Recipe, seed: int) -> Path:
+    """Where a seed of a benchmark's is kept."""
+    about = json.dumps([asdict(recipe), dataset.digest], sort_keys=True)
+    return state / f"{name}-{hashlib.sha256(about.encode()).hexdigest()[:16]}-seed-{seed}"
+
+
+def trained_run(dataset: Dataset, recipe: Recipe, folder: Path, seed: int) -> Run:
+    """The finished run in a folder; one that is not finished, or not there, is trained to its end."""
+    if (folder / RUN_FILE).is_file():
+        return load_run(folder)
+    trained = train(dataset, recipe, run_dir=folder, seed=seed, observers=[Say(f"seed {seed}")])
+    return save_run(folder, trained, dataset)
 
 
 def _kind(one: dict[str, Any]) -> tuple[str, int]:
@@ -128,7 +154,8 @@ def run(dataset: Dataset, arguments: argparse.Namespace, *, name: str, title: st
     for seed in arguments.seeds:
         this = (arguments.network, arguments.size)
         kept = [one for one in kept if (_kind(one), one["seed"]) != (this, seed)]
-        kept = sorted([*kept, measure(dataset, arguments, seed)], key=lambda one: (*_kind(one), one["seed"]))
+        kept.append(measure(dataset, arguments, seed, name))
+        kept.sort(key=lambda one: (*_kind(one), one["seed"]))
         arguments.results.mkdir(parents=True, exist_ok=True)
         record.write_text(json.dumps({"machine": machine.describe(), "results": kept}, indent=1) + "\n")
         (arguments.results / f"{name}.md").write_text(_page(kept, title, command))

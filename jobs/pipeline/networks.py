@@ -159,6 +159,8 @@ def _check_weights(request: Request, network: Network | None, like: Manifest | N
     if own is None:
         return  # its digest is known
     from model.network.pretrained.weights import pretrained_network
+    from model.training.device import load_tensorflow
 
+    load_tensorflow()
     size = network_sizes(network or "cnn")[0]
     pretrained_network(0, Contract(("a", "b"), size, network=network or "cnn", filters=()), own)

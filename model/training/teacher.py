@@ -1,19 +1,29 @@
 """A larger network that is never served: its answers are what the served one learns from.
 
 Knowledge distillation is by Hinton, Vinyals & Dean (2015). The answers to the training images are kept, so
-one teacher serves any number of students on the same data.
+one teacher serves any number of students on the same data. Any network teaches that knows the same classes,
+one that takes larger images too: they are enlarged for it.
 """
 
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import DEFAULT_CONTRACT, INPUT_NAME, Contract
+from model.data.dataset import Dataset
 from model.data.images import Images
-from model.network.cnn import block_channels, images_at_a_time
+from model.network.cnn import block_channels, images_at_a_time, unlearned_mask
 from model.network.filters import filter_layers
 from model.network.forward import first_convolution, norm_relu, norm_relu_pool
+from model.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from model.training.classes import contract_of
+from model.training.enlarged import enlarged_images
+from model.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import keras
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
 _CHANNELS: Final = (64, 128, 128, 256, 256, 256, 256)
 # Which of them pooling follows: as many, from the first on, as the served network has blocks.
 _POOLED: Final = (1, 3, 5, 6, 7)
+_ANSWERS: Final = "answers.npz"
 # Row and column at which a view is cut out of an image with a border of two pixels.
 _CUTS: Final = ((1, 1), (3, 3))
 
@@ -59,27 +70,64 @@ def teacher_logits(network: "keras.Model", images: Any) -> Any:
     return layer("logits")(layer("pool")(x))
 
 
+class Lesson:
+    """What a teacher, or one that is still to be trained, says of the training images of a data set.
+
+    Attributes:
+        folder: Of this teacher and data set, whichever student asks; made if absent.
+    """
+
+    def __init__(self, dataset: Dataset, recipe: Recipe, teacher_dir: Path) -> None:
+        """Name it.
+
+        Args:
+            dataset: The students'; its test split is not touched.
+            recipe: By which the teacher is trained.
+            teacher_dir: Has the folders of all lessons.
+        """
+        self._dataset, self._recipe = dataset, recipe
+        self._about = {"recipe": asdict(recipe), "data": dataset.digest}
+        digest = hashlib.sha256(json.dumps(self._about, sort_keys=True).encode()).hexdigest()
+        self.folder = teacher_dir / digest[:16]
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def kept(self) -> Checkpoint | None:
+        """The teacher's history and its logits `[N, C]`; None where it was not asked yet."""
+        return load_checkpoint(self.folder, _ANSWERS)
+
+    def ask(self, network: "keras.Model", history: dict[str, list[float]]) -> Checkpoint:
+        """Ask the trained teacher, and keep what it says."""
+        logits = answers(network, self._dataset.train.images, mirrored=self._recipe.flip)
+        logits += unlearned_mask(contract_of(self._dataset))
+        kept = Checkpoint(self._about, self._recipe.epochs, history, [logits])
+        save_checkpoint(self.folder, kept, _ANSWERS)
+        return kept
+
+
 def answers(network: "keras.Model", images: Images, *, mirrored: bool = True) -> NDArray[np.float32]:
     """The teacher's logits `[N, C]`, the mean over views of each image: shifted a little, and mirrored.
 
     Args:
-        network: A trained teacher.
+        network: A trained teacher; where it takes larger images, the views are enlarged.
         images: uint8 `[N, S, S, 3]`.
         mirrored: Whether mirrored views count too.
     """
     import tensorflow as tf
 
-    _, height, width, colours = images.shape
+    _, height, width, _ = images.shape
+    taken = network.input_shape[1:]
     logits = tf.function(
         lambda batch: network(batch, training=False),
-        input_signature=[tf.TensorSpec((None, height, width, colours), tf.uint8)],
+        input_signature=[tf.TensorSpec((None, *taken), tf.uint8)],
     )
-    batch = images_at_a_time(height)
+    batch = images_at_a_time(taken[0])
     parts = []
     for first in range(0, len(images), batch):
         bordered = np.pad(images[first : first + batch], ((0, 0), (2, 2), (2, 2), (0, 0)))
         cut = [bordered[:, row : row + height, column : column + width] for row, column in _CUTS]
         views = [view for each in cut for view in ((each, each[:, :, ::-1]) if mirrored else (each,))]
+        if taken[0] != height:
+            views = [enlarged_images(view, taken[0]) for view in views]
         parts.append(np.mean([logits(view).numpy() for view in views], axis=0))
     return np.concatenate(parts)
 

@@ -1,7 +1,7 @@
 """Training, top to bottom: recipe → device → teacher → data → step → epochs → averaged weights → temperature.
 
-A fine-tuning has no teacher; it begins with weights that others have trained (`model.training.finetune`), and
-ends where the validation images say that no further epoch helps.
+A fine-tuning has no teacher, but may be one; it begins with weights that others have trained
+(`model.training.finetune`), and ends where the validation images say that no further epoch helps.
 
 On the 5,000 test images of CIFAR-10's five classes (JPEGs), two quiet cores of an AMD EPYC that multiplies
 bfloat16: QUICK, what `make run` uses, 0.861 in 223 s (n = 1); BEST 0.8843, standard deviation 0.0026
@@ -13,24 +13,22 @@ killed and started again ends with the same weights as one that was not.
 """
 
 import fcntl
-import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-from model.contract import MODEL_NAME
+from model.contract import LITE_SIZES, MODEL_NAME
 from model.data.dataset import Dataset
-from model.network.cnn import unlearned_mask
 from model.network.pretrained.source import find_weights
 from model.report.evaluate import softmax
 from model.training.checkpoint import Checkpoint, load_checkpoint, remove_checkpoint, save_checkpoint
 from model.training.device import prepare_device
+from model.training.enlarged import enlarged
 from model.training.observer import Observer, Plan, TrainedModel
 from model.training.recipe import FineTuneRecipe, Recipe, StaleCheckpointError, TrainingError
-from model.training.teacher import answers
+from model.training.teacher import Lesson
 from model.training.trainer import Trainer
 
 __all__ = ["BEST", "QUICK", "RECIPES", "Observer", "Recipe", "TrainedModel", "TrainingError", "train"]
@@ -77,8 +75,6 @@ BEST: Final = replace(
     softening=3.0,
 )
 RECIPES: Final = {recipe.name: recipe for recipe in (QUICK, BEST)}
-
-ANSWERS: Final = "answers.npz"
 
 
 def train(
@@ -227,29 +223,26 @@ def _taught(dataset: Dataset, recipe: Recipe, folder: Path, observers: Sequence[
     """A teacher's logits `[N, C]` for the training images: those kept in `folder`, or of one trained now.
 
     Each teacher and data set has a folder of its own in there. The seed is always 0: students of any seed
-    learn from the same one.
+    learn from the same one. One that is fine-tuned takes larger images.
     """
-    about = {"recipe": asdict(recipe), "data": dataset.digest}
-    folder /= hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    lesson = Lesson(dataset, recipe, folder)
+    with (lesson.folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.warning("Another run trains the teacher in %s; waiting for it.", folder)
+            log.warning("Another run trains the teacher in %s; waiting for it.", lesson.folder)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        kept = load_checkpoint(folder, ANSWERS)
+        kept = lesson.kept()
         if kept:
             return kept
+        small = isinstance(recipe, FineTuneRecipe) and dataset.size < LITE_SIZES[0]
+        shown = enlarged(dataset, LITE_SIZES[0]) if small else dataset
         try:
-            trained = train(dataset, recipe, run_dir=folder, observers=observers)
+            trained = train(shown, recipe, run_dir=lesson.folder, observers=observers)
         except StaleCheckpointError:  # damaged, or begun on another device
-            remove_checkpoint(folder)
-            trained = train(dataset, recipe, run_dir=folder, observers=observers)
+            remove_checkpoint(lesson.folder)
+            trained = train(shown, recipe, run_dir=lesson.folder, observers=observers)
         log.info("The teacher answers the %d training images, minutes on a CPU …", len(dataset.train))
-        logits = answers(trained.network, dataset.train.images, mirrored=recipe.flip)
-        logits += unlearned_mask(trained.contract)
-        kept = Checkpoint(about, recipe.epochs, trained.history, [logits])
-        save_checkpoint(folder, kept, ANSWERS)
-        remove_checkpoint(folder)
+        kept = lesson.ask(trained.network, trained.history)
+        remove_checkpoint(lesson.folder)
     return kept

@@ -1,10 +1,15 @@
 """The pages that training's measurements end in say what was measured."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.training import report, seeds
+import numpy as np
+
+from benchmarks.training import report, seeded, seeds
 from benchmarks.training.result import Result, faster
+from model.data.dataset import Dataset, Split
+from model.training.train import QUICK
 
 ORIGINAL = Result(
     "original", 3, 1000, 2.0, [20.0, 10.0, 10.0], [0.5, 0.6, 0.7], test=0.7, interval=(0.68, 0.72)
@@ -32,6 +37,21 @@ def test_the_plot_is_the_same_for_the_same_figures(tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg"):
         report.plot([ORIGINAL, OURS], tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_a_run_is_looked_for_by_data_recipe_and_seed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    parts = [Split(rng.integers(0, 256, (2, 32, 32, 3), np.uint8), np.array([0, 1])) for _ in range(4)]
+    data, other = Dataset(*parts[:3], "here", "sample"), Dataset(*parts[1:], "here", "sample")
+    folder = seeded.run_folder(tmp_path, "name", data, QUICK, 1)
+    assert folder == seeded.run_folder(tmp_path, "name", replace(data, source="there"), QUICK, 1)
+    others = {
+        seeded.run_folder(tmp_path, "name", other, QUICK, 1),
+        seeded.run_folder(tmp_path, "name", data, replace(QUICK, epochs=1), 1),
+        seeded.run_folder(tmp_path, "name", data, QUICK, 2),
+        seeded.run_folder(tmp_path, "another", data, QUICK, 1),
+    }
+    assert len(others | {folder}) == 5
 
 
 def test_the_seeds_that_are_done_are_summed_up(tmp_path: Path) -> None:

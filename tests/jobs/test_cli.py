@@ -90,6 +90,11 @@ def test_an_unknown_recipe_is_a_mistake() -> None:
     assert "--recipe is 'fast': input should be 'quick' or 'best'" in sentence
 
 
+def test_a_size_that_is_not_offered_is_told_with_those_that_are() -> None:
+    sentence = said(run("train", "--size", "100"), Exit.MISTAKE)
+    assert sentence.startswith("--size is 100: it must be one of 32, 48, 64, 96, 128")
+
+
 def test_a_sentence_names_the_values_as_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CNN_IMAGE_STORE_ENCRYPTION", "aes256")
     assert "input should be 'AES256' or 'aws:kms'" in said(run("versions"), Exit.MISTAKE)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from model.contract import Contract
+from model.contract import CLASSES, Contract
 from model.data.dataset import Dataset, Split
 from model.report.evaluate import softmax
 from model.training.observer import Observer, Plan
@@ -94,6 +95,18 @@ def test_its_answer_is_the_mean_over_shifted_and_mirrored_views() -> None:
     images = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), np.uint8)
     views = [view for moved in _cuts(images) for view in (moved, moved[:, :, ::-1])]
     expected = np.mean([np.asarray(network(view, training=False)) for view in views], axis=0)
+    np.testing.assert_allclose(answers(network, images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_teacher_of_larger_images_is_shown_the_same_views_enlarged() -> None:
+    network = build_teacher(2, Contract(CLASSES, 96))
+    images = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    views = [view for moved in _cuts(images) for view in (moved, moved[:, :, ::-1])]
+    larger = [
+        np.stack([Image.fromarray(one).resize((96, 96), Image.Resampling.BICUBIC) for one in view])
+        for view in views
+    ]
+    expected = np.mean([np.asarray(network(view, training=False)) for view in larger], axis=0)
     np.testing.assert_allclose(answers(network, images), expected, rtol=1e-4, atol=1e-5)
 
 
