@@ -1,0 +1,116 @@
+"""Photographs: what a user would pick instead, on the same pictures and the same network.
+
+Each decoder gives other pixels, so its answers are held against ONNX Runtime's on its own pixels.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from benchmarks.competitors.model import DECODERS
+from benchmarks.peers import report, servers
+from benchmarks.peers.rounds import Contender, Scenario, take_turns
+from benchmarks.peers.settings import Setup
+from benchmarks.serving.__main__ import own_variant
+from benchmarks.serving.artifact import Precision, graph_path
+from benchmarks.serving.photographs import Photograph, answered, enlarged, small_images, twelve_megapixels
+
+
+class Kind(NamedTuple):
+    """Pictures, and the network that sees them.
+
+    Attributes:
+        title: For people.
+        artifact: Arguments of `benchmarks.serving.artifact`.
+        size: Side of the network's input.
+        make: Makes the pictures.
+        seconds: Length of a measurement.
+    """
+
+    title: str
+    artifact: tuple[str, ...]
+    size: int
+    make: Callable[[], list[bytes]]
+    seconds: int
+
+
+_LITE: Final = ("efficientnet-lite0", "128")
+KINDS: Final = {
+    "12-megapixels": Kind(
+        "12-megapixel photographs, the small network", (), 32, lambda: twelve_megapixels(small_images(5)), 5
+    ),
+    "12-megapixels-lite0": Kind(
+        "12-megapixel photographs, EfficientNet-Lite0 at 128 pixels",
+        _LITE,
+        128,
+        lambda: twelve_megapixels(small_images(5)),
+        5,
+    ),
+    "100-kB-lite0": Kind(
+        "Pictures of 100 kB, EfficientNet-Lite0 at 128 pixels",
+        _LITE,
+        128,
+        lambda: enlarged(small_images(20), 720, 540),
+        3,
+    ),
+}
+_ALONE: Final = "2 processes"
+_TURNS: Final = "2 processes, in batches"
+
+
+def measure(name: str, asked: argparse.Namespace) -> None:
+    """Takes the rounds of a kind of pictures and keeps them after each."""
+    kind = KINDS[name]
+    work: Path = asked.work if not kind.artifact else asked.work / "-".join(kind.artifact)
+    line = [sys.executable, "-m", "benchmarks.serving.artifact", str(work), *kind.artifact]
+    subprocess.run(line, check=True)
+    encoded = kind.make()
+    megabytes = sum(len(one) for one in encoded) / len(encoded) / 1e6
+    scenario = Scenario(
+        "32",
+        f"32 connections, 1 picture of {megabytes:.2g} MB a request",
+        1,
+        32,
+        asked.seconds or kind.seconds,
+    )
+    part = f"photographs-{name}"
+    before = report.kept(part) if asked.more else []
+    first = max((one.round for one in before), default=-1) + 1
+    with ExitStack() as stack:
+        stage = servers.Stage(work, kind.size, own_variant(), (1,), stack)
+        contenders = _line_up(stage, encoded)
+        rounds = range(first, first + asked.rounds)
+        for found in take_turns([scenario], contenders, rounds, asked.minutes):
+            before += found
+            about = f"{kind.title}. Rates, and p99 of a request, of everybody on the same pictures."
+            report.keep(part, {scenario.key: scenario.title}, before, about)
+
+
+def _line_up(stage: servers.Stage, encoded: list[bytes]) -> list[Contender]:
+    def right(precision: Precision, decoder: str) -> list[Photograph]:
+        return answered(
+            encoded, graph_path(stage.work, precision), partial(DECODERS[decoder], size=stage.size)
+        )
+
+    def tuned(key: str, precision: Precision, decoder: str, *, batch: int = 1) -> Contender:
+        title = f"{_TURNS if batch > 1 else _ALONE}, {precision}, {decoder}"
+        setup = Setup(title, {"batch": batch})
+        answers = right(precision, decoder)
+        return servers.fastapi(stage, answers, setup, precision=precision, decoder=decoder, key=key)
+
+    return [
+        servers.ours(stage, right("int8", "ours")),
+        servers.tutorial(stage, right("float", "pillow")),
+        servers.kserve_stock(stage, right("float", "pillow"), "pillow"),
+        tuned("pillow", "float", "pillow"),
+        tuned("draft", "float", "pillow-draft"),
+        tuned("draft-int8", "int8", "pillow-draft"),
+        tuned("ours-decoder-float", "float", "ours"),
+        tuned("all-ours", "int8", "ours"),
+        tuned("all-ours-batches", "int8", "ours", batch=8),
+    ]
