@@ -38,7 +38,7 @@ def pillow(data: bytes, size: int) -> Pixels:
 
 
 def pillow_draft(data: bytes, size: int) -> Pixels:
-    """Pillow as one who has read its documentation has it: a large JPEG is decoded at a fraction of its size."""
+    """Pillow as who has read its documentation has it: a large JPEG is decoded at a fraction of its size."""
     image = Image.open(io.BytesIO(data))
     image.draft("RGB", (size, size))
     return np.asarray(image.convert("RGB").resize((size, size), reducing_gap=3))

@@ -12,6 +12,7 @@ benchmarks/results/peers.md. `--more` adds rounds to those of an earlier call.
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -48,6 +49,8 @@ def main() -> None:
     parser.add_argument("--more", action="store_true", help="add rounds to those that are kept")
     parser.add_argument("--work", type=Path, default=Path("var/benchmark"), help="where servers live")
     asked = parser.parse_args()
+    # Ended early, it ends the servers, too: some of them would live on.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended early"))
     del sys.argv[1:]  # kserve, whose gRPC messages are used here, would read them as its own
     known = tuple(photographs.KINDS) if asked.part == "photographs" else tuple(NAMES)
     if wrong := [name for name in asked.names if name not in known]:
@@ -76,8 +79,8 @@ def small(names: Sequence[str], asked: argparse.Namespace) -> None:
         contenders = [servers.ours(stage, right)]
         contenders += [servers.peer(stage, right, name, SETUPS[name][0]) for name in names]
         about = (
-            "Small pictures. One JPEG of about 900 bytes a request, and 32 of them; all serve our int8 graph and"
-            " decode with our decoder."
+            "Small pictures. One JPEG of about 900 bytes a request, and 32 of them; all serve our int8 graph"
+            " and decode with our decoder."
         )
         measure("small", _scenarios(asked), contenders, asked, about)
 

@@ -49,10 +49,10 @@ def _markdown(everything: dict[str, Any]) -> str:
     lines = [
         "# Beside other servers",
         "",
-        "Measured by `python -m benchmarks.peers` ([what and how](../../docs/speed.md#beside-other-servers)). Given are"
-        " the median over the rounds and, for ratios, which are taken round by round, the lowest and the highest."
-        " Rates are ours over theirs, processor time is theirs over ours: above 1 ours is ahead. Every answer was"
-        " held against ONNX Runtime's own on the same pixels.",
+        "Measured by `python -m benchmarks.peers` ([what and how](../../docs/speed.md#beside-other-servers))."
+        " Given are the median over the rounds and, for ratios, which are taken round by round, the lowest and"
+        " the highest. Rates are ours over theirs, processor time is theirs over ours: above 1 ours is ahead."
+        " Every answer was held against ONNX Runtime's own on the same pixels.",
     ]
     order = ["small", *sorted(one for one in everything if one.startswith("photographs"))]
     order += [f"tune-{name}" for name in NAMES]
@@ -100,7 +100,6 @@ def _table(measured: Sequence[Measured]) -> list[str]:
                 str(ratio([one.rate for one in mine], [one.rate for one in theirs])),
                 str(ratio([one.cpu for one in theirs], [one.cpu for one in mine])),
             )
-        lines.append(
-            f"| {theirs[-1].title} | {rate:,.0f} | {both[0]} | {cpu:,.0f} | {both[1]} | {p50:,.1f} | {p99:,.1f} |"
-        )
+        cells = (f"{rate:,.0f}", both[0], f"{cpu:,.0f}", both[1], f"{p50:,.1f}", f"{p99:,.1f}")
+        lines.append(f"| {theirs[-1].title} | {' | '.join(cells)} |")
     return lines

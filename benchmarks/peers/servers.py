@@ -188,14 +188,15 @@ def peer(stage: Stage, answered: Sequence[Photograph], name: str, setup: Setup, 
         # Its pages on performance and on high throughput; a token, so that nobody else commands it.
         environment |= {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_HA_PROXY": "1"}
         environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        environment |= {"RAY_USAGE_STATS_ENABLED": "0"}
+        # On a busy machine its proxy needs longer to start than the 5 s that it is given.
+        environment |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}
         ready = f"{port}/-/healthz"
     elif name == "bentoml":
         service = f"benchmarks.competitors.bentoml_service:{setup.service}"
         argv = [python, "-m", "bentoml", "serve", service, "--port", str(port), "--host", "127.0.0.1"]
         environment |= {"BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(stage.work / "bentoml")}
         if setup.service == "Batched":
-            ways = {images: ("/predict", _json, "[") for images in stage.images}
+            ways = dict.fromkeys(stage.images, ("/predict", _json, "["))
             ready = f"{port}/readyz"
     own = [stage.start(key, argv, ready, environment)]
     path, encode, _ = ways[1]

@@ -36,11 +36,12 @@ NAMES: Final[Mapping[str, str]] = {
 }
 
 ADVICE: Final[Mapping[str, str]] = {
-    "fastapi": "uvicorn's deployment page (a process a core, uvloop, httptools) and ONNX Runtime's on threads",
-    "mosec": "its README, “Performance tuning”: batch size and wait by measuring, work in stages, workers a"
-    " stage, threads by hand, no JSON for images",
-    "litserve": "its pages on batching (`max_batch_size`, `batch_timeout`), on speed (workers, API servers) and"
-    " `fast_queue`",
+    "fastapi": "uvicorn's page on deployment (a process a core, uvloop, httptools) and ONNX Runtime's on"
+    " threads",
+    "mosec": "its README, “Performance tuning”: batch size and wait by measuring, stages, workers a stage,"
+    " threads by hand, no JSON for images",
+    "litserve": "its pages on batching (`max_batch_size`, `batch_timeout`), on speed (workers, API servers)"
+    " and `fast_queue`",
     "bentoml": "its pages on adaptive batching, on workers and on ASGI integration",
     "ray": "its pages on performance (`RAY_SERVE_THROUGHPUT_OPTIMIZED`, `async`, `max_ongoing_requests`), on"
     " high throughput (HAProxy) and on dynamic request batching",

@@ -1,9 +1,9 @@
 """The model everyone serves, made anew: `python -m benchmarks.serving.artifact FOLDER [NETWORK SIZE]`, in a
 process of its own.
 
-Its weights are untrained, or for EfficientNet-Lite ImageNet's under a head that is: speed does not depend on them, and neither does whether two servers agree. Folder
-gets `network.keras` (for the original service), `repository/`, a version as the store would hold it, and
-`repository-int8/`, its int8 twin as `cnn-image quantize` makes it.
+Its weights are untrained, or ImageNet's under a head that is: speed does not depend on them, and neither does
+whether two servers agree. Folder gets `network.keras` (for the original service), `repository/`, a version as
+the store would hold it, and `repository-int8/`, its int8 twin as `cnn-image quantize` makes it.
 """
 
 import os
