@@ -24,7 +24,7 @@ options: dict[str, Any] = {
 }
 
 
-@bentoml.service(**options)  # type: ignore[untyped-decorator] # bentoml is not there for mypy
+@bentoml.service(**options)
 class Batched:
     """As its page on adaptive batching has it: a list of images goes in, base64 in JSON."""
 
@@ -54,7 +54,7 @@ _model: list[Model] = []
 _app = Starlette(routes=[Route("/predict", _predict, methods=["POST"]), Route("/health", _health)])
 
 
-@bentoml.service(**options)  # type: ignore[untyped-decorator]
+@bentoml.service(**options)
 @bentoml.asgi_app(_app, path="/")
 class Mounted:
     """As its page on ASGI integration has it: an application of one's own under its server."""

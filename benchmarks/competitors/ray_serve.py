@@ -17,7 +17,7 @@ from benchmarks.competitors.model import Model, settings
 wanted = settings()
 
 
-@serve.deployment(  # type: ignore[untyped-decorator] # ray is not there for mypy
+@serve.deployment(
     num_replicas=wanted.get("replicas", 1),
     max_ongoing_requests=wanted.get("ongoing", 100),
     ray_actor_options={"num_cpus": 1},
@@ -44,6 +44,9 @@ if __name__ == "__main__":
         http_options={"host": "127.0.0.1", "port": int(sys.argv[1])},
         logging_config={"enable_access_log": False},
     )
-    serve.run(Answer.bind(), route_prefix="/predict")
+    serve.run(
+        Answer.bind(),  # type: ignore[attr-defined] # ray is not there for mypy
+        route_prefix="/predict",
+    )
     while True:
         time.sleep(60)

@@ -27,7 +27,7 @@ from benchmarks.serving import load
 from benchmarks.serving.__main__ import own_variant
 from benchmarks.serving.artifact import graph_path
 from benchmarks.serving.load import LoadError
-from benchmarks.serving.photographs import answered, small_images
+from benchmarks.serving.photographs import Photograph, answered, small_images
 from benchmarks.serving.services import ServiceError
 
 SMALL_IMAGES = 64
@@ -43,7 +43,9 @@ def main() -> None:
     parser.add_argument("part", choices=("small", "photographs", "tune", "remove"))
     parser.add_argument("names", nargs="*", help="peers, or for photographs kinds; all of them by default")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, help="length of one measurement, 2 (photographs: 5)")
+    parser.add_argument(
+        "--seconds", type=int, help="length of one measurement; by default 2, of photographs 3"
+    )
     parser.add_argument("--minutes", type=float, default=60.0, help="begin no round that would end later")
     parser.add_argument("--scenarios", nargs="+", choices=("32", "1", "many"), default=("32", "1", "many"))
     parser.add_argument("--more", action="store_true", help="add rounds to those that are kept")
@@ -123,7 +125,7 @@ def _scenarios(asked: argparse.Namespace) -> list[Scenario]:
     return [one for one in scenarios if one.key in asked.scenarios]
 
 
-def _stage(asked: argparse.Namespace, stack: ExitStack) -> tuple[servers.Stage, list[photographs.Photograph]]:
+def _stage(asked: argparse.Namespace, stack: ExitStack) -> tuple[servers.Stage, list[Photograph]]:
     subprocess.run([sys.executable, "-m", "benchmarks.serving.artifact", str(asked.work)], check=True)
     right = answered(small_images(SMALL_IMAGES), graph_path(asked.work, "int8"))
     return servers.Stage(asked.work, 32, own_variant(), (1, 32), stack), right

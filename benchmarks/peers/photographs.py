@@ -6,9 +6,8 @@ Each decoder gives other pixels, so its answers are held against ONNX Runtime's 
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -30,6 +29,7 @@ class Kind(NamedTuple):
         size: Side of the network's input.
         make: Makes the pictures.
         seconds: Length of a measurement.
+        who: Takes part, see `_line_up`.
     """
 
     title: str
@@ -37,26 +37,34 @@ class Kind(NamedTuple):
     size: int
     make: Callable[[], list[bytes]]
     seconds: int
+    who: tuple[str, ...]
 
 
 _LITE: Final = ("efficientnet-lite0", "128")
 KINDS: Final = {
     "12-megapixels": Kind(
-        "12-megapixel photographs, the small network", (), 32, lambda: twelve_megapixels(small_images(5)), 5
+        "12-megapixel photographs, the small network",
+        (),
+        32,
+        lambda: twelve_megapixels(small_images(5)),
+        3,
+        ("ours", "tutorial", "stock", "pillow", "draft", "draft-int8", "all-ours"),
     ),
     "12-megapixels-lite0": Kind(
         "12-megapixel photographs, EfficientNet-Lite0 at 128 pixels",
         _LITE,
         128,
         lambda: twelve_megapixels(small_images(5)),
-        5,
+        3,
+        ("ours", "tutorial", "stock", "draft-int8", "all-ours"),
     ),
     "100-kB-lite0": Kind(
         "Pictures of 100 kB, EfficientNet-Lite0 at 128 pixels",
         _LITE,
         128,
         lambda: enlarged(small_images(20), 720, 540),
-        3,
+        2,
+        ("ours", "stock", "draft", "decoder", "all-ours", "all-ours-batches"),
     ),
 }
 _ALONE: Final = "2 processes"
@@ -83,18 +91,18 @@ def measure(name: str, asked: argparse.Namespace) -> None:
     first = max((one.round for one in before), default=-1) + 1
     with ExitStack() as stack:
         stage = servers.Stage(work, kind.size, own_variant(), (1,), stack)
-        contenders = _line_up(stage, encoded)
+        contenders = _line_up(stage, encoded, kind.who)
         rounds = range(first, first + asked.rounds)
         for found in take_turns([scenario], contenders, rounds, asked.minutes):
             before += found
-            about = f"{kind.title}. Rates, and p99 of a request, of everybody on the same pictures."
+            about = f"{kind.title}. Each decodes and answers in its own way, as its row says."
             report.keep(part, {scenario.key: scenario.title}, before, about)
 
 
-def _line_up(stage: servers.Stage, encoded: list[bytes]) -> list[Contender]:
+def _line_up(stage: servers.Stage, encoded: list[bytes], who: Sequence[str]) -> list[Contender]:
     def right(precision: Precision, decoder: str) -> list[Photograph]:
         return answered(
-            encoded, graph_path(stage.work, precision), partial(DECODERS[decoder], size=stage.size)
+            encoded, graph_path(stage.work, precision), lambda data: DECODERS[decoder](data, stage.size)
         )
 
     def tuned(key: str, precision: Precision, decoder: str, *, batch: int = 1) -> Contender:
@@ -103,14 +111,15 @@ def _line_up(stage: servers.Stage, encoded: list[bytes]) -> list[Contender]:
         answers = right(precision, decoder)
         return servers.fastapi(stage, answers, setup, precision=precision, decoder=decoder, key=key)
 
-    return [
-        servers.ours(stage, right("int8", "ours")),
-        servers.tutorial(stage, right("float", "pillow")),
-        servers.kserve_stock(stage, right("float", "pillow"), "pillow"),
-        tuned("pillow", "float", "pillow"),
-        tuned("draft", "float", "pillow-draft"),
-        tuned("draft-int8", "int8", "pillow-draft"),
-        tuned("ours-decoder-float", "float", "ours"),
-        tuned("all-ours", "int8", "ours"),
-        tuned("all-ours-batches", "int8", "ours", batch=8),
-    ]
+    start: dict[str, Callable[[], Contender]] = {
+        "ours": lambda: servers.ours(stage, right("int8", "ours")),
+        "tutorial": lambda: servers.tutorial(stage, right("float", "pillow")),
+        "stock": lambda: servers.kserve_stock(stage, right("float", "pillow"), "pillow"),
+        "pillow": lambda: tuned("pillow", "float", "pillow"),
+        "draft": lambda: tuned("draft", "float", "pillow-draft"),
+        "draft-int8": lambda: tuned("draft-int8", "int8", "pillow-draft"),
+        "decoder": lambda: tuned("decoder", "float", "ours"),
+        "all-ours": lambda: tuned("all-ours", "int8", "ours"),
+        "all-ours-batches": lambda: tuned("all-ours-batches", "int8", "ours", batch=8),
+    }
+    return [start[key]() for key in who]

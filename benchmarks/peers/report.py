@@ -50,9 +50,9 @@ def _markdown(everything: dict[str, Any]) -> str:
         "# Beside other servers",
         "",
         "Measured by `python -m benchmarks.peers` ([what and how](../../docs/speed.md#beside-other-servers))."
-        " Given are the median over the rounds and, for ratios, which are taken round by round, the lowest and"
-        " the highest. Rates are ours over theirs, processor time is theirs over ours: above 1 ours is ahead."
-        " Every answer was held against ONNX Runtime's own on the same pixels.",
+        " Given are the median over the rounds and, for ratios, which are taken round by round, the lowest"
+        " and the highest. Rates are ours over theirs, processor time is theirs over ours: above 1 ours is"
+        " ahead. Every answer was held against ONNX Runtime's own on the same pixels.",
     ]
     order = ["small", *sorted(one for one in everything if one.startswith("photographs"))]
     order += [f"tune-{name}" for name in NAMES]

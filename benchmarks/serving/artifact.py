@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from export.artifact import assemble
@@ -90,10 +91,10 @@ def _network(contract: Contract) -> "keras.Model":
     return network
 
 
-def _in_size(images: Images, size: int) -> Images:
-    """The same images, enlarged."""
+def _in_size(images: Images, size: int) -> NDArray[np.uint8]:
+    """The same images, enlarged if need be."""
     if images.shape[1] == size:
-        return images
+        return np.asarray(images)
     return np.stack([np.asarray(Image.fromarray(one).resize((size, size))) for one in images])
 
 
