@@ -13,7 +13,6 @@ benchmarks/results/peers.md. `--more` adds rounds to those of an earlier call.
 import argparse
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -41,7 +40,11 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("part", choices=("small", "photographs", "tune", "remove"))
-    parser.add_argument("names", nargs="*", help="peers, or for photographs kinds; all of them by default")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        help="peers (NAME@2: its third setup), or for photographs kinds; all of them by default",
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
         "--seconds", type=int, help="length of one measurement; by default 2, of photographs 3"
@@ -55,7 +58,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended early"))
     del sys.argv[1:]  # kserve, whose gRPC messages are used here, would read them as its own
     known = tuple(photographs.KINDS) if asked.part == "photographs" else tuple(NAMES)
-    if wrong := [name for name in asked.names if name not in known]:
+    if wrong := [name for name in asked.names if name.partition("@")[0] not in known]:
         sys.exit(f"nothing is called {', '.join(wrong)}; there are: {', '.join(known)}")
     names = asked.names or known
     try:
@@ -79,7 +82,9 @@ def small(names: Sequence[str], asked: argparse.Namespace) -> None:
     with ExitStack() as stack:
         stage, right = _stage(asked, stack)
         contenders = [servers.ours(stage, right)]
-        contenders += [servers.peer(stage, right, name, SETUPS[name][0]) for name in names]
+        for key in names:
+            name, _, number = key.partition("@")
+            contenders.append(servers.peer(stage, right, name, SETUPS[name][int(number or 0)], key))
         about = (
             "Small pictures. One JPEG of about 900 bytes a request, and 32 of them; all serve our int8 graph"
             " and decode with our decoder."
@@ -126,7 +131,7 @@ def _scenarios(asked: argparse.Namespace) -> list[Scenario]:
 
 
 def _stage(asked: argparse.Namespace, stack: ExitStack) -> tuple[servers.Stage, list[Photograph]]:
-    subprocess.run([sys.executable, "-m", "benchmarks.serving.artifact", str(asked.work)], check=True)
+    servers.make_artifact(asked.work)
     right = answered(small_images(SMALL_IMAGES), graph_path(asked.work, "int8"))
     return servers.Stage(asked.work, 32, own_variant(), (1, 32), stack), right
 

@@ -80,10 +80,9 @@ def _part(part: str, found: dict[str, Any]) -> list[str]:
 
 
 def _table(measured: Sequence[Measured]) -> list[str]:
-    rounds = len({one.round for one in measured})
     lines = [
-        f"| {rounds} rounds | images/s | ours ÷ this | CPU µs/image | this ÷ ours | p50 ms | p99 ms |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| | images/s | ours ÷ this | CPU µs/image | this ÷ ours | p50 ms | p99 ms | rounds |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     by: dict[str, list[Measured]] = {}
     for one in sorted(measured, key=lambda one: one.round):
@@ -96,10 +95,20 @@ def _table(measured: Sequence[Measured]) -> list[str]:
         )
         both = ("–", "–")
         if theirs is not mine:
+            # Who came later is held against ours of the same rounds.
+            same = [(one, other) for one in mine for other in theirs if one.round == other.round]
             both = (
-                str(ratio([one.rate for one in mine], [one.rate for one in theirs])),
-                str(ratio([one.cpu for one in theirs], [one.cpu for one in mine])),
+                str(ratio([one.rate for one, _ in same], [other.rate for _, other in same])),
+                str(ratio([other.cpu for _, other in same], [one.cpu for one, _ in same])),
             )
-        cells = (f"{rate:,.0f}", both[0], f"{cpu:,.0f}", both[1], f"{p50:,.1f}", f"{p99:,.1f}")
+        cells = (
+            f"{rate:,.0f}",
+            both[0],
+            f"{cpu:,.0f}",
+            both[1],
+            f"{p50:,.1f}",
+            f"{p99:,.1f}",
+            str(len(theirs)),
+        )
         lines.append(f"| {theirs[-1].title} | {' | '.join(cells)} |")
     return lines

@@ -3,6 +3,7 @@
 import base64
 import json
 import secrets
+import subprocess
 import sys
 import time
 import urllib.request
@@ -97,6 +98,13 @@ def _run(
     expected = np.stack([np.concatenate([one.probabilities for one in group]) for group in groups])
     prepared = load.prepare(folder, requests, expected, marker)
     return lambda connections, seconds: load.wrk(address, prepared, connections, seconds)
+
+
+def make_artifact(work: Path, *network: str) -> None:
+    """Makes what everybody serves, unless it is there: see `benchmarks.serving.artifact`."""
+    if not graph_path(work, "int8").exists():
+        line = [sys.executable, "-m", "benchmarks.serving.artifact", str(work), *network]
+        subprocess.run(line, check=True)
 
 
 def ours(stage: Stage, answered: Sequence[Photograph], precision: Precision = "int8") -> Contender:
