@@ -21,7 +21,6 @@ options: dict[str, Any] = {
     "metrics": {"enabled": False},
     "logging": {"access": {"enabled": False}},
     "traffic": {"timeout": 60},
-    "tracing": {"excluded_urls": "predict"},
 }
 
 

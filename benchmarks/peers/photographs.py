@@ -46,7 +46,7 @@ KINDS: Final = {
         32,
         lambda: twelve_megapixels(small_images(5)),
         3,
-        ("ours", "tutorial", "stock", "pillow", "draft", "draft-int8", "all-ours"),
+        ("ours", "tutorial", "stock", "pillow", "draft-int8", "all-ours"),
     ),
     "12-megapixels-lite0": Kind(
         "12-megapixel photographs, EfficientNet-Lite0 at 128 pixels",
@@ -62,11 +62,10 @@ KINDS: Final = {
         128,
         lambda: enlarged(small_images(20), 720, 540),
         2,
-        ("ours", "stock", "draft", "decoder", "all-ours", "all-ours-batches"),
+        ("ours", "draft", "decoder", "all-ours"),
     ),
 }
-_ALONE: Final = "2 processes"
-_TURNS: Final = "2 processes, in batches"
+_DECODERS: Final = {"ours": "our decoder", "pillow": "Pillow", "pillow-draft": "Pillow with draft"}
 
 
 def measure(name: str, asked: argparse.Namespace) -> None:
@@ -113,9 +112,8 @@ def _line_up(stage: servers.Stage, encoded: list[bytes], who: Sequence[str]) -> 
             encoded, graph_path(stage.work, precision), lambda data: DECODERS[decoder](data, stage.size)
         )
 
-    def tuned(key: str, precision: Precision, decoder: str, *, batch: int = 1) -> Contender:
-        title = f"{_TURNS if batch > 1 else _ALONE}, {precision}, {decoder}"
-        setup = Setup(title, {"batch": batch})
+    def tuned(key: str, precision: Precision, decoder: str) -> Contender:
+        setup = Setup(f"tuned (2 processes), {precision}, {_DECODERS[decoder]}")
         answers = right(precision, decoder)
         return servers.fastapi(stage, answers, setup, precision=precision, decoder=decoder, key=key)
 
@@ -128,6 +126,5 @@ def _line_up(stage: servers.Stage, encoded: list[bytes], who: Sequence[str]) -> 
         "draft-int8": lambda: tuned("draft-int8", "int8", "pillow-draft"),
         "decoder": lambda: tuned("decoder", "float", "ours"),
         "all-ours": lambda: tuned("all-ours", "int8", "ours"),
-        "all-ours-batches": lambda: tuned("all-ours-batches", "int8", "ours", batch=8),
     }
     return [start[key]() for key in who]

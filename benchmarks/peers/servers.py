@@ -143,7 +143,7 @@ def kserve_stock(stage: Stage, answered: Sequence[Photograph], decoder: str) -> 
     own = [triton, stage.start("stock", argv, f"{port}/v2/health/ready", environment)]
     way = f"/v1/models/{MODEL_NAME}:predict", payloads.v1_base64, '"predictions":['
     runs = stage.runs("stock", port, answered, {1: way})
-    return Contender("stock", f"KServe's stock transformer + Triton, float, {decoder}", own, runs)
+    return Contender("stock", "KServe's stock transformer + Triton, float, Pillow", own, runs)
 
 
 def fastapi(
