@@ -39,12 +39,15 @@ class Contender:
         title: For people.
         services: Its servers.
         runs: By a scenario's images a request.
+        suspended: Whether its servers stand still while others are measured, for they take processor time
+            even when nobody asks them.
     """
 
     key: str
     title: str
     services: Sequence[Service]
     runs: Mapping[int, Run]
+    suspended: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,11 @@ def take_turns(
         LoadError: somebody failed or answered wrongly.
     """
     begun = time.monotonic()
-    everybody = [service for one in contenders for service in one.services]
+    everybody = [service for one in contenders if not one.suspended for service in one.services]
     for one in contenders:
-        for images, run in one.runs.items():
-            run(8, max(scenario.seconds for scenario in scenarios if scenario.images == images) // 2 or 1)
+        for run in one.runs.values():
+            run(8, 1)
+        _stand_still(one)
     settle(everybody)
     for number in rounds:
         started = time.monotonic()
@@ -98,7 +102,10 @@ def take_turns(
             takes_part = [one for one in contenders if scenario.images in one.runs]
             turn = number % len(takes_part)
             for one in takes_part[turn:] + takes_part[:turn]:
+                for service in one.services:
+                    service.resume()
                 found.append(_measure(one, scenario, number))
+                _stand_still(one)
                 line += f"  {one.key} {found[-1].rate:,.0f} ({found[-1].cpu:,.0f} µs)"
                 settle(everybody)
             print(line, flush=True)
@@ -106,6 +113,12 @@ def take_turns(
         now = time.monotonic()
         if now + (now - started) > begun + minutes * 60:
             return
+
+
+def _stand_still(one: Contender) -> None:
+    if one.suspended:
+        for service in one.services:
+            service.suspend()
 
 
 def _measure(one: Contender, scenario: Scenario, number: int) -> Measured:

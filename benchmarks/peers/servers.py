@@ -210,7 +210,8 @@ def peer(stage: Stage, answered: Sequence[Photograph], name: str, setup: Setup, 
     path, encode, _ = ways[1]
     _until_answered(key, f"http://127.0.0.1:{port}{path}", encode([answered[0].encoded]))
     said = f"{NAMES[name]} {environments.version(name)}, {setup.title}"
-    return Contender(key, said, own, stage.runs(key, port, answered, ways))
+    restless = name == "litserve"  # its workers ask their queue without end
+    return Contender(key, said, own, stage.runs(key, port, answered, ways), suspended=restless)
 
 
 def _until_answered(name: str, url: str, body: Body) -> None:
