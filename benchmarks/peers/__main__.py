@@ -47,7 +47,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
-        "--seconds", type=int, help="length of one measurement; by default 2, of photographs 3"
+        "--seconds", type=int, help="length of one measurement; by default 2, of large photographs 10"
     )
     parser.add_argument("--minutes", type=float, default=60.0, help="begin no round that would end later")
     parser.add_argument("--scenarios", nargs="+", choices=("32", "1", "many"), default=("32", "1", "many"))

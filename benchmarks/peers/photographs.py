@@ -45,7 +45,7 @@ KINDS: Final = {
         (),
         32,
         lambda: twelve_megapixels(small_images(5)),
-        3,
+        10,
         ("ours", "tutorial", "stock", "pillow", "draft-int8", "all-ours"),
     ),
     "12-megapixels-lite0": Kind(
@@ -53,7 +53,7 @@ KINDS: Final = {
         _LITE,
         128,
         lambda: twelve_megapixels(small_images(5)),
-        3,
+        10,
         ("ours", "tutorial", "stock", "draft-int8", "all-ours"),
     ),
     "100-kB-lite0": Kind(

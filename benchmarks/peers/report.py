@@ -102,7 +102,7 @@ def _table(measured: Sequence[Measured]) -> list[str]:
                 str(ratio([other.cpu for _, other in same], [one.cpu for one, _ in same])),
             )
         cells = (
-            f"{rate:,.0f}",
+            f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}",
             both[0],
             f"{cpu:,.0f}",
             both[1],
