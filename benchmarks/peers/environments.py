@@ -1,7 +1,8 @@
 """Environments of their own for other servers, below `var/tools/peers`, of pinned packages.
 
 `requirements/NAME.in` says what a peer needs beside itself: what our decoder and the network need, in the
-versions that this product has. `requirements/NAME.txt` is what `uv pip compile` makes of it.
+versions that this product has; when `make lock` changes those, write them there and run
+`uv pip compile --python-version 3.11 --no-header --no-annotate --no-emit-index-url NAME.in -o NAME.txt`.
 """
 
 import shutil
