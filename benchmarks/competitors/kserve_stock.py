@@ -2,6 +2,8 @@
 
 Every request is one call to the predictor. Run it with KServe's flags (`--predictor_host`, `--http_port`,
 …); the benchmark switches its access and latency logs off.
+
+Environment: COMPETITOR_DECODER and COMPETITOR_SIZE, see `model`.
 """
 
 import base64
@@ -12,8 +14,8 @@ from kserve.model import Model
 from kserve.model_server import ModelServer
 from kserve.protocol.infer_type import InferInput, InferRequest, InferResponse
 
+from benchmarks.competitors.model import decode
 from model.contract import INPUT_NAME, MODEL_NAME
-from model.images.decode import decode_image
 
 
 class StockTransformer(Model):
@@ -24,7 +26,7 @@ class StockTransformer(Model):
     ) -> InferRequest:
         assert isinstance(payload, dict)
         pixels = np.stack(
-            [decode_image(base64.b64decode(instance["image"]["b64"])) for instance in payload["instances"]]
+            [decode(base64.b64decode(instance["image"]["b64"])) for instance in payload["instances"]]
         )
         tensor = InferInput(INPUT_NAME, list(pixels.shape), "UINT8")
         tensor.set_data_from_numpy(pixels, binary_data=True)

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +59,15 @@ def enlarged(images: Sequence[bytes], width: int, height: int) -> list[bytes]:
     return photographs
 
 
-def answered(encoded: Sequence[bytes], graph: Path) -> list[Photograph]:
+def answered(
+    encoded: Sequence[bytes], graph: Path, decode: Callable[[bytes], NDArray[np.uint8]] = decode_image
+) -> list[Photograph]:
     """Decodes images and asks ONNX Runtime, one image at a time.
+
+    Args:
+        encoded: The images.
+        graph: The classifier's ONNX file.
+        decode: Encoded image → pixels of the graph's size.
 
     Raises:
         ValueError: two different images get answers too alike to tell a mix-up.
@@ -68,7 +75,7 @@ def answered(encoded: Sequence[bytes], graph: Path) -> list[Photograph]:
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     photographs = []
     for data in encoded:
-        pixels = decode_image(data)
+        pixels = decode(data)
         [probabilities] = session.run([OUTPUT_NAME], {INPUT_NAME: pixels[np.newaxis]})
         photographs.append(Photograph(data, pixels, probabilities[0]))
     answers = np.stack([photograph.probabilities for photograph in photographs])

@@ -67,6 +67,7 @@ class Service:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         family = self._family()
+        self.resume()  # what stands still would not end
         self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_SECONDS)
@@ -119,6 +120,18 @@ class Service:
                 for thread in process.threads():
                     with suppress(ProcessLookupError):
                         os.sched_setaffinity(thread.id, cores)
+
+    def suspend(self) -> None:
+        """Stops it with its children where they are, so that it takes nothing while others are measured."""
+        for process in self._family():
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+
+    def resume(self) -> None:
+        """Lets it go on."""
+        for process in self._family():
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def memory_mib(self) -> float:
         """Memory the server and its children hold, in MiB; what they share is counted once (PSS)."""

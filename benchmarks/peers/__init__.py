@@ -1,0 +1,1 @@
+"""Other servers with our int8 graph and our decoder: `python -m benchmarks.peers`."""
