@@ -58,11 +58,12 @@ def test_what_is_larger_than_the_list_says_waits_for_room(
 
 def test_nobody_waits_for_room_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "_AHEAD_BYTES", len(DATA))
-    before = threading.active_count()
+    before = set(threading.enumerate())
     pictures = brought(wanted(), Reader())
     next(pictures)
+    own = set(threading.enumerate()) - before
+    assert own
     pictures.close()  # type: ignore[attr-defined]  # a generator
-    for thread in threading.enumerate():
-        if thread.name.startswith("fetch"):
-            thread.join(10)
-    assert threading.active_count() == before
+    for thread in own:
+        thread.join(10)
+        assert not thread.is_alive()
