@@ -14,6 +14,7 @@ import psutil  # type: ignore[import-untyped] # its stubs are a package of their
 from benchmarks.scoring.watched import Measured, watched
 
 LIMIT: Final = "the limit: decode and answer, from memory"
+FETCH: Final = "a loop that only fetches, S3"
 OURS: Final = "**cnn-image score**"
 
 _PEERS: Final = Path(__file__).with_name("peers")
@@ -85,7 +86,9 @@ def line_up(stage: Stage) -> dict[str, Run]:
     }
     if stage.remote:
         places["S3"] = objects
-    found: dict[str, Run] = {LIMIT: lambda name: _limit(stage, name)}
+    found: dict[str, Run] = {LIMIT: lambda name: _part(stage, "limit", str(stage.graph), files(name))}
+    if stage.remote:
+        found[FETCH] = lambda name: _part(stage, "fetching", objects(name))
     found |= {f"{OURS}, {place}": ours(source) for place, source in places.items()}
     found[f"{OURS}, tar"] = ours(lambda name: f"{files(name)}.tar")
     for place, source in places.items():
@@ -121,12 +124,9 @@ def _over_predict(stage: Stage, source: str) -> Measured:
     return _cleared(stage, command, processes)
 
 
-def _limit(stage: Stage, name: str) -> Measured:
-    """Decoding and inference alone, without the start."""
-    command = [
-        *(sys.executable, "-m", "benchmarks.scoring.limit"),
-        *(str(stage.graph), str(stage.folder / name), str(stage.processes)),
-    ]
+def _part(stage: Stage, module: str, *arguments: str) -> Measured:
+    """A part of the work alone, without the start."""
+    command = [sys.executable, "-m", f"benchmarks.scoring.{module}", *arguments, str(stage.processes)]
     shutil.rmtree(stage.out, ignore_errors=True)
     made = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     return Measured(made["seconds"], made["processor_seconds"])

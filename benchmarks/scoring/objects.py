@@ -1,11 +1,12 @@
 """obstore beside boto3 on many small objects: `python -m benchmarks.scoring.objects s3://BUCKET/PREFIX`.
 
 The S3 is that of AWS_ENDPOINT_URL, with the credentials of the environment; N objects of 900 bytes are put
-below the prefix unless they are there. Listing, by one thread: obstore, boto3, this product, and a bare
-client that sends ListObjectsV2 over one connection and picks the keys out of the answer. Fetching: obstore
-with threads and with asyncio, boto3 with threads, each with several numbers of requests side by side, of
-which the best counts. Objects a second, and processor time of this process an object; in turns, `--rounds`
-times. The server's own time is not counted, and it takes the same cores.
+below PREFIX/N, which has nothing else whatever else the prefix has, unless they are there. Listing, by one
+thread: obstore, boto3, this product, and a bare client that sends ListObjectsV2 over one connection and picks
+the keys out of the answer. Fetching: obstore with threads and with asyncio, boto3 with threads, each with
+several numbers of requests side by side, of which the best counts. Objects a second, and processor time of
+this process an object; in turns, `--rounds` times. The server's own time is not counted, and it takes the
+same cores.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import os
 import re
 import resource
 import statistics
+import sys
 import tempfile
 import time
 import urllib.parse
@@ -42,9 +44,9 @@ Job = Callable[[], int]
 class Place:
     """A prefix of a bucket, and clients of both libraries for it."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.bucket, _, self.prefix = url.removeprefix("s3://").strip("/").partition("/")
+    def __init__(self, url: str, count: int) -> None:
+        self.url = f"{url.rstrip('/')}/{count}"
+        self.bucket, _, self.prefix = self.url.removeprefix("s3://").partition("/")
         self.store = S3Store(
             self.bucket,
             endpoint=os.environ["AWS_ENDPOINT_URL"],
@@ -60,12 +62,15 @@ class Place:
         )
 
     def fill(self, count: int) -> list[str]:
-        """Put objects there; gives their keys."""
+        """Put objects there, or those that are missing; gives their keys."""
         keys = [f"{self.prefix}/{number // 1000:03}/{number:07}.jpg" for number in range(count)]
-        if self.by_obstore() < count:
+        there = {found["path"] for page in obstore.list(self.store, self.prefix) for found in page}
+        if foreign := there - set(keys):
+            sys.exit(f"{self.url} holds other objects ({min(foreign)}); name another prefix.")
+        if missing := [key for key in keys if key not in there]:
             body = os.urandom(_BYTES)
             with ThreadPoolExecutor(32) as pool:
-                list(pool.map(lambda key: obstore.put(self.store, key, body), keys))
+                list(pool.map(lambda key: obstore.put(self.store, key, body), missing))
         return keys
 
     def by_obstore(self) -> int:
@@ -81,7 +86,7 @@ class Place:
     def by_product(self) -> int:
         from model.data.remote.s3_data import look
 
-        return len(look(f"{self.url.rstrip('/')}/").objects)
+        return len(look(f"{self.url}/").objects)
 
     def by_product_as_pictures(self) -> int:
         from jobs.scoring.source.listing import list_source
@@ -161,11 +166,12 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--objects", type=int, default=100_000)
     parser.add_argument("--fetched", type=int, help="fetch so many of them alone")
+    parser.add_argument("--only", default="", help="what the names of the lines begin with: list, fetch")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    place = Place(asked.url)
+    place = Place(asked.url, asked.objects)
     keys = place.fill(asked.objects)
-    some = keys[: asked.fetched]
+    some, tried = keys[: asked.fetched], keys[:_TRIED]
     fetchers = {
         "obstore, threads": place.fetched_by_obstore,
         "obstore, asyncio": place.fetched_by_obstore_async,
@@ -180,13 +186,15 @@ def main() -> None:
     }
     for name, fetch in fetchers.items():
         # Called within this turn (B023); a lambda's defaults have no types.
-        best = max(_SIDE_BY_SIDE, key=lambda many: timed(lambda: fetch(keys[:_TRIED], many), _TRIED)[0])  # noqa: B023
+        if not f"fetch: {name}".startswith(asked.only):
+            continue
+        best = max(_SIDE_BY_SIDE, key=lambda many: timed(lambda: fetch(tried, many), len(tried))[0])  # noqa: B023
         jobs[f"fetch: {name}, {best} side by side"] = lambda fetch=fetch, best=best: fetch(some, best)  # type: ignore[misc]
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs if name.startswith(asked.only)}
     for _ in range(asked.rounds):
-        for name, job in jobs.items():
-            found[name].append(timed(job, len(some if name.startswith("fetch") else keys)))
-            print(f"{name}: {found[name][-1][0]:,.0f} a second, {found[name][-1][1]:,.1f} µs", flush=True)
+        for name, figures in found.items():
+            figures.append(timed(jobs[name], len(some if name.startswith("fetch") else keys)))
+            print(f"{name}: {figures[-1][0]:,.0f} a second, {figures[-1][1]:,.1f} µs", flush=True)
     print("| | objects a second | processor time an object, µs |\n|---|--:|--:|")
     for name, figures in found.items():
         rates, costs = zip(*figures, strict=True)

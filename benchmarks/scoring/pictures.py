@@ -2,13 +2,18 @@
 
 import io
 import itertools
+import json
 import os
+import shutil
 import tarfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
+
+_SIDE_BY_SIDE: Final = 16
 
 
 class Kind(NamedTuple):
@@ -56,16 +61,21 @@ KINDS: Final = {
 
 
 def make(kind: Kind, folder: Path) -> list[str]:
-    """Write a set, and the small one beside it, unless they are there.
+    """Write a set, and the small one beside it, unless these very ones are there whole.
 
     Returns:
         The names, in their order.
     """
     names = [f"{number // 1000:02}/{number:06}.jpg" for number in range(kind.pictures)]
-    if not (folder / "pictures.parquet").exists():
+    made, what = folder / "made.json", json.dumps([kind.pictures, kind.few, kind.different])
+    if not made.exists() or made.read_text() != what:
+        made.unlink(missing_ok=True)
+        for name in ("few", "pictures"):
+            shutil.rmtree(folder / name, ignore_errors=True)
         different = kind.make(min(kind.different, kind.pictures))
         _write(folder / "few", names[: kind.few], different)
         _write(folder / "pictures", names, different)
+        made.write_text(what)
     return names
 
 
@@ -89,7 +99,10 @@ def _write(base: Path, names: Sequence[str], different: Sequence[bytes]) -> None
 
 
 def upload(folder: Path, few: int, names: Sequence[str], url: str) -> None:
-    """Put a set, and the small one, below an `s3://` prefix, unless it is there."""
+    """Put a set, and the small one, below an `s3://` prefix, as far as they are not there.
+
+    What else is there would be scored too, so it is removed.
+    """
     import obstore
     from obstore.store import S3Store
 
@@ -101,9 +114,15 @@ def upload(folder: Path, few: int, names: Sequence[str], url: str) -> None:
         client_options={"allow_http": True},
         virtual_hosted_style_request=False,
     )
-    last: Any = f"pictures/{names[-1]}"
-    if any(found["path"] == last for page in obstore.list(store, last.rpartition("/")[0]) for found in page):
-        return
-    for base, some in (("few", names[:few]), ("pictures", names)):
-        for name in some:
-            obstore.put(store, f"{base}/{name}", (folder / base / name).read_bytes())
+    there = {found["path"]: found["size"] for page in obstore.list(store) for found in page}
+    wanted = [f"{base}/{name}" for base, some in (("few", names[:few]), ("pictures", names)) for name in some]
+    for foreign in there.keys() - set(wanted):
+        obstore.delete(store, foreign)
+
+    def put(path: str) -> None:
+        data = (folder / path).read_bytes()
+        if there.get(path) != len(data):
+            obstore.put(store, path, data)
+
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        list(pool.map(put, wanted))

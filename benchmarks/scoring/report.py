@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.scoring.answers import Compared
-from benchmarks.scoring.contenders import LIMIT, OURS
+from benchmarks.scoring.contenders import FETCH, LIMIT, OURS
 from benchmarks.scoring.watched import Measured
 
 
@@ -34,7 +34,13 @@ class Found:
         return [whole.processor_seconds / pictures * 1e6 for _, whole in self.runs]
 
     def further(self, pictures: int) -> list[float]:
-        """Processor time of each further picture, µs: without the start."""
+        """Processor time of each further picture, µs: without the start.
+
+        Raises:
+            ValueError: The whole set has no more pictures than the small one.
+        """
+        if pictures <= self.few:
+            raise ValueError(f"{pictures} pictures are no more than the {self.few} that tell the start")
         return [
             (whole.processor_seconds - few.processor_seconds) / (pictures - self.few) * 1e6
             for few, whole in self.runs
@@ -77,7 +83,7 @@ def table(found: Mapping[str, Found], pictures: int) -> str:
             _spread(one.further_rates(pictures)),
             _spread(one.further(pictures)),
             f"{statistics.median(against):.2f}" if against and OURS not in name else "",
-            "" if name == LIMIT else str(one.compared),
+            "" if name in {LIMIT, FETCH} else str(one.compared),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

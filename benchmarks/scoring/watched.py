@@ -1,5 +1,6 @@
 """A command run to its end, and what it and all its processes took."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -80,7 +81,8 @@ def watched(
                 continue
         if time.perf_counter() - began > most_seconds:
             for one in _family(top):
-                one.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):  # it ended by itself, just now
+                    one.kill()
             raise FailedError(f"it did not end within {most_seconds:.0f} s")
         time.sleep(_LOOK_SECONDS)
     seconds = time.perf_counter() - began

@@ -191,16 +191,24 @@ def _in_bucket(source: str, scratch: Path) -> Listing:
         base = f"{S3}{address.bucket}/{address.key.rpartition('/')[0]}".rstrip("/") + "/"
         return _in_file(path, source, source, stamp, scratch, None, base)
     prefix, pictures = address.prefix, []
+    begins, place = len(prefix), f"{S3}{address.bucket}/"
+    hidden: dict[str, bool] = {}  # by folder: most keys have theirs with many others
     for key, listed in address.objects.items():
-        name = key.removeprefix(prefix)
+        name = key[begins:]
         # A folder's marker is an object without bytes whose key ends in a slash.
         if not key.startswith(prefix) or not name or (key.endswith("/") and not listed.size):
             continue
-        if any(is_hidden(part) for part in name.split("/") if part not in {".", ".."}):
+        folder, _, last = name.rpartition("/")
+        if (in_hidden := hidden.get(folder)) is None:
+            in_hidden = hidden[folder] = any(map(_hides, folder.split("/")))
+        if in_hidden or _hides(last):
             continue
-        address_of = f"{S3}{address.bucket}/{key}".encode()
-        pictures.append(Picture(name, address_of, listed.size, stamp_of_object(listed)))
+        pictures.append(Picture(name, (place + key).encode(), listed.size, stamp_of_object(listed)))
     return Listing(Origin("files"), pictures)
+
+
+def _hides(part: str) -> bool:
+    return part not in {".", ".."} and is_hidden(part)
 
 
 def _download(url: str, scratch: Path) -> tuple[Path, str]:

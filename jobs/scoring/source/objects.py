@@ -15,10 +15,11 @@ from jobs.scoring.source.picture import Picture, Trouble
 from model.data.own.places.files import MOST_BYTES
 from model.data.remote.patience import Patience
 from model.data.remote.proxies import proxy_for
-from model.data.remote.s3_client import Listed, connect, is_temporary
+from model.data.remote.s3_client import connect, is_temporary
 from model.data.remote.s3_data import Address, explained
 from model.data.remote.s3_direct import Direct
 from model.data.remote.s3_errors import Asked
+from model.data.remote.s3_listed import Listed
 from model.data.remote.s3_objects import ChangedError, RemovedError
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ _FILES_AT_A_TIME: Final = 2
 _FILES_A_GO: Final = 32
 """One file takes as long as handing it from a thread to another, so several go together."""
 
-_ROWS_A_GO: Final = 4
-"""Fewer, since a Parquet does not say how long each is: what is kept once for many rows looks small."""
+_ROWS_A_GO: Final = 16
+"""Fewer, since a Parquet does not say how long each is: what is kept once for many rows looks small; `ahead`
+counts a go's bytes when they are there."""
 
 
 class Reader(Protocol):

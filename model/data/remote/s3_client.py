@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.handlers
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
@@ -35,6 +36,7 @@ from urllib3.contrib.socks import SOCKSProxyManager
 
 from model.data.remote.proxies import proxy_for
 from model.data.remote.s3_errors import CutShortError, SessionEndedError, code_of
+from model.data.remote.s3_listed import EVENT, OBJECTS, Listed, take_objects
 
 # One call takes at most about a minute and a half, and half a minute where nobody answers the connection.
 _TIMEOUTS: Final = {"connect_timeout": 5, "read_timeout": 15}
@@ -118,6 +120,7 @@ def connect(connections: int = 10, attempts: int | None = None) -> Any:
     # Where a request is redirected, botocore asks for the bucket's region, and where that is redirected too
     # it asks again, until Python's stack is full (S3RegionRedirectorv2, 1.44).
     client.meta.events.register("before-call.s3.HeadBucket", _not_redirected)
+    _taking_objects_first(client.meta.events)
     return client
 
 
@@ -207,20 +210,22 @@ def _without_expect(params: dict[str, Any], **_: object) -> None:
     params["headers"].pop("Expect", None)
 
 
+def _taking_objects_first(events: Any) -> None:
+    """Have objects taken out of listings before botocore looks whether an answer with 200 is an error.
+
+    It looks by reading all of it as XML. A private affair of botocore's: where it has no such look by that
+    name, listing takes longer and gives the same.
+    """
+    looks = getattr(botocore.handlers, "_handle_200_error", None)
+    if looks is not None:
+        events.unregister(EVENT, looks)
+    events.register_first(EVENT, take_objects)
+    if looks is not None:
+        events.register_first(EVENT, looks)
+
+
 def _not_redirected(params: dict[str, Any], **_: object) -> None:
     params["context"].setdefault("s3_redirect", {})["redirected"] = True
-
-
-class Listed(NamedTuple):
-    """What a listing says of an object.
-
-    Attributes:
-        size: In bytes.
-        etag: Differs where the object's bytes do.
-    """
-
-    size: int
-    etag: str
 
 
 def list_sizes(client: Any, bucket: str, prefix: str) -> dict[str, int]:
@@ -281,10 +286,8 @@ def list_page(client: Any, bucket: str, prefix: str, token: str = "") -> Page:
     following = page.get("NextContinuationToken", "") if page["IsTruncated"] else ""
     if page["IsTruncated"] and following in {"", token}:
         raise PaginationError(message=f"the listing of {prefix!r} does not go on after {token!r}")
-    return Page(
-        {
-            item["Key"]: Listed(item["Size"], item.get("ETag", "").strip('"'))
-            for item in page.get("Contents", ())
-        },
-        following,
-    )
+    objects = page.get(OBJECTS) or {
+        item["Key"]: Listed(item["Size"], item.get("ETag", "").strip('"'))
+        for item in page.get("Contents", ())
+    }
+    return Page(objects, following)

@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 from model.data.cifar10 import BATCH_FILES, BATCHES_FOLDER
 from model.data.errors import DataAwayError, DataError
 from model.data.remote.patience import Patience
-from model.data.remote.s3_client import Listed, connect, is_temporary, list_page
+from model.data.remote.s3_client import connect, is_temporary, list_page
 from model.data.remote.s3_direct import Direct
 from model.data.remote.s3_errors import FAULTS, Asked
 from model.data.remote.s3_explain import explain
+from model.data.remote.s3_listed import Listed
 from model.data.remote.s3_objects import ChangedError, RemovedError, go_on, look_again
 from model.data.remote.told import Told
 

@@ -5,8 +5,9 @@ from typing import Any, BinaryIO, Final
 
 from botocore.exceptions import ClientError
 
-from model.data.remote.s3_client import Listed, whole_answer
+from model.data.remote.s3_client import whole_answer
 from model.data.remote.s3_errors import CutShortError, code_of
+from model.data.remote.s3_listed import Listed
 
 _BLOCK_BYTES: Final = 1 << 20
 

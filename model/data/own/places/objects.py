@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 from model.data.errors import DataAwayError
 from model.data.own.places.files import MOST_BYTES, File, Read, UnreadableError
-from model.data.remote.s3_client import Listed
 from model.data.remote.s3_data import AT_A_TIME, Address
+from model.data.remote.s3_listed import Listed
 from model.data.remote.s3_objects import ChangedError, RemovedError
 
 log = logging.getLogger(__name__)

@@ -129,7 +129,8 @@ class Table:
         try:
             heavy = _BYTES in columns or (self._is_bytes and IMAGE in columns)
             rows = _PICTURES_AT_A_TIME if heavy else _ROWS_AT_A_TIME
-            yield from self._file.iter_batches(rows, row_groups=groups, columns=columns)
+            # One column is read: handing so few rows to other threads takes longer than reading them.
+            yield from self._file.iter_batches(rows, row_groups=groups, columns=columns, use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{self._source} is damaged ({_line(error)}); fetch it again.") from error
 

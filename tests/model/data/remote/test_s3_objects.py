@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from botocore.response import StreamingBody
 
-from model.data.remote.s3_client import Listed
 from model.data.remote.s3_errors import CutShortError
+from model.data.remote.s3_listed import Listed
 from model.data.remote.s3_objects import ChangedError, go_on
 
 DATA = b"0123456789"
