@@ -127,7 +127,8 @@ class Settings(BaseSettings):
         description="times that an image is classified again to explain its class; 0 explains nothing",
     )
     explain_seconds: PositiveFloat = Field(
-        30, description="until an explanation has to be done; all other requests go first"
+        30,
+        description="until an explanation has to be done; beside other requests it has a tenth of the time",
     )
     explain_waiting: int = Field(8, ge=0, description="explanations that may wait for the one under way")
 

@@ -1,7 +1,8 @@
 """Explanations, one after the other, in small calls that plain requests go before."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any, Final
 
@@ -18,8 +19,10 @@ from image_transformer.triton.client import Triton
 from image_transformer.triton.served import Served
 
 _LOOK_AGAIN_SECONDS: Final = 0.001
-# So many make a map (docs/explain.md) where the time is over before all are asked: this share of it, of which
-# all that wait have a part each.
+# While it waits for its turn an explanation looks so often whether its client is still there.
+_GONE_SECONDS: Final = 0.25
+# So many make a map (docs/explain.md) where the time is over before all are asked: this share of a request's
+# time, of whose rest all that wait have a part each.
 _ENOUGH_MASKS: Final = 100
 _ASKING_SHARE: Final = 0.9
 # Smaller files may stay, so that they can be decoded again where a version of another size takes over.
@@ -83,14 +86,15 @@ class Explainer:
         """
         self._check(len(images))
         self.waiting += 1
+        due = perf_counter() + self._settings.explain_seconds * _ASKING_SHARE
         try:
             async with asyncio.timeout(self._settings.explain_seconds):
-                return await self._explained(images, alive, release)
+                return await self._explained(images, alive, release, due)
         except TimeoutError:
             raise ServiceError(
                 "explanation_timeout",
-                f"The explanation was not done in {self._settings.explain_seconds:g} s, since all other "
-                "requests go first; try again when there are fewer.",
+                f"The explanation was not done in {self._settings.explain_seconds:g} s, since other requests "
+                "leave it little of the time; try again when there are fewer.",
             ) from None
         finally:
             self.waiting -= 1
@@ -108,7 +112,26 @@ class Explainer:
         if self.waiting > self._settings.explain_waiting:
             raise ServiceError("overloaded", "Too many explanations are waiting; try again in a second.")
 
-    async def _explained(self, images: Images, alive: Alive, release: Release) -> Explanation:
+    @asynccontextmanager
+    async def _in_turn(self, alive: Alive) -> AsyncIterator[None]:
+        """One after the other, in the order of coming; who hangs up meanwhile leaves the line.
+
+        Raises:
+            ClientGoneError: The client hung up.
+        """
+        turn = asyncio.create_task(self._turn.acquire())
+        try:
+            while not (await asyncio.wait({turn}, timeout=_GONE_SECONDS))[0]:
+                if not alive():
+                    raise ClientGoneError
+            yield
+        finally:
+            if turn.done() and not turn.cancelled():
+                self._turn.release()
+            else:
+                turn.cancel()
+
+    async def _explained(self, images: Images, alive: Alive, release: Release, due: float) -> Explanation:
         picture: Pixels | None = None
         while True:
             spent = Spent()
@@ -120,10 +143,10 @@ class Explainer:
             try:
                 decoded = Images(pixels=picture[None], decoding=decoding, decode_seconds=spent.decode_seconds)
                 answer = await self._classify(decoded, alive)
-                async with self._turn:
+                async with self._in_turn(alive):
                     served = self._served(answer)
                     class_id = int(answer.probs[0].argmax())
-                    slopes = await self._asked(served, picture, class_id, alive)
+                    slopes = await self._asked(served, picture, class_id, alive, due)
             except VersionGoneError:  # the next version's own answer is what is explained
                 if decoding in {served.decoding for served in self._triton.known}:
                     continue
@@ -170,8 +193,13 @@ class Explainer:
                 return served
         raise VersionGoneError
 
-    async def _asked(self, served: Served, picture: Pixels, class_id: int, alive: Alive) -> Slopes:
-        """Asks for the picture under every mask, a few at a time; under fewer where its time is over."""
+    async def _asked(
+        self, served: Served, picture: Pixels, class_id: int, alive: Alive, due: float
+    ) -> Slopes:
+        """Asks for the picture under every mask, a few at a time; under fewer where its time is over.
+
+        What is left until it is due is shared with those that wait.
+        """
         count, size = self._settings.explain_masks, served.contract.size
         grids, slopes = Grids(size, count), Slopes(size)
         started = perf_counter()
@@ -180,8 +208,7 @@ class Explainer:
             if not alive():  # under load too, or its place is kept for nobody
                 raise ClientGoneError
             began = perf_counter()
-            seconds = self._settings.explain_seconds * _ASKING_SHARE / self.waiting
-            if slopes.count >= _ENOUGH_MASKS and began - started > seconds:
+            if slopes.count >= _ENOUGH_MASKS and began - started > (due - started) / self.waiting:
                 break
             plain = self._batcher.images_a_call(served)
             together = 0 if self._batcher.saturated else pace.masks(began, plain)
@@ -192,7 +219,7 @@ class Explainer:
             pixels = hidden(picture, masks)
             made = perf_counter()
             answers = await self._infer(served, pixels)
-            pace.sent(began, made, perf_counter(), beside=plain is not None)
+            pace.sent(len(masks), began, made, perf_counter(), beside=plain is not None)
             slopes.add(masks, answers.probs[:, class_id])
             self._metrics.masks += len(masks)
         return slopes

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from image_transformer.codecs.tensors import Images
 from image_transformer.explain import explainer
 from image_transformer.explain.masks import hidden
+from image_transformer.explain.pace import Pace
 from model.contract import DEFAULT_CONTRACT, Contract
 from model.images.decode import decode_image
 
@@ -235,6 +236,51 @@ async def test_where_its_time_is_over_it_says_what_it_knows(
     assert (explanation.masks == 500) is whole
     assert explanation.masks >= 100
     assert explanation.error > 0
+
+
+async def test_the_time_it_waits_for_its_turn_is_of_its_own(
+    service: Any, jpegs: list[bytes], clock: Clock
+) -> None:
+    turn = service.inference._explainer._turn
+    await turn.acquire()
+
+    def alive() -> bool:
+        clock.now = 28.0 if service.metrics.masks > 150 else clock.now
+        return True
+
+    task = asyncio.create_task(service.inference.explain(Images(jpegs[:1]), alive))
+    await until(lambda: service.fake.calls == [1])
+    clock.now = 20.0
+    turn.release()
+    assert 150 < (await task).masks < 200
+
+
+async def test_who_hangs_up_in_the_line_has_no_part_of_the_time(service: Any, jpegs: list[bytes]) -> None:
+    turn, here = service.inference._explainer._turn, True
+    await turn.acquire()
+    task = asyncio.create_task(service.inference.explain(Images(jpegs[:1]), lambda: here))
+    await until(lambda: service.fake.calls == [1])
+    here = False
+    async with asyncio.timeout(10):
+        await asyncio.wait((task,))
+    assert type(task.exception()).__name__ == "ClientGoneError"
+    assert service.metrics.waiting_explanations() == 0
+    turn.release()
+    assert (await service.inference.explain(Images(jpegs[:1]), lambda: True)).masks == 500
+
+
+def test_what_is_learned_beside_plain_requests_says_nothing_of_a_gap() -> None:
+    """Their images are made fast, but a call takes Triton long: in a gap it begins with one again."""
+    pace = Pace(0.0)
+    for now in range(1, 6):
+        size = pace.masks(now, 32)
+        assert size == min(8, 2 ** (now - 1))
+        pace.sent(size, now, now + 0.0001, now + 0.01, beside=True)
+    assert pace.masks(6, None) == 1
+    pace.sent(1, 6, 6.0001, 6.0102, beside=False)
+    assert (pace.masks(6.2, None), pace.masks(6.2, 32), pace.masks(6.2, 3)) == (1, 8, 3)
+    pace.sent(3, 6.2, 6.2001, 6.21, beside=True)
+    assert pace.masks(7, 32) == 8
 
 
 @pytest.mark.parametrize(("milliseconds", "most"), [(0.1, 8), (3.0, 1)])
