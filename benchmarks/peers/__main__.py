@@ -58,14 +58,16 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended early"))
     del sys.argv[1:]  # kserve, whose gRPC messages are used here, would read them as its own
     known = tuple(photographs.KINDS) if asked.part == "photographs" else tuple(NAMES)
-    if wrong := [name for name in asked.names if name.partition("@")[0] not in known]:
+    if asked.part == "small":  # the others take all setups, or none
+        known += tuple(f"{name}@{number}" for name in NAMES for number in range(len(SETUPS[name])))
+    if wrong := [name for name in asked.names if name not in known]:
         sys.exit(f"nothing is called {', '.join(wrong)}; there are: {', '.join(known)}")
-    names = asked.names or known
+    names = asked.names or [name for name in known if "@" not in name]
     try:
-        load.require("wrk", "on Debian: apt-get install wrk")
         if asked.part == "remove":
-            environments.remove()
-        elif asked.part == "photographs":
+            return environments.remove()
+        load.require("wrk", "on Debian: apt-get install wrk")
+        if asked.part == "photographs":
             for name in names:
                 photographs.measure(name, asked)
         elif asked.part == "small":

@@ -8,6 +8,7 @@ versions that this product has; when `make lock` changes those, write them there
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +25,15 @@ def python(peer: str) -> Path:
     """Returns the Python that has a peer, which is installed unless that was done.
 
     Raises:
-        InstallError: its packages cannot be had.
+        InstallError: its packages cannot be had, or are not those that this product has.
     """
+    for line in (_REQUIREMENTS / f"{peer}.in").read_text().splitlines():
+        name, _, pinned = line.partition("==")
+        if pinned and pinned != (ours := metadata.version(name)):
+            raise InstallError(
+                f"{peer}.in pins {name} {pinned}, this product has {ours}: write that there, and compile "
+                f"{peer}.txt anew as benchmarks/peers/environments.py says."
+            )
     folder = ROOT / peer
     wanted = (_REQUIREMENTS / f"{peer}.txt").read_text()
     done = folder / "installed.txt"

@@ -12,11 +12,13 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jobs.scoring.source.listing import list_source
 from jobs.scoring.source.picture import Picture
 from jobs.scoring.source.readers import Files
+
+_LONGEST_SECONDS: Final = 600
 
 
 def main() -> None:
@@ -25,16 +27,19 @@ def main() -> None:
         pictures = list_source(url, Path(scratch)).pictures
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(processes + 1)
-    told = context.SimpleQueue()
+    told = context.Queue()
     workers = [
         context.Process(target=_work, args=(pictures[number::processes], barrier, told))
         for number in range(processes)
     ]
     for worker in workers:
         worker.start()
-    barrier.wait()
+    barrier.wait(_LONGEST_SECONDS)
     began = time.perf_counter()
-    processor = sum(told.get() for _ in workers)
+    found = [told.get(timeout=_LONGEST_SECONDS) for _ in workers]
+    if troubles := [one for one in found if isinstance(one, str)]:
+        sys.exit(troubles[0])
+    processor = sum(found)
     print(json.dumps({"seconds": time.perf_counter() - began, "processor_seconds": processor}))
     for worker in workers:
         worker.join()
@@ -42,14 +47,18 @@ def main() -> None:
 
 def _work(pictures: list[Picture], barrier: Any, told: Any) -> None:
     reader = Files(remote=True)
-    reader.read(pictures[:1])
-    barrier.wait()
-    began = _processor_seconds()
-    with ThreadPoolExecutor(reader.threads) as pool:
-        for (data,) in pool.map(lambda picture: reader.read([picture]), pictures):
-            if not isinstance(data, bytes):
-                raise TypeError(data.sentence)
-    told.put(_processor_seconds() - began)
+    try:
+        reader.read(pictures[:1])
+        barrier.wait(_LONGEST_SECONDS)
+        began = _processor_seconds()
+        with ThreadPoolExecutor(reader.threads) as pool:
+            for (data,) in pool.map(lambda picture: reader.read([picture]), pictures):
+                if not isinstance(data, bytes):
+                    raise TypeError(data.sentence)
+        told.put(_processor_seconds() - began)
+    except Exception as error:  # whatever it is, who waits is told
+        told.put(str(error) or type(error).__name__)
+        raise
 
 
 def _processor_seconds() -> float:

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import shutil
+import sys
 import tarfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -69,9 +70,13 @@ def make(kind: Kind, folder: Path) -> list[str]:
     names = [f"{number // 1000:02}/{number:06}.jpg" for number in range(kind.pictures)]
     made, what = folder / "made.json", json.dumps([kind.pictures, kind.few, kind.different])
     if not made.exists() or made.read_text() != what:
-        made.unlink(missing_ok=True)
         for name in ("few", "pictures"):
+            if not made.exists() and (folder / name).exists():
+                sys.exit(
+                    f"{folder / name} is not of this benchmark, or half made: remove it."
+                )
             shutil.rmtree(folder / name, ignore_errors=True)
+        made.unlink(missing_ok=True)
         different = kind.make(min(kind.different, kind.pictures))
         _write(folder / "few", names[: kind.few], different)
         _write(folder / "pictures", names, different)
@@ -116,8 +121,8 @@ def upload(folder: Path, few: int, names: Sequence[str], url: str) -> None:
     )
     there = {found["path"]: found["size"] for page in obstore.list(store) for found in page}
     wanted = [f"{base}/{name}" for base, some in (("few", names[:few]), ("pictures", names)) for name in some]
-    for foreign in there.keys() - set(wanted):
-        obstore.delete(store, foreign)
+    if foreign := there.keys() - set(wanted):
+        sys.exit(f"{url} holds other objects ({min(foreign)}); name another prefix.")
 
     def put(path: str) -> None:
         data = (folder / path).read_bytes()
