@@ -72,9 +72,7 @@ def make(kind: Kind, folder: Path) -> list[str]:
     if not made.exists() or made.read_text() != what:
         for name in ("few", "pictures"):
             if not made.exists() and (folder / name).exists():
-                sys.exit(
-                    f"{folder / name} is not of this benchmark, or half made: remove it."
-                )
+                sys.exit(f"{folder / name} is not of this benchmark, or half made: remove it.")
             shutil.rmtree(folder / name, ignore_errors=True)
         made.unlink(missing_ok=True)
         different = kind.make(min(kind.different, kind.pictures))
