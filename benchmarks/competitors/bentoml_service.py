@@ -31,7 +31,7 @@ class Batched:
     def __init__(self) -> None:
         self._model = Model()
 
-    @bentoml.api(  # type: ignore[untyped-decorator]
+    @bentoml.api(  # type: ignore[untyped-decorator] # bentoml is not there for mypy
         route="/predict",
         batchable=True,
         max_batch_size=wanted.get("batch", 32),

@@ -28,6 +28,7 @@ class Answer:
     def __init__(self) -> None:
         self._model = Model()
 
+    # Ray is not there for mypy.
     @serve.batch(max_batch_size=wanted.get("batch", 1), batch_wait_timeout_s=wanted.get("wait", 0.0))  # type: ignore[untyped-decorator]
     async def together(self, bodies: list[bytes]) -> list[bytes]:
         return self._model.answers(bodies)

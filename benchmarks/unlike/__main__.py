@@ -51,15 +51,21 @@ class Told:
     unsure: NDArray[np.float32]
 
 
-def main() -> None:
-    """Print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def command(description: str, results: Path) -> argparse.ArgumentParser:
+    """The arguments of who looks at trained networks and these sets."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("runs", type=Path, nargs="+", help="folders of finished runs of CIFAR-10")
     parser.add_argument("--data", type=Path, required=True, help="folder of CIFAR-10's official batches")
     parser.add_argument("--signs", type=Path, help="photographs of hands that show digits, by class")
     parser.add_argument("--textures", type=Path, help="folder of GIMP's patterns, of Debian's gimp-data")
+    parser.add_argument("--results", type=Path, default=results)
+    return parser
+
+
+def main() -> None:
+    """Print and write the table."""
+    parser = command(__doc__ or "", RESULTS)
     parser.add_argument("--chosen-on", action="store_true", help="the sets that it was chosen on instead")
-    parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     dataset = load_dataset(str(arguments.data.parent), allow_sample=False)
     others = {"the five other classes": sets.cifar10(arguments.data, "test_batch", served=False)}

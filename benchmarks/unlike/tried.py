@@ -5,7 +5,6 @@ pictures alone, but for the probe, which is shown four of the five classes that 
 the fifth: more than that no score of the hidden layer can be told beforehand. Writes `unlike-tried.md`.
 """
 
-import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped] # it has no types
 
 from benchmarks.unlike import sets
-from benchmarks.unlike.__main__ import auroc
+from benchmarks.unlike.__main__ import auroc, command
 from benchmarks.unlike.scores import Layers, above_mean, scores_of, standard
 from model.contract import CIFAR10_LABELS
 from model.data.dataset import Dataset
@@ -101,13 +100,7 @@ def _tried(
 
 def main() -> None:
     """Print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of finished runs of CIFAR-10")
-    parser.add_argument("--data", type=Path, required=True, help="folder of CIFAR-10's official batches")
-    parser.add_argument("--signs", type=Path, help="photographs of hands that show digits, by class")
-    parser.add_argument("--textures", type=Path, help="folder of GIMP's patterns, of Debian's gimp-data")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
+    arguments = command(__doc__ or "", RESULTS).parse_args()
     dataset = load_dataset(str(arguments.data.parent), allow_sample=False)
     others = {_OTHERS: sets.cifar10(arguments.data, "test_batch", served=False)}
     others |= sets.reported(arguments.signs, arguments.textures)

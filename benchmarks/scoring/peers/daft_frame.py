@@ -28,6 +28,7 @@ def answers(graph: str, side: int, processes: int) -> Any:
             options.intra_op_num_threads = 1
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
+        # Daft is not there for mypy.
         @daft.method.batch(return_dtype=DataType.list(DataType.float32()), batch_size=64)  # type: ignore[untyped-decorator]
         def __call__(self, images: Any) -> Any:
             pixels = np.stack(images.to_pylist()).reshape(-1, side, side, 3)
