@@ -11,6 +11,8 @@ import benchmarks.competitors
 from model.contract import MODEL_NAME
 
 LABEL: Final = "cnn-image-benchmark"
+# The competitor, and what it imports that no image has.
+_PROGRAM: Final = ("kserve_stock.py", "decoders.py")
 _PORTS: Final = {"ours": 8080, "triton": 8000, "stock": 8080}
 
 
@@ -94,13 +96,13 @@ def added(namespace: str, service: str) -> Iterator[dict[str, int]]:
     objects = [
         *(_service(name, selectors[name], "NodePort", port) for name, port in _PORTS.items()),
         _service("triton-grpc", selectors["triton"], "ClusterIP", 8001),
-        _script(),
+        script(),
         _stock(pod, container, len(transformers)),
     ]
     everything = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     try:
         kubectl("-n", namespace, "apply", "-f", "-", given=everything)
-        kubectl("-n", namespace, "rollout", "status", f"deployment/{LABEL}-stock", "--timeout=180s")
+        _started(namespace)
         services = json.loads(
             kubectl(
                 "-n", namespace, "get", "services", "-l", f"app.kubernetes.io/part-of={LABEL}", "-o", "json"
@@ -119,6 +121,19 @@ def added(namespace: str, service: str) -> Iterator[dict[str, int]]:
         )
 
 
+def _started(namespace: str) -> None:
+    """Waits for the competitor; where it does not come up, its last words say why."""
+    stock = ("-n", namespace, f"deployment/{LABEL}-stock")
+    try:
+        kubectl("rollout", "status", *stock, "--timeout=180s")
+    except ClusterError as error:
+        try:
+            words = kubectl("logs", *stock, "--tail=5").strip()
+        except ClusterError as more:
+            words = str(more)
+        raise ClusterError(f"{error}\nThe stock transformer's log ends: {words}") from None
+
+
 def _metadata(name: str) -> dict[str, Any]:
     return {"name": f"{LABEL}-{name}", "labels": {"app.kubernetes.io/part-of": LABEL}}
 
@@ -132,13 +147,13 @@ def _service(name: str, selector: dict[str, str], kind: str, port: int) -> dict[
     }
 
 
-def _script() -> dict[str, Any]:
-    program = Path(benchmarks.competitors.__path__[0]) / "kserve_stock.py"
+def script() -> dict[str, Any]:
+    """The ConfigMap with the competitor and all that it imports of the benchmarks."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": _metadata("stock"),
-        "data": {program.name: program.read_text()},
+        "data": {name: Path(benchmarks.competitors.__path__[0], name).read_text() for name in _PROGRAM},
     }
 
 
@@ -149,7 +164,8 @@ def _stock(pod: dict[str, Any], container: dict[str, Any], replicas: int) -> dic
         "name": "transformer",
         "image": container["image"],
         "imagePullPolicy": container["imagePullPolicy"],
-        "command": ["python", "/benchmark/kserve_stock.py"],
+        "command": ["python", "-m", "benchmarks.competitors.kserve_stock"],
+        "env": [{"name": "PYTHONPATH", "value": "/benchmark"}],
         "args": [
             f"--model_name={MODEL_NAME}",
             "--predictor_protocol=grpc-v2",
@@ -163,7 +179,7 @@ def _stock(pod: dict[str, Any], container: dict[str, Any], replicas: int) -> dic
         "securityContext": container["securityContext"],
         "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": 8080}, "periodSeconds": 2},
         "volumeMounts": [
-            {"name": "program", "mountPath": "/benchmark"},
+            {"name": "program", "mountPath": "/benchmark/benchmarks/competitors"},
             {"name": "tmp", "mountPath": "/tmp"},
         ],
     }

@@ -3,7 +3,7 @@
 Every request is one call to the predictor. Run it with KServe's flags (`--predictor_host`, `--http_port`,
 …); the benchmark switches its access and latency logs off.
 
-Environment: COMPETITOR_DECODER and COMPETITOR_SIZE, see `model`.
+Environment: COMPETITOR_DECODER and COMPETITOR_SIZE, see `decoders`.
 """
 
 import base64
@@ -14,19 +14,23 @@ from kserve.model import Model
 from kserve.model_server import ModelServer
 from kserve.protocol.infer_type import InferInput, InferRequest, InferResponse
 
-from benchmarks.competitors.model import decode
+from benchmarks.competitors.decoders import decoder
 from model.contract import INPUT_NAME, MODEL_NAME
 
 
 class StockTransformer(Model):
     """v1 JSON with base64 images in, v2 gRPC to the predictor, v1 JSON out."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._decode = decoder()
+
     async def preprocess(
         self, payload: dict[str, Any] | InferRequest, headers: dict[str, str] | None = None
     ) -> InferRequest:
         assert isinstance(payload, dict)
         pixels = np.stack(
-            [decode(base64.b64decode(instance["image"]["b64"])) for instance in payload["instances"]]
+            [self._decode(base64.b64decode(instance["image"]["b64"])) for instance in payload["instances"]]
         )
         tensor = InferInput(INPUT_NAME, list(pixels.shape), "UINT8")
         tensor.set_data_from_numpy(pixels, binary_data=True)

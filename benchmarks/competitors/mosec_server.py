@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from mosec import Server, Worker  # type: ignore[import-not-found] # of a Python of its own
 
-from benchmarks.competitors.model import Model, settings, size
+from benchmarks.competitors.decoders import size
+from benchmarks.competitors.model import Model, settings
 
 
 class Bytes(Worker):  # type: ignore[misc] # mosec is not there for mypy

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from benchmarks.competitors.model import DECODERS
+from benchmarks.competitors.decoders import DECODERS
 from benchmarks.peers import report, servers
 from benchmarks.peers.rounds import Contender, Scenario, take_turns
 from benchmarks.peers.settings import Setup

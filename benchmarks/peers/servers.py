@@ -58,7 +58,7 @@ class Stage:
         return self.stack.enter_context(Service(name, argv, f"http://127.0.0.1:{ready}", log, environment))
 
     def environment(self, precision: Precision, decoder: str, setup: Setup) -> dict[str, str]:
-        """What `benchmarks.competitors.model` reads."""
+        """What `benchmarks.competitors.model` and `.decoders` read."""
         return {
             "COMPETITOR_GRAPH": str(graph_path(self.work, precision).absolute()),
             "COMPETITOR_SIZE": str(self.size),
