@@ -7,7 +7,6 @@ Environment: COMPETITOR_SIZE, the side of the network's input, by default 32; CO
 import io
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Final
 
 import numpy as np
@@ -50,4 +49,5 @@ def size() -> int:
 
 def decoder() -> Callable[[bytes], Pixels]:
     """What the environment names: an encoded image to pixels, `[size, size, 3]`."""
-    return partial(DECODERS[os.environ.get("COMPETITOR_DECODER", "ours")], size=size())
+    decode, side = DECODERS[os.environ.get("COMPETITOR_DECODER", "ours")], size()
+    return lambda data: decode(data, side)
