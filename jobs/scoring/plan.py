@@ -4,10 +4,12 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final, Literal
 
+import numpy as np
 import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from export.errors import IntegrityError
+from jobs.scoring.columns import binaries, numbers, texts
 from jobs.scoring.source.picture import Kind, Origin, Picture, Trouble
 
 LAYOUT: Final = 1
@@ -29,6 +31,8 @@ _SCHEMA: Final = pa.schema(
         ("sentence", pa.string()),
     ]
 )
+
+_NONE: Final = Trouble("", "")
 
 
 class Request(BaseModel):
@@ -183,14 +187,13 @@ class PictureList:
 
 
 def _batch(pictures: Sequence[Picture]) -> Any:
-    troubles = [picture.trouble or Trouble("", "") for picture in pictures]
+    troubles = [picture.trouble or _NONE for picture in pictures]
     columns = [
-        [picture.name for picture in pictures],
-        [picture.key for picture in pictures],
-        [picture.length for picture in pictures],
-        [picture.stamp for picture in pictures],
-        [trouble.code for trouble in troubles],
-        [trouble.sentence for trouble in troubles],
+        texts([picture.name for picture in pictures]),
+        binaries([picture.key for picture in pictures]),
+        numbers(np.array([picture.length for picture in pictures], np.int64)),
+        texts([picture.stamp for picture in pictures]),
+        texts([trouble.code for trouble in troubles]),
+        texts([trouble.sentence for trouble in troubles]),
     ]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
-    return pa.record_batch(arrays, schema=_SCHEMA)
+    return pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)

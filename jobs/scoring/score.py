@@ -100,6 +100,7 @@ def score(settings: Settings, wish: Wish, stdin: Iterable[str] = ()) -> Summary 
             listing = _listed(wish, destination, lines, Path(scratch))
             container = listing.container
             plan = _begun(settings, request, manifest, listing, destination, wish)
+            del listing  # of a million pictures 400 MB, while the plan's list has them
             if plan is None:
                 say(f"No picture of {wish.source} is new since the runs in {wish.out}.")
                 return None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from export.errors import IntegrityError
+from jobs.scoring.columns import numbers_in
 from jobs.scoring.destination import Destination
 from jobs.scoring.plan import Plan
 from jobs.scoring.source.picture import Picture, Trouble
@@ -123,11 +124,11 @@ def summarize(
     examples: dict[str, tuple[str, str]] = {}
     least: list[tuple[float, Place, Doubtful]] = []
     for shard in range(len(plan.shards)):
-        rows = pq.read_table(io.BytesIO(destination.shard(shard)), columns=list(_COLUMNS))
-        codes = rows.column("error_code").combine_chunks()
-        ids = rows.column("class_id").drop_null().to_numpy()
-        counts += np.bincount(ids, minlength=len(counts))
-        for row in np.flatnonzero(codes.is_valid().to_numpy(zero_copy_only=False)).tolist():
+        rows = pq.ParquetFile(io.BytesIO(destination.shard(shard))).read(columns=list(_COLUMNS))
+        ids, answered = numbers_in(rows.column("class_id"), np.int32)
+        counts += np.bincount(ids[answered], minlength=len(counts))
+        codes = rows.column("error_code")
+        for row in np.flatnonzero(~answered).tolist():
             code = codes[row].as_py()
             errors[code] += 1
             if code not in examples:
@@ -159,7 +160,8 @@ def summarize(
 
 
 def _least_of(shard: int, rows: Any, classes: Sequence[str]) -> list[tuple[float, Place, Doubtful]]:
-    confidence = rows.column("confidence").fill_null(np.inf).to_numpy()
+    confidence, answered = numbers_in(rows.column("confidence"), np.float32)
+    confidence = np.where(answered, confidence, np.inf)
     found = []
     for row in np.argsort(confidence, kind="stable")[:_LEAST].tolist():
         if np.isfinite(confidence[row]):

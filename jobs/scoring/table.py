@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from jobs.scoring.columns import lists, numbers, texts
 from jobs.scoring.plan import Plan
 from jobs.scoring.source.picture import Picture, Trouble
 from model.contract import SCORE_NAME
@@ -73,32 +74,29 @@ class Rows:
 
     def to_parquet(self, plan: Plan) -> bytes:
         """The shard as it is stored, with its lineage."""
-        count, classes = self._probs.shape
-        without = np.zeros(count, bool)
-        without[list(self._troubles)] = True
-        chosen = self._probs.argmax(axis=1)
+        count = len(self._probs)
+        valid = np.ones(count, bool)
+        valid[list(self._troubles)] = False
+        chosen = self._probs.argmax(axis=1).astype(np.int32)
         confidence = self._probs[np.arange(count), chosen]
-        names = pa.array(plan.classes, pa.string())
-        offsets = np.concatenate([[0], np.cumsum(np.where(without, 0, classes))]).astype(np.int32)
-        troubles = [self._troubles.get(row) for row in range(count)]
-        ids = pa.array(chosen.astype(np.int32), mask=without)
+        names: list[str | None] = [plan.classes[number] for number in chosen.tolist()]
+        codes: list[str | None] = [None] * count
+        sentences = codes.copy()
+        for row, trouble in self._troubles.items():
+            names[row], codes[row], sentences[row] = None, *trouble
         columns = [
-            pa.array([picture.name for picture in self._pictures], pa.string()),
-            pa.array(np.full(count, plan.version, np.int32)),
-            ids,
-            names.take(ids),
-            pa.array(confidence, mask=without),
-            pa.ListArray.from_arrays(
-                pa.array(offsets),
-                pa.array(self._probs[~without].reshape(-1)),
-                mask=pa.array(without),
-            ),
-            pa.array([trouble and trouble.code for trouble in troubles], pa.string()),
-            pa.array([trouble and trouble.sentence for trouble in troubles], pa.string()),
+            texts([picture.name for picture in self._pictures]),
+            numbers(np.full(count, plan.version, np.int32)),
+            numbers(chosen, valid),
+            texts(names),
+            numbers(confidence, valid),
+            lists(self._probs, valid),
+            texts(codes),
+            texts(sentences),
         ]
         schema = SCHEMA
         if self._scores is not None:
-            columns.append(pa.array(self._scores, mask=without))
+            columns.append(numbers(self._scores, valid))
             schema = schema.append(SCORE)
         table = pa.Table.from_arrays(columns, schema=schema.with_metadata(_lineage(plan, self.shard)))
         sink = io.BytesIO()

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -23,6 +24,10 @@ log = logging.getLogger(__name__)
 
 STDIN: Final = "-"
 """The source whose pictures are listed on standard input, a path or `s3://` address a line."""
+
+_FOLDERS: Final = 1024
+"""So many folders of a bucket are known to be hidden or not: keys come sorted, so that most have theirs with
+those just before, and a bucket may have a folder for each picture."""
 
 _MISSING: Final = Trouble("missing", "It is listed, and not there.")
 _FOREIGN: Final = Trouble(
@@ -192,19 +197,23 @@ def _in_bucket(source: str, scratch: Path) -> Listing:
         return _in_file(path, source, source, stamp, scratch, None, base)
     prefix, pictures = address.prefix, []
     begins, place = len(prefix), f"{S3}{address.bucket}/"
-    hidden: dict[str, bool] = {}  # by folder: most keys have theirs with many others
-    for key, listed in address.objects.items():
+    while address.objects:  # taken from there one by one, or a million of them would be twice in memory
+        key, listed = address.objects.popitem()
         name = key[begins:]
         # A folder's marker is an object without bytes whose key ends in a slash.
         if not key.startswith(prefix) or not name or (key.endswith("/") and not listed.size):
             continue
         folder, _, last = name.rpartition("/")
-        if (in_hidden := hidden.get(folder)) is None:
-            in_hidden = hidden[folder] = any(map(_hides, folder.split("/")))
-        if in_hidden or _hides(last):
+        if _in_hidden(folder) or _hides(last):
             continue
         pictures.append(Picture(name, (place + key).encode(), listed.size, stamp_of_object(listed)))
+    pictures.reverse()
     return Listing(Origin("files"), pictures)
+
+
+@lru_cache(_FOLDERS)
+def _in_hidden(folder: str) -> bool:
+    return any(map(_hides, folder.split("/")))
 
 
 def _hides(part: str) -> bool:
