@@ -10,6 +10,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,14 +88,14 @@ def _accuracy(dataset: Dataset, probs: NDArray[np.float32]) -> float:
     return evaluate(probs, dataset.test.labels, dataset.classes).accuracy
 
 
-def page(results: list[dict[str, Any]]) -> str:
+def page(results: list[dict[str, Any]], title: str, command: str) -> str:
     """The figures as a page."""
-    lines = ["# Ten pictures a class", ""]
+    lines = [f"# {title}", ""]
     for way in WAYS:
         values = [one[way] for one in results]
         spread = f", standard deviation {statistics.stdev(values):.4f}" if len(values) > 1 else ""
         lines.append(f"- {way}: {statistics.mean(values):.4f}{spread}")
-    lines += ["", "Written by `python -m benchmarks.training.few_pictures ARCHIVE`.", ""]
+    lines += ["", f"Written by `{command}`.", ""]
     lines += [
         f"| size | seed | test images | {' | '.join(f'{way} (CPU seconds)' for way in WAYS)} |",
         "|--:|--:|--:|--:|--:|--:|",
@@ -103,6 +104,28 @@ def page(results: list[dict[str, Any]]) -> str:
         figures = " | ".join(f"{one[way]:.4f} ({one[f'{way}, CPU seconds']:.0f})" for way in WAYS)
         lines.append(f"| {one['size']} | {one['seed']} | {one['images']:,} | {figures} |")
     return "\n".join([*lines, ""])
+
+
+def measure_seeds(
+    drawn: Callable[[int], Dataset], seeds: Sequence[int], file: Path, title: str, command: str
+) -> None:
+    """Measure each seed's data set; written after each.
+
+    Args:
+        drawn: The data set of a seed.
+        seeds: Those that are asked for.
+        file: Of the results, without its ending.
+        title: Of the page.
+        command: That writes it.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    results: list[dict[str, Any]] = []
+    for seed in seeds:
+        results.append(measure(drawn(seed), seed))
+        record = {"machine": machine.describe(), "results": results}
+        file.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+        file.with_suffix(".md").write_text(page(results, title, command))
+    print(page(results, title, command))
 
 
 def main() -> None:
@@ -114,14 +137,13 @@ def main() -> None:
     flags.add_argument("--results", type=Path, default=RESULTS)
     arguments = flags.parse_args()
     whole = load(arguments.archive, arguments.size)
-    arguments.results.mkdir(parents=True, exist_ok=True)
-    results: list[dict[str, Any]] = []
-    for seed in arguments.seeds:
-        results.append(measure(few(whole, seed), seed))
-        record = {"machine": machine.describe(), "results": results}
-        (arguments.results / "few-pictures.json").write_text(json.dumps(record, indent=1) + "\n")
-        (arguments.results / "few-pictures.md").write_text(page(results))
-    print(page(results))
+    measure_seeds(
+        lambda seed: few(whole, seed),
+        arguments.seeds,
+        arguments.results / "few-pictures",
+        "Ten pictures a class",
+        "python -m benchmarks.training.few_pictures ARCHIVE",
+    )
 
 
 if __name__ == "__main__":
