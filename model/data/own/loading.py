@@ -90,8 +90,9 @@ def mistakes(gathered: Gathered, known: Sequence[str] = ()) -> tuple[str, ...]:
     if known and not set(known) & set(counts):
         found.append(
             f"{source} has none of the classes that the model knows ({_listed(known)}), but "
-            f"{_listed(sorted(counts))}; name the right data, rename "
-            "classes (--rename old=new), or begin a new list of them (--new-classes)."
+            f"{_listed(sorted(counts))}; name the right data or "
+            "another model (--model NAME, before the command), rename classes (--rename old=new), or begin a "
+            "new list of them (--new-classes)."
         )
     return tuple(found)
 
