@@ -124,6 +124,19 @@ def test_a_row_of_the_fixes_that_is_cut_short_fixes_nothing(tmp_path: Path) -> N
     assert read_fixes(fixes) == {"cat/4.png": "drop"}
 
 
+def test_fixes_that_a_spreadsheet_has_written(tmp_path: Path) -> None:
+    """Where the comma is for decimals, it separates by semicolons."""
+    fixes = tmp_path / "fixes.csv"
+    fixes.write_text("Image;probability;Fix \ncat/4.png;0,981;drop\ncat/5.png;0,9;\n", "utf-8-sig")
+    assert read_fixes(fixes) == {"cat/4.png": "drop"}
+
+
+def test_a_row_without_a_fix_takes_none_away(tmp_path: Path) -> None:
+    fixes = tmp_path / "fixes.csv"
+    fixes.write_text("image,fix\ncat/4.png,dog\ncat/4.png,dog\ncat/4.png,\n")
+    assert read_fixes(fixes) == {"cat/4.png": "dog"}
+
+
 def test_fixes_are_applied_and_nothing_of_the_users_is_written(
     folder: Path, tmp_path: Path, wishes: Wishes, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -152,6 +165,7 @@ def test_fixes_are_applied_and_nothing_of_the_users_is_written(
     ("text", "sentence"),
     [
         ("image,fix\ncat/3.png,dgo\n", "makes cat/3.png a 'dgo', which is no class of"),
+        ("image,fix\ncat/3.png,dog\ncat/3.png,drop\n", "makes cat/3.png a 'dog' and a 'drop'; keep the row"),
         ("picture,fix\ncat/3.png,dog\n", "has no column 'image'; fixes are a CSV with image and fix"),
     ],
 )
