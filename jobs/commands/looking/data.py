@@ -23,7 +23,6 @@ from jobs.commands.options import (
 )
 from jobs.console import answer, say
 from jobs.errors import MistakeError, RefusedError
-from jobs.laptop.naming import model_of_its_data
 from jobs.settings import load_settings
 from jobs.training_runs import request_of
 
@@ -74,6 +73,7 @@ def data(
 
     Of own pictures it prints a table and draws a page to look through; nothing of them is changed.
     """
+    from jobs.laptop.naming import model_of_its_data
     from jobs.pipeline.candidate import made_before
     from jobs.pipeline.data import load_data, say_which, wishes
     from jobs.pipeline.decoding import decoding_shown
@@ -190,9 +190,11 @@ def _refuse_inside(source: str, files: Sequence[Path]) -> None:
     Raises:
         MistakeError: Something would be written into it, or over it.
     """
+    from model.data.own.places.opening import on_this_disk
+
     if source.startswith("s3://"):
         return
-    there = Path(source).expanduser().resolve()
+    there = on_this_disk(source).resolve()
     for file in files:
         path = file.resolve()
         if path == there or (there.is_dir() and there in path.parents):

@@ -199,6 +199,39 @@ def test_mistakes(tmp_path: Path, wishes: Wishes, files: dict[str, bytes], sente
     assert sentence in refused(lay(tmp_path / "data", files), wishes)
 
 
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("~nobody-here/photos", "~nobody-here/photos does not exist; name a folder"),
+        (
+            "https://example.org/photos.zip",
+            "https://example.org/photos.zip is an address that is not fetched; ",
+        ),
+        (
+            "photos.jpg",
+            "is truncated or not an archive (file could not be opened successfully); fetch it again, "
+            "or name a folder, a zip or a tar of pictures by class, or a CSV or Parquet that lists them.",
+        ),
+    ],
+)
+def test_a_source_that_is_none(
+    tmp_path: Path, wishes: Wishes, monkeypatch: pytest.MonkeyPatch, source: str, sentence: str
+) -> None:
+    monkeypatch.chdir(lay(tmp_path, {"photos.jpg": paint(1)}))
+    with pytest.raises(DataError) as caught:
+        load_dataset(source, allow_sample=False, wishes=wishes)
+    assert sentence in str(caught.value)
+
+
+def test_a_folder_whose_name_begins_with_a_tilde(
+    tmp_path: Path, wishes: Wishes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(
+        lay(tmp_path, {f"~old/{name}": data for name, data in painted({"a": 9, "b": 9}).items()})
+    )
+    assert load_dataset("~old", allow_sample=False, wishes=wishes).classes == ("a", "b")
+
+
 def test_more_classes_than_can_be_told_apart(
     tmp_path: Path, wishes: Wishes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
