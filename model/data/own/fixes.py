@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from model.data.errors import DataError
+from model.data.findings import counted, named
 from model.data.own.gather import Gathered
 from model.data.own.places.rows import separator_of, text
 from model.data.pictures import LeftOut, Picture
@@ -69,8 +70,15 @@ def fixed(gathered: Gathered, path: Path, known: Sequence[str]) -> Gathered:
                 f"classes, or {DROP!r}."
             )
     here = {picture.name for picture in gathered.pictures}
-    if absent := sorted(fixes.keys() - here):
-        log.warning("%s fixes %d pictures that are not there: %s …", path, len(absent), ", ".join(absent[:3]))
+    unlearned = {left.name: left.reason for left in gathered.left_out}
+    if absent := sorted(fixes.keys() - here - unlearned.keys()):
+        are = "is" if len(absent) == 1 else "are"
+        log.warning(
+            "%s fixes %s that %s not there: %s.", path, counted(len(absent), "picture"), are, named(absent)
+        )
+    for name in sorted(fixes.keys() & unlearned.keys()):
+        if fixes[name] != DROP:
+            log.warning("%s makes %r a %r, but it is left out: %s.", path, name, fixes[name], unlearned[name])
     stay: list[int] = []
     pictures: list[Picture] = []
     left_out = list(gathered.left_out)

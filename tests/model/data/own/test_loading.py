@@ -157,8 +157,20 @@ def test_fixes_are_applied_and_nothing_of_the_users_is_written(
     for position, picture in enumerate(gathered.pictures):
         assert np.array_equal(gathered.pixels([position])[0], decode_image(FILES[picture.name]))
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-    assert "fixes 1 pictures that are not there: cat/99.png" in caplog.text
+    assert f"{fixes} fixes 1 picture that is not there: 'cat/99.png'." in caplog.text
     assert everything(load(folder, wishes)) == {name: name.partition("/")[0] for name in FILES}
+
+
+def test_a_fix_of_a_picture_that_is_left_out_says_why(
+    folder: Path, tmp_path: Path, wishes: Wishes, caplog: pytest.LogCaptureFixture
+) -> None:
+    lay(folder, {"cat/cut.png": paint(1)[:100], "cat/text.png": b"hello"})
+    fixes = tmp_path / "fixes.csv"
+    fixes.write_text("image,fix\ncat/cut.png,dog\ncat/text.png,drop\n")
+    load(folder, dataclasses.replace(wishes, fixes=fixes))
+    assert [r.getMessage() for r in caplog.records] == [
+        f"{fixes} makes 'cat/cut.png' a 'dog', but it is left out: broken."
+    ]
 
 
 @pytest.mark.parametrize(
