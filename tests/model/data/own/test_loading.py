@@ -1,6 +1,7 @@
 """Own pictures as a data set: class ids, splits, order, fixes, and mistakes in one sentence each."""
 
 import dataclasses
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -250,6 +251,16 @@ def test_more_classes_than_can_be_told_apart(
     monkeypatch.setattr("model.contract.MAX_CLASSES", 3)
     folder = lay(tmp_path / "data", {f"{number}/1.png": paint(number) for number in range(4)})
     assert "There are 4 classes; 2 to 3 can be told apart" in refused(folder, wishes)
+
+
+def test_a_class_whose_pictures_another_class_has_too_says_so(folder: Path, wishes: Wishes) -> None:
+    (folder / "cats").mkdir()
+    for number in range(3):
+        shutil.copy(folder / "cat" / f"{number}.png", folder / "cats" / f"{number}.png")
+    assert (
+        "The train split has no picture of the class 'cats' ('cats' has 0 (3 left out: two classes) in all, "
+        "duplicates aside); add different"
+    ) in refused(folder, wishes)
 
 
 def test_a_source_with_none_of_the_models_classes_is_refused(folder: Path, wishes: Wishes) -> None:
