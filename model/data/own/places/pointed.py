@@ -141,5 +141,5 @@ def require_all(missing: Sequence[str], source: str) -> None:
 
 def _shown(path: str) -> str:
     """A path on one line: where a quotation mark is not closed, it is all the lines that follow."""
-    line = repr(path)[1:-1]
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+    line = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in path[:_LONGEST])
+    return line if len(path) <= _LONGEST else f"{line}…"
