@@ -13,6 +13,9 @@ from model.contract import MODEL_NAME
 # No signs of markup and no emoji's names: a class, a file or a reason may be called `[b]` or `:cat:`.
 out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal obeys in place of showing it, or cannot be written: control characters, line ends, marks
+that turn the direction of writing, and bytes of a file's name that are no UTF-8."""
 _WIDE = 1000
 """Characters: more than a row takes."""
 
@@ -38,6 +41,11 @@ def answer(text: str) -> None:
     sys.stdout.flush()
 
 
+def shown(name: str) -> str:
+    """The name of a file or a class on one line, with escapes for what a terminal does not show."""
+    return _UNSEEN.sub(lambda found: ascii(found.group())[1:-1], name)
+
+
 def table(
     columns: Sequence[str],
     rows: Iterable[Sequence[str]],
@@ -45,10 +53,13 @@ def table(
     *,
     console: Console = out,
 ) -> None:
-    """Print a table; as a result unless another console is given. A log gets each row on one line."""
+    """Print a table, each cell as `shown`; as a result unless another console is given.
+
+    A log gets each row on one line.
+    """
     grid = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*map(shown, row))
     if not console.is_terminal:
         console.width = _WIDE  # not `print`'s own: that one is cut to the width that COLUMNS or rich assumes
     console.print(grid)

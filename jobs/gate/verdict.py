@@ -150,8 +150,7 @@ class Verdict(_Record):
     def sentence(self) -> str:
         """The verdict in words."""
         against = f"against version {self.judged_against}" if self.champion else "as the first version"
-        theirs = f", the champion's {self.champion.accuracy:.3f}," if self.champion else ""
-        accuracy = f"accuracy {self.candidate.accuracy:.3f}{theirs} on {self.test_images:,} test images"
+        accuracy = self._accuracy()
         if not self.passed:
             failed = [check for check in self.checks if not check.passed]
             reasons = "; ".join(
@@ -165,6 +164,20 @@ class Verdict(_Record):
         weak = f"; with so few {few} the evidence is weak" if self.weak else ""
         return f"Version {self.version} passes {against} ({accuracy}{weak})."
 
+    def _accuracy(self) -> str:
+        """Both versions' accuracy, and on what it is; a champion may know fewer classes."""
+        ours = f"accuracy {self.candidate.accuracy:.3f}"
+        images = f"{self.test_images:,} test images"
+        if self.champion is None:
+            return f"{ours} on {images}"
+        theirs = f"the champion's {self.champion.accuracy:.3f}"
+        if self.resolved is None or self.resolved.images == self.test_images:
+            return f"{ours}, {theirs}, on {images}"
+        return (
+            f"{ours} on {images}, {theirs} on those of its own classes, compared on the "
+            f"{self.resolved.images:,} whose class both know"
+        )
+
     def show(self, console: Console) -> None:
         """Print the verdict as a table."""
         cost = f"{self.cost.milliseconds:.2f} ms an image with one thread, {self.cost.bytes / 1e6:.1f} MB"
@@ -175,7 +188,7 @@ class Verdict(_Record):
                 f"(by chance alone: p = {self.flips.p_value:.2g}); the images are in its flips-….png."
             )
         if self.resolved is not None:
-            reported.append(_told(self.resolved, self.test_images))
+            reported.append(_told(self.resolved))
         table(_COLUMNS, self._rows(), title="\n".join([self.sentence, *reported]), console=console)
 
     def _rows(self) -> list[tuple[str, str, str, str, str]]:
@@ -192,9 +205,9 @@ class Verdict(_Record):
         ]
 
 
-def _told(resolved: Resolved, images: int) -> str:
+def _told(resolved: Resolved) -> str:
     """Which difference a test split can show, in a sentence."""
-    split = f"These {images:,} test images"
+    split = f"These {resolved.images:,} test images"
     if resolved.groups is not None:
         split += f" in {resolved.groups:,} groups"
     since = (

@@ -57,17 +57,37 @@ def of_its_data(settings: Settings) -> Settings:
     return called
 
 
+def model_of_its_data(settings: Settings) -> Settings | None:
+    """The settings of the model that would learn the data's own images, without making one.
+
+    That is the one that was named, or the default where it has learned own images; else the one that `run`
+    calls after the data, where that is there.
+
+    Returns:
+        None where nothing is known of the data's classes: there is no model of it yet.
+
+    Raises:
+        StoreError: A store cannot be read.
+    """
+    if settings.store or "CNN_IMAGE_MODEL" in os.environ:
+        return settings
+    versions = settings.open_store().versions()
+    if not versions or any(version.data.kind == "images" for version in versions):
+        return settings
+    source = str(settings.data)
+    called = settings.of_model(named_after(source))
+    here = called.home.is_dir() and any(_is_same(one, identity(source)) for one in _made_of(called))
+    return called if here else None
+
+
 def _require_same(settings: Settings, source: str) -> None:
     """Let nobody take another folder of the same name for the model that is there.
 
     Where the data that it was made of is gone, it was moved here.
     """
-    known = _remembered(settings)
-    if any(_is_same(one, source) for one in known):
+    if any(_is_same(one, source) for one in _remembered(settings)):
         return
-    # A training that was given the model's name says its data in the version alone.
-    versions = settings.open_store().versions()
-    known += [identity(version.data.source) for version in versions if version.data.kind == "images"]
+    known = _made_of(settings)
     there = [one for one in known if _is_there(one)]
     if any(_is_same(one, source) for one in there):
         return
@@ -109,6 +129,14 @@ def _is_same(one: str, other: str) -> bool:
 
 def _file(settings: Settings) -> Path:
     return settings.home / "data.json"
+
+
+def _made_of(settings: Settings) -> list[str]:
+    """The data that the model was made of, as its folder and its versions say."""
+    # A training that was given the model's name says its data in the version alone.
+    versions = settings.open_store().versions()
+    own = [identity(version.data.source) for version in versions if version.data.kind == "images"]
+    return [*_remembered(settings), *own]
 
 
 def _remembered(settings: Settings) -> list[str]:

@@ -78,7 +78,8 @@ def is_archive(path: Path) -> bool:
         return _is_zip(path) if zipfile.is_zipfile(path) else _is_tar(path)
     except _BROKEN as error:
         raise DataError(
-            f"{path} is truncated or not an archive ({reason(error)}); fetch it again."
+            f"{path} is truncated or not an archive ({reason(error)}); fetch it again, or name a folder, a "
+            "zip or a tar of pictures by class, or a CSV or Parquet that lists them."
         ) from error
 
 

@@ -1,6 +1,7 @@
 """`cnn-image predict` against a service made of a few lines: what it sends, prints and how it ends."""
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -94,6 +95,28 @@ def test_a_refused_image_is_said_and_the_others_are_answered(url: str, tmp_path:
     assert "cut short" in result.stderr
     assert "1 of 2 images were refused" in result.stderr
     assert "dog" in result.stdout
+
+
+def test_an_image_that_cannot_be_read_costs_no_other_its_answer(url: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"picture")
+    result = predict(str(tmp_path / "gone.jpg"), str(tmp_path / "a.jpg"), "--url", url)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        f"{tmp_path}/gone.jpg: It cannot be read: No such file or directory; name a file, a folder or -.",
+        "1 of 2 images could not be read.",
+    ]
+    assert result.stdout.splitlines()[1].split() == [f"{tmp_path}/a.jpg", "dog", "0.900", "7"]
+
+
+def test_a_name_that_is_no_text_is_sent_and_shown_with_escapes(url: str, tmp_path: Path) -> None:
+    """Bytes that are no UTF-8, a line's end, a colour of the terminal, and letters that run backwards."""
+    for name in (b"bad\xff.jpg", b"new\nline.jpg", b"\x1b[31mred.jpg", "\u202egpj.jpg".encode()):
+        Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_bytes(b"picture")
+    result = predict(str(tmp_path), "--url", url)
+    assert result.exit_code == 0, result.output
+    names = [line.split()[0].rpartition("/")[2] for line in result.stdout.splitlines()[1:]]
+    assert names == ["\\x1b[31mred.jpg", "bad\\udcff.jpg", "new\\nline.jpg", "\\u202egpj.jpg"]
+    assert 'filename="bad\ufffd.jpg"'.encode() in SENT[1]
 
 
 def test_a_busy_service_is_a_fault(url: str, tmp_path: Path) -> None:

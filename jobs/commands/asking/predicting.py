@@ -11,7 +11,7 @@ import typer
 
 from jobs.commands.asking.service import BUSY, UNLIKE, answered, mark, predicted, sentence, service
 from jobs.commands.options import JsonFlag
-from jobs.console import answer, say, table
+from jobs.console import answer, say, shown, table
 from jobs.errors import FaultError, MistakeError
 
 _SECONDS = 60
@@ -32,9 +32,15 @@ def predict(
 ) -> None:
     """Ask a service what is on images."""
     answers: list[dict[str, Any]] = []
-    refused = 0
+    refused = unread = 0
     with service(url, _SECONDS) as (client, address):
         for name, data in _read(images):
+            if isinstance(data, OSError):
+                unread += 1
+                error = f"It cannot be read: {data.strerror}; name a file, a folder or -."
+                say(f"{shown(name)}: {error}")
+                answers.append({"image": name, "error": error})
+                continue
             response = predicted(client, name, data)
             body = answered(response, address)
             if response.status_code == HTTPStatus.OK:
@@ -44,7 +50,7 @@ def predict(
                 raise FaultError(f"{address} cannot answer now ({response.status_code}): {sentence(body)}")
             else:
                 refused += 1
-                say(f"{name}: {sentence(body)}")
+                say(f"{shown(name)}: {sentence(body)}")
                 answers.append({"image": name, "error": sentence(body)})
     if as_json:
         answer(json.dumps(answers, indent=1))
@@ -60,11 +66,18 @@ def predict(
             if "error" not in entry
         ]
         table(("image", "class", "confidence", "version"), rows)
-    if refused:
-        raise MistakeError(f"{refused} of {len(answers)} images were refused.")
+    if refused or unread:
+        counts = ((refused, "were refused"), (unread, "could not be read"))
+        told = " and ".join(f"{count} of {len(answers)} images {what}" for count, what in counts if count)
+        raise MistakeError(f"{told}.")
 
 
-def _read(arguments: list[str]) -> Iterator[tuple[str, bytes]]:
+def _read(arguments: list[str]) -> Iterator[tuple[str, bytes | OSError]]:
+    """Each image's name and bytes, or why it has none.
+
+    Raises:
+        MistakeError: A folder has no image.
+    """
     for argument in arguments:
         if argument == "-":
             yield "-", sys.stdin.buffer.read()
@@ -84,9 +97,7 @@ def _read(arguments: list[str]) -> Iterator[tuple[str, bytes]]:
             try:
                 yield str(file), file.read_bytes()
             except OSError as error:
-                raise MistakeError(
-                    f"{file} cannot be read: {error.strerror}; name a file, a folder or -."
-                ) from None
+                yield str(file), error
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (predict,)

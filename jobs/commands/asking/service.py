@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +89,8 @@ def predicted(client: "httpx.Client", name: str, data: bytes, **query: str) -> "
     Raises:
         FaultError: Nothing answers.
     """
-    files = {"file": (Path(name).name, data)}
+    # A name on a disk may be of bytes that are no UTF-8; nothing but people reads it there.
+    files = {"file": (os.fsencode(Path(name).name).decode("utf-8", "replace"), data)}
     return reached(client, lambda: client.post("/predict", files=files, params=query))
 
 

@@ -27,6 +27,7 @@ from jobs.settings import load_settings
 from jobs.training_runs import request_of
 
 if TYPE_CHECKING:
+    from export.store.versions import Store
     from model.data.findings import Finding
     from model.data.own.look import Look
 
@@ -72,6 +73,7 @@ def data(
 
     Of own pictures it prints a table and draws a page to look through; nothing of them is changed.
     """
+    from jobs.laptop.naming import model_of_its_data
     from jobs.pipeline.candidate import made_before
     from jobs.pipeline.data import load_data, say_which, wishes
     from jobs.pipeline.decoding import decoding_shown
@@ -83,12 +85,16 @@ def data(
         raise MistakeError(f"The data is named twice, {source!r} and {named!r}; name it once.")
     kinds = _kinds(fail_on)
     settings = load_settings(data=source or named, rename=rename, drop_leaks=drop_leaks, store=store)
-    opened = settings.open_store()
+    opened: Store | None = settings.open_store()
     request = request_of(settings, 0, fix=fix, rename=settings.rename)
     found = None
     if settings.data:
+        model = model_of_its_data(settings)
+        known = model.open_store() if model else None
         with decoding_shown() as progress:
-            found = look(settings.data, wishes(request, settings, opened), progress)
+            found = look(settings.data, wishes(request, settings, known), progress)
+        if not isinstance(found, Dataset):
+            opened = known
     findings: Sequence[Finding] = ()
     if found is None or isinstance(found, Dataset):
         if page or list_file or fix or fail_on or as_json or rename or drop_leaks:
@@ -97,7 +103,7 @@ def data(
                 "these are CIFAR-10's."
             )
         if found is None:
-            dataset = load_data(request, settings, opened, sample_allowed=sample_allowed)
+            dataset = load_data(request, settings, settings.open_store(), sample_allowed=sample_allowed)
         else:
             dataset = found
             say_which(dataset)
@@ -108,7 +114,7 @@ def data(
         findings = _show(found, page, list_file, as_json=as_json)
         dataset = found.dataset
         say_network(dataset, request, opened)
-    made = made_before(request, dataset, opened)
+    made = made_before(request, dataset, opened) if opened else None
     if made is not None:
         say(f"Version {made} was made of it, by the same recipe, seed and code.")
     write_outputs(outputs, digest=dataset.digest, images=len(dataset.train), made=made)
@@ -184,9 +190,11 @@ def _refuse_inside(source: str, files: Sequence[Path]) -> None:
     Raises:
         MistakeError: Something would be written into it, or over it.
     """
+    from model.data.own.places.opening import on_this_disk
+
     if source.startswith("s3://"):
         return
-    there = Path(source).expanduser().resolve()
+    there = on_this_disk(source).resolve()
     for file in files:
         path = file.resolve()
         if path == there or (there.is_dir() and there in path.parents):

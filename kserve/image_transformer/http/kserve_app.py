@@ -49,6 +49,9 @@ def use_our_errors(app: FastAPI, observer: Observer) -> None:
         headers = {"x-request-id": identity}
         if translated.failure.retry_after is not None:
             headers["retry-after"] = str(translated.failure.retry_after)
+        if isinstance(error, HTTPException) and error.headers and "Allow" in error.headers:
+            allowed = error.headers["Allow"]  # with each 405 (RFC 9110, 15.5.6); HEAD is answered as GET
+            headers["allow"] = "GET, HEAD" if allowed == "GET" else allowed
         return Response(translated.body(identity), translated.failure.http, headers, "application/json")
 
     for kind in (

@@ -3,13 +3,14 @@
 import csv
 import dataclasses
 import logging
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from model.data.errors import DataError
+from model.data.findings import counted, named
 from model.data.own.gather import Gathered
+from model.data.own.places.rows import separator_of, text
 from model.data.pictures import LeftOut, Picture
 
 log = logging.getLogger(__name__)
@@ -27,21 +28,26 @@ def read_fixes(path: Path) -> dict[str, str]:
         By name of the picture: a class, or `DROP`; rows without a picture or a fix are not in it.
 
     Raises:
-        DataError: It cannot be read, or is none.
+        DataError: It cannot be read, is none, or fixes a picture in two ways.
     """
+    fixes: dict[str, str] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            if absent := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
+            rows = csv.DictReader(file, delimiter=separator_of(file))
+            rows.fieldnames = [name.strip().casefold() for name in rows.fieldnames or ()]
+            if absent := [name for name in _COLUMNS if name not in rows.fieldnames]:
                 raise DataError(f"{path} has no column {absent[0]!r}; fixes are a CSV with image and fix.")
-            # A row that is cut short has None for what it lacks.
-            fixes = {
-                row["image"] or "": unicodedata.normalize("NFC", (row["fix"] or "").strip()) for row in rows
-            }
+            for row in rows:
+                # A row that is cut short has None for what it lacks.
+                name, fix = row["image"] or "", text(row["fix"] or "")
+                if name and fix and fixes.setdefault(name, fix) != fix:
+                    raise DataError(
+                        f"{path} makes {name} a {fixes[name]!r} and a {fix!r}; keep the row that is right."
+                    )
     except (OSError, UnicodeError, csv.Error) as error:
         why = getattr(error, "strerror", None) or error
         raise DataError(f"The fixes {path} cannot be read ({why}); save them as CSV in UTF-8.") from error
-    return {name: fix for name, fix in fixes.items() if name and fix}
+    return fixes
 
 
 def fixed(gathered: Gathered, path: Path, known: Sequence[str]) -> Gathered:
@@ -64,8 +70,15 @@ def fixed(gathered: Gathered, path: Path, known: Sequence[str]) -> Gathered:
                 f"classes, or {DROP!r}."
             )
     here = {picture.name for picture in gathered.pictures}
-    if absent := sorted(fixes.keys() - here):
-        log.warning("%s fixes %d pictures that are not there: %s …", path, len(absent), ", ".join(absent[:3]))
+    unlearned = {left.name: left.reason for left in gathered.left_out}
+    if absent := sorted(fixes.keys() - here - unlearned.keys()):
+        are = "is" if len(absent) == 1 else "are"
+        log.warning(
+            "%s fixes %s that %s not there: %s.", path, counted(len(absent), "picture"), are, named(absent)
+        )
+    for name in sorted(fixes.keys() & unlearned.keys()):
+        if fixes[name] != DROP:
+            log.warning("%s makes %r a %r, but it is left out: %s.", path, name, fixes[name], unlearned[name])
     stay: list[int] = []
     pictures: list[Picture] = []
     left_out = list(gathered.left_out)

@@ -90,8 +90,9 @@ def mistakes(gathered: Gathered, known: Sequence[str] = ()) -> tuple[str, ...]:
     if known and not set(known) & set(counts):
         found.append(
             f"{source} has none of the classes that the model knows ({_listed(known)}), but "
-            f"{_listed(sorted(counts))}; name the right data, rename "
-            "classes (--rename old=new), or begin a new list of them (--new-classes)."
+            f"{_listed(sorted(counts))}; name the right data or "
+            "another model (--model NAME, before the command), rename classes (--rename old=new), or begin a "
+            "new list of them (--new-classes)."
         )
     return tuple(found)
 
@@ -114,15 +115,22 @@ def too_small(decision: Decision) -> tuple[str, ...]:
     found = []
     for split in ("train", "test"):
         if lacking := [label for label, lacks in decision.lacking if lacks == split]:
-            counts = ", ".join(
-                f"{label!r} has {sum(decision.counts[label].values()):,}"
-                for label in lacking[:_NAMES_IN_A_SENTENCE]
-            )
+            counts = ", ".join(_left(decision, label) for label in lacking[:_NAMES_IN_A_SENTENCE])
             found.append(
                 f"The {split} split has no picture of {_classes(lacking)} ({counts} in all, duplicates "
                 "aside); add different pictures, or leave the class out."
             )
     return tuple(found)
+
+
+def _left(decision: Decision, label: str) -> str:
+    """How many pictures a class has, and why others that a user sees in its folder count nowhere."""
+    has = f"{label!r} has {sum(decision.counts[label].values()):,}"
+    reasons = Counter(
+        left.reason for left in decision.left_out if left.label == label and left.reason != "duplicate"
+    )
+    others = ", ".join(f"{count:,} left out: {reason}" for reason, count in sorted(reasons.items()))
+    return f"{has} ({others})" if others else has
 
 
 def dataset_of(gathered: Gathered, wishes: Wishes) -> Dataset:

@@ -35,6 +35,19 @@ def test_a_refusal_says_against_what_and_why(refused: Verdict) -> None:
         require_passed(refused, weak_accepted=True)
 
 
+def test_a_champion_that_knows_fewer_classes_is_compared_on_those(refused: Verdict) -> None:
+    resolved = Resolved(margin=0.05, smallest=0.05, flips=0.1, verdicts=0, images=4_000, groups=None)
+    told = refused.model_copy(update={"resolved": resolved})
+    assert told.sentence == (
+        "Version 2 is refused against version 1 (accuracy 0.650 on 5,000 test images, the champion's 0.800 "
+        "on those of its own classes, compared on the 4,000 whose class both know): accuracy +0.650, limit "
+        "+0.700."
+    )
+    page = io.StringIO()
+    told.show(Console(file=page, width=300, soft_wrap=True))
+    assert "These 4,000 test images can show a difference of 5.0 points" in page.getvalue()
+
+
 def test_the_table_shows_each_check_what_flips_and_the_cost(refused: Verdict) -> None:
     page = io.StringIO()
     refused.show(Console(file=page, width=120))
@@ -112,10 +125,10 @@ def test_an_earlier_release_that_refuses_what_it_does_not_know_can_read_it(
 def test_the_verdict_says_which_difference_the_test_images_can_show(refused: Verdict) -> None:
     resolved = Resolved(margin=0.05, smallest=0.062, flips=0.1, verdicts=0, images=412, groups=None)
     for change, told in (
-        ({}, "These 5,000 test images can show a difference of 6.2 points where 10.0% of the answers flip"),
+        ({}, "These 412 test images can show a difference of 6.2 points where 10.0% of the answers flip"),
         ({}, "as is assumed without a history; the margin is 5.0 points."),
         ({"verdicts": 3}, "as in 3 earlier verdicts"),
-        ({"groups": 40}, "These 5,000 test images in 40 groups can show"),
+        ({"groups": 40}, "These 412 test images in 40 groups can show"),
     ):
         page = io.StringIO()
         judged = refused.model_copy(update={"resolved": resolved.model_copy(update=change)})

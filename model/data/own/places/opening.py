@@ -35,9 +35,18 @@ def opened(source: str) -> Iterator[Place]:
         yield _on_disk(source)
 
 
+def on_this_disk(source: str) -> Path:
+    """Where a source lies; `~` and `~ann` are home folders, where there are such."""
+    path = Path(source)
+    try:
+        return path.expanduser()
+    except RuntimeError:  # nobody is called so, but a folder may be
+        return path
+
+
 def identity(source: str) -> str:
     """Which place a source is, whatever folder one stands in."""
-    return source if source.startswith(_S3) else str(Path(source).expanduser().absolute())
+    return source if source.startswith(_S3) else str(on_this_disk(source).absolute())
 
 
 def official(place: Place) -> Path | None:
@@ -54,10 +63,15 @@ def official(place: Place) -> Path | None:
 
 
 def _on_disk(source: str) -> Place:
-    path = Path(source).expanduser()
+    path = on_this_disk(source)
     try:
         status = path.stat()
     except OSError as error:
+        if "://" in source:
+            raise DataError(
+                f"{source} is an address that is not fetched; download it and name the file, or name an "
+                "s3:// address."
+            ) from error
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             raise DataError(
                 f"{path} does not exist; name a folder or an archive of pictures by class, a CSV or Parquet "

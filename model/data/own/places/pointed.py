@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 S3: Final = "s3://"
 
+_LONGEST: Final = 300
+"""Characters of a path that a sentence shows."""
+
 
 class Target(NamedTuple):
     """A file that is there.
@@ -126,9 +129,17 @@ def require_all(missing: Sequence[str], source: str) -> None:
         DataError: Some are missing.
     """
     if missing:
-        listed = ", ".join(missing[:3]) + (f" and {len(missing) - 3:,} more" if len(missing) > 3 else "")
+        listed = ", ".join(map(_shown, missing[:3])) + (
+            f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
+        )
         which = "file that is" if len(missing) == 1 else "files that are"
         raise DataError(
             f"{source} lists {len(missing):,} {which} not there: {listed}; correct the paths, which are "
             "relative to the manifest, or bring the files."
         )
+
+
+def _shown(path: str) -> str:
+    """A path on one line: where a quotation mark is not closed, it is all the lines that follow."""
+    line = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in path[:_LONGEST])
+    return line if len(path) <= _LONGEST else f"{line}…"

@@ -4,7 +4,7 @@ import csv
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TextIO
 
 from model.data.errors import DataError
 from model.data.own.places.layout import SPLIT_NAMES
@@ -52,10 +52,7 @@ def csv_rows(path: Path, source: str, wanted: Sequence[str] = WANTED) -> list[Ro
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            separator = max(_SEPARATORS, key=first.count)
-            lines = csv.reader(file, delimiter=separator, skipinitialspace=True)
+            lines = csv.reader(file, delimiter=separator_of(file), skipinitialspace=True)
             names = [name.strip().casefold() for name in next(lines, [])]
             check_columns(names, source, wanted)
             places = {name: names.index(name) for name in (*WANTED, *OFFERED) if name in names}
@@ -87,6 +84,17 @@ def csv_rows(path: Path, source: str, wanted: Sequence[str] = WANTED) -> list[Ro
         raise DataError(f"{source} cannot be read ({error.strerror}).") from error
     except (UnicodeError, csv.Error) as error:
         raise DataError(f"{source} is no CSV in UTF-8 ({error}); save it as one.") from error
+
+
+def separator_of(file: TextIO) -> str:
+    """What separates a CSV's columns: comma, semicolon or tab, by the line of their names.
+
+    Args:
+        file: At its beginning, where it is left.
+    """
+    first = file.readline()
+    file.seek(0)
+    return max(_SEPARATORS, key=first.count)
 
 
 def check_columns(names: Sequence[str], source: str, wanted: Sequence[str] = WANTED) -> None:

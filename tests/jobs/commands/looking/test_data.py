@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -12,7 +13,13 @@ from command_line import run, said
 from own_pictures import paint, write_classes
 from PIL import Image
 
+from export.store.blobs import FolderBlobs
+from export.store.manifest import Manifest
+from export.store.versions import Store
 from jobs.errors import Exit
+from jobs.laptop.naming import of_its_data
+from jobs.settings import load_settings
+from model.contract import CLASSES, MODEL_NAME
 from model.data.sources import load_sample
 
 NASTY = 'cat, "tabby" & <b>[i] 犬'
@@ -20,8 +27,10 @@ NASTY = 'cat, "tabby" & <b>[i] 犬'
 
 @pytest.fixture(autouse=True)
 def cache(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is decoded that another test decoded."""
+    """Nothing is decoded that another test decoded, and no model is named by one."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    monkeypatch.setenv("CNN_IMAGE_MODEL", "x")
+    monkeypatch.delenv("CNN_IMAGE_MODEL")
 
 
 @pytest.fixture
@@ -57,6 +66,34 @@ def found(folder: Path, *arguments: str) -> dict[str, list[str]]:
     result = run("data", str(folder), "--json", "--no-page", *arguments)
     assert result.exit_code == 0, result.output
     return {finding["kind"]: finding["names"] for finding in json.loads(result.stdout)["findings"]}
+
+
+def test_what_another_model_has_learned_is_not_known_of_own_pictures(
+    home: Path, photos: Path, build: Callable[..., Manifest]
+) -> None:
+    """After `make run` the default has CIFAR-10's classes; these pictures will be learned by `photos`."""
+    before = run("data", str(photos), "--no-page")
+    store = Store(FolderBlobs(home / "var" / "store"))
+    version = store.publish(build)
+    store.classes.learn(version.classes, by="ann")
+    after = run("data", str(photos), "--no-page")
+    assert (after.exit_code, after.stdout) == (0, before.stdout), after.output
+    named = run("--model", MODEL_NAME, "data", str(photos), "--no-page").stdout.splitlines()
+    assert [row.split()[0] for row in named[1:6]] == list(CLASSES)
+
+
+def test_a_model_that_is_called_after_the_pictures_says_what_it_knows(
+    home: Path, photos: Path, build: Callable[..., Manifest]
+) -> None:
+    Store(FolderBlobs(home / "var" / "store")).publish(build)
+    write_classes(home / "others" / "photos", {"cat": 9, "dog": 9})
+    of_its_data(load_settings(data=str(photos)))
+    os.environ.pop("CNN_IMAGE_MODEL")
+    Store(FolderBlobs(home / "var" / "models" / "photos" / "store")).classes.learn(["dog", "owl"], by="ann")
+    rows = run("data", str(photos), "--no-page").stdout.splitlines()[1:4]
+    assert [row.rsplit(maxsplit=4)[0] for row in rows] == ["dog", "owl", NASTY]
+    other = run("data", str(home / "others" / "photos"), "--no-page").stdout.splitlines()[1:4]
+    assert [row.split()[0:1] for row in other] == [["cat"], ["dog"], []]
 
 
 def test_own_pictures_get_a_table_and_a_page_and_are_left_alone(home: Path, photos: Path) -> None:

@@ -1,6 +1,7 @@
 """Own pictures as a data set: class ids, splits, order, fixes, and mistakes in one sentence each."""
 
 import dataclasses
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -124,6 +125,19 @@ def test_a_row_of_the_fixes_that_is_cut_short_fixes_nothing(tmp_path: Path) -> N
     assert read_fixes(fixes) == {"cat/4.png": "drop"}
 
 
+def test_fixes_that_a_spreadsheet_has_written(tmp_path: Path) -> None:
+    """Where the comma is for decimals, it separates by semicolons."""
+    fixes = tmp_path / "fixes.csv"
+    fixes.write_text("Image;probability;Fix \ncat/4.png;0,981;drop\ncat/5.png;0,9;\n", "utf-8-sig")
+    assert read_fixes(fixes) == {"cat/4.png": "drop"}
+
+
+def test_a_row_without_a_fix_takes_none_away(tmp_path: Path) -> None:
+    fixes = tmp_path / "fixes.csv"
+    fixes.write_text("image,fix\ncat/4.png,dog\ncat/4.png,dog\ncat/4.png,\n")
+    assert read_fixes(fixes) == {"cat/4.png": "dog"}
+
+
 def test_fixes_are_applied_and_nothing_of_the_users_is_written(
     folder: Path, tmp_path: Path, wishes: Wishes, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -144,14 +158,27 @@ def test_fixes_are_applied_and_nothing_of_the_users_is_written(
     for position, picture in enumerate(gathered.pictures):
         assert np.array_equal(gathered.pixels([position])[0], decode_image(FILES[picture.name]))
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-    assert "fixes 1 pictures that are not there: cat/99.png" in caplog.text
+    assert f"{fixes} fixes 1 picture that is not there: 'cat/99.png'." in caplog.text
     assert everything(load(folder, wishes)) == {name: name.partition("/")[0] for name in FILES}
+
+
+def test_a_fix_of_a_picture_that_is_left_out_says_why(
+    folder: Path, tmp_path: Path, wishes: Wishes, caplog: pytest.LogCaptureFixture
+) -> None:
+    lay(folder, {"cat/cut.png": paint(1)[:100], "cat/text.png": b"hello"})
+    fixes = tmp_path / "fixes.csv"
+    fixes.write_text("image,fix\ncat/cut.png,dog\ncat/text.png,drop\n")
+    load(folder, dataclasses.replace(wishes, fixes=fixes))
+    assert [r.getMessage() for r in caplog.records] == [
+        f"{fixes} makes 'cat/cut.png' a 'dog', but it is left out: broken."
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("image,fix\ncat/3.png,dgo\n", "makes cat/3.png a 'dgo', which is no class of"),
+        ("image,fix\ncat/3.png,dog\ncat/3.png,drop\n", "makes cat/3.png a 'dog' and a 'drop'; keep the row"),
         ("picture,fix\ncat/3.png,dog\n", "has no column 'image'; fixes are a CSV with image and fix"),
     ],
 )
@@ -185,12 +212,55 @@ def test_mistakes(tmp_path: Path, wishes: Wishes, files: dict[str, bytes], sente
     assert sentence in refused(lay(tmp_path / "data", files), wishes)
 
 
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("~nobody-here/photos", "~nobody-here/photos does not exist; name a folder"),
+        (
+            "https://example.org/photos.zip",
+            "https://example.org/photos.zip is an address that is not fetched; ",
+        ),
+        (
+            "photos.jpg",
+            "is truncated or not an archive (file could not be opened successfully); fetch it again, "
+            "or name a folder, a zip or a tar of pictures by class, or a CSV or Parquet that lists them.",
+        ),
+    ],
+)
+def test_a_source_that_is_none(
+    tmp_path: Path, wishes: Wishes, monkeypatch: pytest.MonkeyPatch, source: str, sentence: str
+) -> None:
+    monkeypatch.chdir(lay(tmp_path, {"photos.jpg": paint(1)}))
+    with pytest.raises(DataError) as caught:
+        load_dataset(source, allow_sample=False, wishes=wishes)
+    assert sentence in str(caught.value)
+
+
+def test_a_folder_whose_name_begins_with_a_tilde(
+    tmp_path: Path, wishes: Wishes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(
+        lay(tmp_path, {f"~old/{name}": data for name, data in painted({"a": 9, "b": 9}).items()})
+    )
+    assert load_dataset("~old", allow_sample=False, wishes=wishes).classes == ("a", "b")
+
+
 def test_more_classes_than_can_be_told_apart(
     tmp_path: Path, wishes: Wishes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("model.contract.MAX_CLASSES", 3)
     folder = lay(tmp_path / "data", {f"{number}/1.png": paint(number) for number in range(4)})
     assert "There are 4 classes; 2 to 3 can be told apart" in refused(folder, wishes)
+
+
+def test_a_class_whose_pictures_another_class_has_too_says_so(folder: Path, wishes: Wishes) -> None:
+    (folder / "cats").mkdir()
+    for number in range(3):
+        shutil.copy(folder / "cat" / f"{number}.png", folder / "cats" / f"{number}.png")
+    assert (
+        "The train split has no picture of the class 'cats' ('cats' has 0 (3 left out: two classes) in all, "
+        "duplicates aside); add different"
+    ) in refused(folder, wishes)
 
 
 def test_a_source_with_none_of_the_models_classes_is_refused(folder: Path, wishes: Wishes) -> None:

@@ -74,6 +74,11 @@ def test_one_picture_in_two_lines_has_two_names(tmp_path: Path, wishes: Wishes) 
             "image,label\ncat/0.png,cat\ncat/x.png,cat\ncat,dog\n",
             r"lists 2 files that are not there: cat/x.png, cat;",
         ),
+        ("image,label\ncat\\0.png,cat\n", r"lists 1 file that is not there: cat\\0.png; correct"),
+        (
+            'image,label\n"cat/0.png,cat\n' + "dog/0.png,dog\n" * 1000,
+            r"lists 1 file that is not there: cat/0.png,cat\\ndog/0.png,dog\\n.{291}…; correct",
+        ),
         (
             "image,class\ncat/0.png,cat\n",
             "no column 'label', but 'image', 'class'; a manifest has image and label",
