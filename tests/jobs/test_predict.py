@@ -126,6 +126,19 @@ def test_a_busy_service_is_a_fault(url: str, tmp_path: Path) -> None:
     assert "Triton is away" in result.stderr
 
 
+def test_answers_from_before_a_service_was_busy_are_given(url: str, tmp_path: Path) -> None:
+    for name in ("a.jpg", "busy.jpg", "c.jpg"):
+        (tmp_path / name).write_bytes(name.encode())
+    result = predict(str(tmp_path), "--url", url)
+    assert result.exit_code == 69
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == [str(tmp_path / "a.jpg")]
+    assert result.stderr == (
+        f"{url} cannot answer now (503): Triton is away. Before that it was asked about 1 image: see above.\n"
+    )
+    answers = json.loads(predict(str(tmp_path), "--url", url, "--json").stdout)
+    assert [Path(one["image"]).name for one in answers] == ["a.jpg"]
+
+
 def test_no_service_is_a_fault_and_no_address_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(b"picture")
     assert predict(str(tmp_path / "x.jpg"), "--url", "http://127.0.0.1:9").exit_code == 69

@@ -13,6 +13,7 @@ from jobs.commands.asking.service import BUSY, UNLIKE, answered, mark, predicted
 from jobs.commands.options import JsonFlag
 from jobs.console import answer, say, shown, table
 from jobs.errors import FaultError, MistakeError
+from model.data.findings import counted
 
 _SECONDS = 60
 _SUFFIXES = {
@@ -33,6 +34,7 @@ def predict(
     """Ask a service what is on images."""
     answers: list[dict[str, Any]] = []
     refused = unread = 0
+    away = ""
     with service(url, _SECONDS) as (client, address):
         for name, data in _read(images):
             if isinstance(data, OSError):
@@ -47,11 +49,14 @@ def predict(
                 version = response.headers.get("X-Model-Version")
                 answers.append({"image": name, "version": version, **body, **mark(response)})
             elif response.status_code in BUSY:
-                raise FaultError(f"{address} cannot answer now ({response.status_code}): {sentence(body)}")
+                away = f"{address} cannot answer now ({response.status_code}): {sentence(body)}"
+                break
             else:
                 refused += 1
                 say(f"{shown(name)}: {sentence(body)}")
                 answers.append({"image": name, "error": sentence(body)})
+    if away and not answers:
+        raise FaultError(away)
     if as_json:
         answer(json.dumps(answers, indent=1))
     else:
@@ -66,6 +71,10 @@ def predict(
             if "error" not in entry
         ]
         table(("image", "class", "confidence", "version"), rows)
+    if away:
+        raise FaultError(
+            f"{away} Before that it was asked about {counted(len(answers), 'image')}: see above."
+        )
     if refused or unread:
         counts = ((refused, "were refused"), (unread, "could not be read"))
         told = " and ".join(f"{count} of {len(answers)} images {what}" for count, what in counts if count)
