@@ -20,6 +20,7 @@ from benchmarks.serving import machine
 from benchmarks.training.seeds import RESULTS, Say
 from model.contract import NETWORKS, SIZES
 from model.data.dataset import Dataset
+from model.data.findings import counted
 from model.network.cnn import classifier
 from model.report.evaluate import evaluate
 from model.training.finetune import FINE_TUNE
@@ -126,7 +127,7 @@ def _page(results: list[dict[str, Any]], title: str, command: str) -> str:
         accuracies = [one["accuracy"] for one in results if _kind(one) == (network, size)]
         spread = f", standard deviation {statistics.stdev(accuracies):.4f}" if len(accuracies) > 1 else ""
         lines.append(
-            f"- {network}, {size} pixels, {len(accuracies)} seeds: {statistics.mean(accuracies):.4f}{spread}"
+            f"- {network}, {size} pixels, {counted(len(accuracies), 'seed')}: {statistics.mean(accuracies):.4f}{spread}"
         )
     lines += ["", f"Written by `{command}`.", "", _HEAD]
     lines += [
