@@ -127,7 +127,8 @@ def _page(results: list[dict[str, Any]], title: str, command: str) -> str:
         accuracies = [one["accuracy"] for one in results if _kind(one) == (network, size)]
         spread = f", standard deviation {statistics.stdev(accuracies):.4f}" if len(accuracies) > 1 else ""
         lines.append(
-            f"- {network}, {size} pixels, {counted(len(accuracies), 'seed')}: {statistics.mean(accuracies):.4f}{spread}"
+            f"- {network}, {size} pixels, {counted(len(accuracies), 'seed')}: "
+            f"{statistics.mean(accuracies):.4f}{spread}"
         )
     lines += ["", f"Written by `{command}`.", "", _HEAD]
     lines += [
