@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from image_transformer.errors import ServiceError
 from image_transformer.grpc import inference_pb2
@@ -23,7 +23,7 @@ SERVICES: Final = ("", *(service.full_name for service in inference_pb2.DESCRIPT
 """The names that stand for everything."""
 
 
-class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # grpc has no types
+class HealthService:
     """Tells how it stands whenever it is asked."""
 
     def __init__(
