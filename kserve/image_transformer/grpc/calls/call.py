@@ -40,18 +40,8 @@ class Call:
     """
 
     __slots__ = (
-        *(
-            "_begun",
-            "_connection",
-            "_deadline",
-            "_flush",
-            "_head",
-            "_left",
-            "_message",
-            "_messages",
-            "_reads",
-        ),
-        *("_started", "_writes", "method", "over", "stream", "task"),
+        *("_begun", "_connection", "_deadline", "_ended", "_flush", "_head", "_left", "_message"),
+        *("_messages", "_reads", "_started", "_writes", "method", "over", "stream", "task"),
     )
 
     def __init__(
@@ -84,7 +74,7 @@ class Call:
         self._reads: asyncio.Future[None] | None = None
         self._writes: asyncio.Future[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._begun = self._started = False
+        self._begun = self._ended = self._started = False
         self.task: asyncio.Task[None] | None = None
         self.over = False
         if head.timeout is not None:
@@ -110,7 +100,7 @@ class Call:
             message = self._next()
             if message is not None:
                 return self.method.read(message)
-            if self.stream.ended or self.over:
+            if self._ended or self.over:
                 return grpc.aio.EOF
             self._reads = asyncio.get_running_loop().create_future()
             await self._reads
@@ -142,18 +132,19 @@ class Call:
 
     # ---- what the connection tells it
 
-    def came(self, data: memoryview) -> bool:
+    def came(self, data: memoryview, *, ended: bool) -> bool:
         """Takes some of what the client sends; tells whether a call of one message can be answered with it."""
-        stream, messages = self.stream, self._messages
+        messages = self._messages
+        self._ended = ended
         try:
-            if stream.ended and not self.method.takes_many:
+            if ended and not self.method.takes_many:
                 return self._came_to_its_end(data)
             messages.feed(data)
         except CallFault as fault:
             self.give_up(fault.status)
             return False
         if self.method.takes_many:
-            if self._reads is not None and (messages.ready or stream.ended):
+            if self._reads is not None and (messages.ready or ended):
                 _wake(self._reads)
                 self._reads = None
         elif messages.more:
@@ -262,7 +253,7 @@ class Call:
             raise CallEnded from None
         if message is not None:
             self._account()
-        elif self.stream.ended and self._messages.held:
+        elif self._ended and self._messages.held:
             self.fail(failure(_CUT))
             raise CallEnded
         return message

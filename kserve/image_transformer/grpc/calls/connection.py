@@ -152,7 +152,7 @@ class ClientConnection(asyncio.Protocol):
         for event in events:
             stream = event.stream
             if type(event) is DataReceived:
-                if stream.call is not None and not stream.closed and stream.call.came(event.data):
+                if stream.call is not None and not stream.closed and stream.call.came(event.data, ended=event.ended):
                     begin.append(stream.call)
             elif type(event) is RequestReceived:
                 if not stream.closed:

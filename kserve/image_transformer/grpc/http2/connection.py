@@ -150,7 +150,7 @@ class Connection(Control):
             self._spend(EMPTY_COST)
             self._intake.settle(stream)
             return
-        self._events.append(DataReceived(stream, payload))
+        self._events.append(DataReceived(stream, payload, stream.ended))
 
     def _headers(self, flags: int, number: int, payload: memoryview) -> None:
         if flags & PADDED:
@@ -210,7 +210,7 @@ class Connection(Control):
         self.streams[number] = stream
         self._events.append(RequestReceived(stream, block))
         if stream.ended:
-            self._events.append(DataReceived(stream, _NOTHING))
+            self._events.append(DataReceived(stream, _NOTHING, True))
 
     def _trailers(self, stream: Stream, flags: int, block: Block) -> None:
         if stream.ended:
@@ -218,7 +218,7 @@ class Connection(Control):
         if not flags & END_STREAM or stream.left or block.too_long or not are_trailers(block.fields):
             raise StreamFault(stream.id, ErrorCode.PROTOCOL_ERROR)
         stream.ended = True
-        self._events.append(DataReceived(stream, _NOTHING))
+        self._events.append(DataReceived(stream, _NOTHING, True))
 
     def _of_closed(self, number: int) -> None:
         """A frame of a request came whose stream is not open.

@@ -13,7 +13,7 @@ class Stream:
     Attributes:
         id: Its number.
         call: Whatever the layer above has for it.
-        ended: Whether the client sends no more.
+        ended: Whether the client sends no more; events of what it sent may be on their way.
         finished: Whether all of the answer was handed in, and its end with it.
         closed: Whether nothing may be sent and nothing is heard any more.
         left: Bytes that its content-length still promises; None without one.
@@ -52,10 +52,11 @@ class RequestReceived(NamedTuple):
 
 
 class DataReceived(NamedTuple):
-    """Some of its body, possibly nothing; `Stream.ended` tells whether that was all."""
+    """Some of its body, possibly nothing; and whether that was the last of it."""
 
     stream: Stream
     data: memoryview
+    ended: bool
 
 
 class StreamReset(NamedTuple):
