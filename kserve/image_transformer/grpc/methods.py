@@ -52,9 +52,7 @@ def _behaviour(name: str, parts: tuple[object, ...]) -> Any:
 
 
 def _method(described: Any, behaviour: Any, observer: Observer) -> Method:
-    read = guarded(
-        GetMessageClass(described.input_type).FromString, infer=described.name in _WITH_IMAGES
-    )
+    read = guarded(GetMessageClass(described.input_type).FromString, infer=described.name in _WITH_IMAGES)
     return Method(
         behaviour,
         read if described.client_streaming else counted(read, observer),

@@ -124,12 +124,18 @@ class GrpcServer:
         if not self._connections:
             self._emptied.set()
 
-    def refusal(self, method: Method | None) -> Refusal | None:
-        """Says why a call of a method is not taken; None where it is."""
+    def refusal(self, method: Method | None, unsent: int) -> Refusal | None:
+        """Says why a call is not taken; None where it is.
+
+        Args:
+            method: That it is for, if there is such.
+            unsent: Bytes of answers that its client does not take.
+        """
         if method is None:
             return UNKNOWN
         most = self.limits.calls
-        if self._calls < most and not (method.lasts and self._lasting >= most // 2):
+        full = self._calls >= most or (method.lasts and self._lasting >= most // 2)
+        if not full and unsent <= self.limits.message_bytes:
             return None
         self._observer.turned_away()
         return _OVERLOADED

@@ -11,7 +11,7 @@ from image_transformer.errors import ServiceError
 from image_transformer.grpc.calls.head import Head
 from image_transformer.grpc.calls.messages import Messages
 from image_transformer.grpc.calls.method import Method
-from image_transformer.grpc.calls.status import HEADERS, INTERNAL, OK, CallFault, Metadata, Status, failure
+from image_transformer.grpc.calls.status import HEADERS, INTERNAL, OK, CallError, Metadata, Status, failure
 from image_transformer.grpc.http2.connection import Connection
 from image_transformer.grpc.http2.frames import ErrorCode
 from image_transformer.grpc.http2.stream import Stream
@@ -133,14 +133,14 @@ class Call:
     # ---- what the connection tells it
 
     def came(self, data: memoryview, *, ended: bool) -> bool:
-        """Takes some of what the client sends; tells whether a call of one message can be answered with it."""
+        """Takes some of what the client sends; tells whether that completes a call of one message."""
         messages = self._messages
         self._ended = ended
         try:
             if ended and not self.method.takes_many:
                 return self._came_to_its_end(data)
             messages.feed(data)
-        except CallFault as fault:
+        except CallError as fault:
             self.give_up(fault.status)
             return False
         if self.method.takes_many:
@@ -248,14 +248,13 @@ class Call:
     def _next(self) -> bytes | None:
         try:
             message = self._messages.pop()
-        except CallFault as fault:
+        except CallError as fault:
             self.fail(fault.status)
             raise CallEnded from None
-        if message is not None:
-            self._account()
-        elif self._ended and self._messages.held:
+        if message is None and self._ended and self._messages.held:
             self.fail(failure(_CUT))
             raise CallEnded
+        self._account()  # also where there is none: now it is known how long the next one is
         return message
 
     def _account(self) -> None:

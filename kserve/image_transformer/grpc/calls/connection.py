@@ -46,7 +46,7 @@ class ClientConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.http2 = Connection(server.http2_limits, self._loop.time)
         self._timers: list[asyncio.TimerHandle] = []
-        self._flushing = self._heard = self._greeted = self._leaving = False
+        self._flushing = self._heard = self._leaving = False
         self._silent_since = self._loop.time()
         self._asked_at: float | None = None
 
@@ -78,7 +78,6 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Reads, and begins the calls that are there."""
         self._heard = True
-        self._greeted = True
         self._handle(self.http2.receive(data))
         if self.http2.outflow.parts or self.http2.over or self.http2.left:
             self.flush()
@@ -92,6 +91,8 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It has read."""
         self.http2.outflow.paused = False
+        if self.transport.is_closing():
+            return
         self.transport.resume_reading()
         self._handle(self.http2.pump())
         self.flush()
@@ -130,13 +131,13 @@ class ClientConnection(asyncio.Protocol):
         Args:
             now: The loop's time.
         """
-        if self._heard:
+        if not self.http2.greeted:
+            if now - self._silent_since > _HANDSHAKE_SECONDS:
+                self.transport.abort()
+        elif self._heard:
             self._heard = False
             self._silent_since = now
             self._asked_at = None
-        elif not self._greeted:
-            if now - self._silent_since > _HANDSHAKE_SECONDS:
-                self.transport.abort()
         elif self._asked_at is not None:
             if now - self._asked_at > _SIGN_SECONDS:
                 self.transport.abort()
@@ -152,8 +153,9 @@ class ClientConnection(asyncio.Protocol):
         for event in events:
             stream = event.stream
             if type(event) is DataReceived:
-                if stream.call is not None and not stream.closed and stream.call.came(event.data, ended=event.ended):
-                    begin.append(stream.call)
+                call = stream.call
+                if call is not None and not call.over and call.came(event.data, ended=event.ended):
+                    begin.append(call)
             elif type(event) is RequestReceived:
                 if not stream.closed:
                     self._request(event, begin)
@@ -171,7 +173,7 @@ class ClientConnection(asyncio.Protocol):
         server, stream = self._server, event.stream
         server.asked = True
         method = server.methods.get(head.path)
-        refusal = head.refusal or server.refusal(method)
+        refusal = head.refusal or server.refusal(method, self.http2.outflow.unsent)
         if method is None or refusal is not None:
             self.http2.send_trailers(stream, (refusal or UNKNOWN).alone())
             return
@@ -200,7 +202,7 @@ class ClientConnection(asyncio.Protocol):
         self.flush()
 
     def _close(self) -> None:
-        """Ends the connection so that the last words arrive, which they may not where more comes that nobody reads."""
+        """Ends the connection so that the last words arrive: what still comes is read, or it would be reset."""
         if self.transport.is_closing():
             return
         self.http2.over = True

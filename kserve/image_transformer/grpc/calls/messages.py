@@ -5,7 +5,7 @@ from typing import Final
 from grpc import StatusCode
 
 from image_transformer.errors import ServiceError
-from image_transformer.grpc.calls.status import CallFault, failure
+from image_transformer.grpc.calls.status import CallError, failure
 
 PREFIX_BYTES: Final = 5
 
@@ -36,7 +36,7 @@ class Messages:
 
     @property
     def coming(self) -> int:
-        """How many bytes the first message will have with its prefix; 0 where it is whole, or not yet known."""
+        """How many bytes the first message will have with its prefix; 0 where it is whole or not known."""
         return 0 if self.ready else self._whole
 
     @property
@@ -48,7 +48,7 @@ class Messages:
         """Takes bytes.
 
         Raises:
-            CallFault: the first message is compressed, or longer than is taken.
+            CallError: the first message is compressed, or longer than is taken.
         """
         self._bytes += data
         if not self._whole:
@@ -58,7 +58,7 @@ class Messages:
         """Returns the one message that these bytes are, where none are kept; None where they are not one.
 
         Raises:
-            CallFault: see `feed`.
+            CallError: see `feed`.
         """
         if self._bytes or len(data) < PREFIX_BYTES or self._length(data) != len(data):
             return None
@@ -68,7 +68,7 @@ class Messages:
         """Takes out the first message; None where it is not whole.
 
         Raises:
-            CallFault: the next message is compressed, or longer than is taken.
+            CallError: the next message is compressed, or longer than is taken.
         """
         if not self._whole:
             self._measure()
@@ -97,12 +97,12 @@ class Messages:
             sentence = (
                 "A message is marked as compressed, and its call names no compression; send it as it is."
             )
-            raise CallFault(failure(ServiceError("unsupported_encoding", sentence), code=StatusCode.INTERNAL))
+            raise CallError(failure(ServiceError("unsupported_encoding", sentence), code=StatusCode.INTERNAL))
         if flag:
             sentence = f"A message begins with {flag}, which is no flag of gRPC's; send 0."
-            raise CallFault(failure(ServiceError("invalid_request", sentence), code=StatusCode.INTERNAL))
+            raise CallError(failure(ServiceError("invalid_request", sentence), code=StatusCode.INTERNAL))
         if length > self._most:
             sentence = f"SERVER: Received message larger than max ({length} vs. {self._most})"
             error = ServiceError("too_many_bytes", sentence)
-            raise CallFault(failure(error, code=StatusCode.RESOURCE_EXHAUSTED))
+            raise CallError(failure(error, code=StatusCode.RESOURCE_EXHAUSTED))
         return PREFIX_BYTES + length

@@ -54,7 +54,7 @@ class Status(NamedTuple):
         return begin + self.trailers()
 
 
-class CallFault(Exception):
+class CallError(Exception):
     """A call that cannot go on, by its bytes.
 
     Attributes:

@@ -17,9 +17,9 @@ from image_transformer.grpc.http2.frames import (
     PREFACE,
     SETTINGS,
     WITH_PRIORITY,
-    ConnectionFault,
     ErrorCode,
-    StreamFault,
+    Http2ConnectionError,
+    Http2StreamError,
     rst_stream,
 )
 from image_transformer.grpc.http2.headers import Block, HeaderBlocks, are_trailers
@@ -52,10 +52,13 @@ class Connection(Control):
 
     Nothing that a client sends raises anything: what is wrong ends a stream or the connection, whose last
     words are in `outflow` then, and `over` is set.
+
+    Attributes:
+        greeted: Whether the client's preface has come.
     """
 
     _rest = b""
-    _begun = False
+    greeted = False
     _open_block: _OpenBlock | None = None
     _blocks: HeaderBlocks
 
@@ -77,9 +80,9 @@ class Connection(Control):
         if self._rest:
             data = self._rest + data
         try:
-            at = self._read(data, 0 if self._begun else self._begin(data))
+            at = self._read(data, 0 if self.greeted else self._begin(data))
             self._rest = data[at:]
-        except ConnectionFault as fault:
+        except Http2ConnectionError as fault:
             self._rest = b""
             self._fail(fault)
         return events
@@ -88,17 +91,17 @@ class Connection(Control):
         """Reads the client's preface, and that SETTINGS follow; returns where, or a place beyond the data."""
         start = data[: len(PREFACE)]
         if not PREFACE.startswith(start):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "this is gRPC, and no HTTP/2 came")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "this is gRPC, and no HTTP/2 came")
         if len(data) < len(PREFACE) + HEAD_BYTES:
             return 0
         if data[len(PREFACE) + 3] != SETTINGS:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS come first")
-        self._begun = True
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "SETTINGS come first")
+        self.greeted = True
         return len(PREFACE)
 
     def _read(self, data: bytes, at: int) -> int:
         """Reads whole frames; returns where the rest begins."""
-        if not self._begun:
+        if not self.greeted:
             return at
         end = len(data)
         view = memoryview(data)
@@ -107,14 +110,14 @@ class Connection(Control):
             high, low, kind, flags, number = unpack(data, at)
             length = high << 8 | low
             if length > FRAME_BYTES:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a frame is too long")
+                raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "a frame is too long")
             start = at + HEAD_BYTES
             if start + length > end:
                 break
             at = start + length
             number &= MOST
             if self._open_block is not None and kind != CONTINUATION:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block is interrupted")
+                raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a header block is interrupted")
             try:
                 if kind == DATA:
                     self._data(flags, number, view[start:at])
@@ -124,7 +127,7 @@ class Connection(Control):
                     self._continuation(self._open_block, flags, number, view[start:at])
                 else:
                     self._of_control(kind, flags, number, view[start:at])
-            except StreamFault as fault:
+            except Http2StreamError as fault:
                 self._fail_stream(fault)
         return at
 
@@ -136,14 +139,14 @@ class Connection(Control):
             self._of_closed(number)
             return
         if stream.ended:
-            raise StreamFault(number, ErrorCode.STREAM_CLOSED)
+            raise Http2StreamError(number, ErrorCode.STREAM_CLOSED)
         self._intake.came_for(stream, size)
         if flags & PADDED:
             payload = _unpadded(payload)
         if stream.left is not None:
             stream.left -= len(payload)
             if stream.left < 0 or (stream.left and flags & END_STREAM):
-                raise StreamFault(number, ErrorCode.PROTOCOL_ERROR)
+                raise Http2StreamError(number, ErrorCode.PROTOCOL_ERROR)
         if flags & END_STREAM:
             stream.ended = True
         elif not payload:
@@ -157,7 +160,9 @@ class Connection(Control):
             payload = _unpadded(payload)
         if flags & WITH_PRIORITY:  # which nobody follows any more, section 5.3.2
             if len(payload) < 5:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS are too short for their priority")
+                raise Http2ConnectionError(
+                    ErrorCode.FRAME_SIZE_ERROR, "HEADERS are too short for their priority"
+                )
             payload = payload[5:]
         if flags & END_HEADERS:
             self._block(number, flags, bytes(payload))
@@ -166,24 +171,24 @@ class Connection(Control):
 
     def _continuation(self, block: _OpenBlock, flags: int, number: int, payload: memoryview) -> None:
         if number != block.stream:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block is interrupted")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a header block is interrupted")
         block.data += payload
         block.more += 1
         if block.more > CONTINUATIONS or len(block.data) > MOST_HEADER_LIST_BYTES:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a header block has no end")
+            raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "a header block has no end")
         if flags & END_HEADERS:
             self._open_block = None
             self._block(number, block.flags, bytes(block.data))
 
     def _block(self, number: int, flags: int, data: bytes) -> None:
-        """Takes a whole block: unfolded whatever stream it is of, or the table would be another than the client's."""
+        """Takes a whole block, unfolded whatever stream it is of: each may change the table."""
         block = self._blocks.unfold(data)
         stream = self.streams.get(number)
         if stream is not None:
             self._trailers(stream, flags, block)
             return
         if not number % 2:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a client's streams have odd numbers")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a client's streams have odd numbers")
         if number <= self.last:
             self._of_closed(number)
             return
@@ -196,7 +201,7 @@ class Connection(Control):
             self.outflow.parts.append(rst_stream(number, ErrorCode.REFUSED_STREAM))
             self._was_late(number)
         elif block.objection is not None:
-            raise StreamFault(number, ErrorCode.PROTOCOL_ERROR)
+            raise Http2StreamError(number, ErrorCode.PROTOCOL_ERROR)
         else:
             self._request(number, flags, block)
 
@@ -205,7 +210,7 @@ class Connection(Control):
         stream.left = block.length
         if flags & END_STREAM:
             if block.length:
-                raise StreamFault(number, ErrorCode.PROTOCOL_ERROR)
+                raise Http2StreamError(number, ErrorCode.PROTOCOL_ERROR)
             stream.ended = True
         self.streams[number] = stream
         self._events.append(RequestReceived(stream, block))
@@ -214,9 +219,9 @@ class Connection(Control):
 
     def _trailers(self, stream: Stream, flags: int, block: Block) -> None:
         if stream.ended:
-            raise StreamFault(stream.id, ErrorCode.STREAM_CLOSED)
+            raise Http2StreamError(stream.id, ErrorCode.STREAM_CLOSED)
         if not flags & END_STREAM or stream.left or block.too_long or not are_trailers(block.fields):
-            raise StreamFault(stream.id, ErrorCode.PROTOCOL_ERROR)
+            raise Http2StreamError(stream.id, ErrorCode.PROTOCOL_ERROR)
         stream.ended = True
         self._events.append(DataReceived(stream, _NOTHING, True))
 
@@ -224,16 +229,16 @@ class Connection(Control):
         """A frame of a request came whose stream is not open.
 
         Raises:
-            ConnectionFault: the client had ended it itself, or has never opened it (section 5.1).
+            Http2ConnectionError: the client had ended it itself, or has never opened it (section 5.1).
         """
         self._known(number)
         if not self._is_late(number):
-            raise ConnectionFault(ErrorCode.STREAM_CLOSED, "a frame of a closed stream")
+            raise Http2ConnectionError(ErrorCode.STREAM_CLOSED, "a frame of a closed stream")
         self._spend()
 
 
 def _unpadded(payload: memoryview) -> memoryview:
     """Returns what is no padding, section 6.1."""
     if not payload or payload[0] >= len(payload):
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame has more padding than bytes")
+        raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a frame has more padding than bytes")
     return payload[1 : len(payload) - payload[0]]

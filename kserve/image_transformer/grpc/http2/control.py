@@ -6,9 +6,9 @@ from image_transformer.grpc.http2 import frames
 from image_transformer.grpc.http2.frames import (
     ACK,
     MOST,
-    ConnectionFault,
     ErrorCode,
-    StreamFault,
+    Http2ConnectionError,
+    Http2StreamError,
     goaway,
     read_settings,
     rst_stream,
@@ -70,7 +70,7 @@ class Control(Sending):
             self._close(stream)
         return streams
 
-    def _fail(self, fault: ConnectionFault) -> None:
+    def _fail(self, fault: Http2ConnectionError) -> None:
         """Ends the connection, section 5.4.1."""
         self.over = self.left = True
         self.outflow.parts.append(goaway(self.last, fault.code, fault.reason))
@@ -78,7 +78,7 @@ class Control(Sending):
             self._close(stream)
             self._events.append(StreamReset(stream))
 
-    def _fail_stream(self, fault: StreamFault) -> None:
+    def _fail_stream(self, fault: Http2StreamError) -> None:
         """Ends a stream, section 5.4.2."""
         stream = self.streams.get(fault.stream)
         self._patience.reset(self._clock())
@@ -96,11 +96,11 @@ class Control(Sending):
         """Returns a stream that is not closed, and none for one that is.
 
         Raises:
-            ConnectionFault: it was never opened.
+            Http2ConnectionError: it was never opened.
         """
         stream = self.streams.get(number)
         if stream is None and (number > self.last or not number % 2):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame of an idle stream")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a frame of an idle stream")
         return stream
 
     def _of_control(self, kind: int, flags: int, number: int, payload: memoryview) -> None:
@@ -126,13 +126,13 @@ class Control(Sending):
             _check(bool(number), "a PRIORITY of no stream", ErrorCode.PROTOCOL_ERROR)
             if size != 5:
                 self._known(number)
-                raise StreamFault(number, ErrorCode.FRAME_SIZE_ERROR)
+                raise Http2StreamError(number, ErrorCode.FRAME_SIZE_ERROR)
         elif kind == frames.GOAWAY:
             self._spend()
             _check(not number, "a GOAWAY of a stream", ErrorCode.PROTOCOL_ERROR)
             _check(size >= 8, "a GOAWAY has 8 bytes and more")
-        elif kind == frames.PUSH_PROMISE or kind == frames.CONTINUATION:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame that has no place here")
+        elif kind in (frames.PUSH_PROMISE, frames.CONTINUATION):
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a frame that has no place here")
         else:
             self._spend()  # of a kind that is unknown, section 5.5
 
@@ -169,4 +169,4 @@ class Control(Sending):
 
 def _check(holds: bool, rule: str, code: ErrorCode = ErrorCode.FRAME_SIZE_ERROR) -> None:
     if not holds:
-        raise ConnectionFault(code, rule)
+        raise Http2ConnectionError(code, rule)

@@ -60,7 +60,7 @@ class ErrorCode(IntEnum):
     HTTP_1_1_REQUIRED = 0xD
 
 
-class ConnectionFault(Exception):
+class Http2ConnectionError(Exception):
     """What ends the connection: a connection error of section 5.4.1.
 
     Attributes:
@@ -74,7 +74,7 @@ class ConnectionFault(Exception):
         self.reason = reason
 
 
-class StreamFault(Exception):
+class Http2StreamError(Exception):
     """What ends a stream alone: a stream error of section 5.4.2.
 
     Attributes:
@@ -129,14 +129,14 @@ def read_settings(payload: memoryview) -> list[tuple[int, int]]:
     """Returns the identifiers and values of a SETTINGS frame, in their order.
 
     Raises:
-        ConnectionFault: one of them has a value that it may not have.
+        Http2ConnectionError: one of them has a value that it may not have.
     """
     values = list(_SETTING.iter_unpack(payload))
     for name, value in values:
         if name == ENABLE_PUSH and value > 1:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is neither 0 nor 1")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is neither 0 nor 1")
         if name == INITIAL_WINDOW_SIZE and value > MOST:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE is above 2^31-1")
+            raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE is above 2^31-1")
         if name == MAX_FRAME_SIZE and not FRAME_BYTES <= value < 2**24:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of its bounds")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of its bounds")
     return values

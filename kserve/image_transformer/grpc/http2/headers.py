@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import hpack
 
-from image_transformer.grpc.http2.frames import ConnectionFault, ErrorCode
+from image_transformer.grpc.http2.frames import ErrorCode, Http2ConnectionError
 from image_transformer.grpc.http2.limits import HEADER_LIST_BYTES, MOST_HEADER_LIST_BYTES
 
 Fields = Sequence[tuple[bytes, bytes]]
@@ -63,7 +63,7 @@ class HeaderBlocks:
         """Returns a block's fields.
 
         Raises:
-            ConnectionFault: it cannot be unfolded, or only to far too much; the table is of no more use.
+            Http2ConnectionError: it cannot be unfolded, or only to far too much; the table is of no more use.
         """
         met = self._met.get(block)
         if met is not None:
@@ -74,9 +74,11 @@ class HeaderBlocks:
         try:
             fields = tuple((name, value) for name, value in self._decoder.decode(block, raw=True))
         except hpack.OversizedHeaderListError:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "header list too long") from None
+            raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "header list too long") from None
         except (hpack.HPACKError, IndexError, ValueError):
-            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "header block cannot be decoded") from None
+            raise Http2ConnectionError(
+                ErrorCode.COMPRESSION_ERROR, "header block cannot be decoded"
+            ) from None
         size = sum(len(name) + len(value) for name, value in fields) + _ENTRY_BYTES * len(fields)
         made = Block(fields, size)
         if (len(entries), table.maxsize) != (before[0], before[2]) or (

@@ -3,7 +3,13 @@
 from collections import deque
 from typing import Final
 
-from image_transformer.grpc.http2.frames import WINDOW, ConnectionFault, ErrorCode, StreamFault, window_update
+from image_transformer.grpc.http2.frames import (
+    WINDOW,
+    ErrorCode,
+    Http2ConnectionError,
+    Http2StreamError,
+    window_update,
+)
 from image_transformer.grpc.http2.limits import CONNECTION_WINDOW
 from image_transformer.grpc.http2.stream import Stream
 
@@ -13,13 +19,13 @@ _WORTH_A_FRAME: Final = WINDOW // 2
 class Intake:
     """Gives windows, so that what is kept of a connection has a bound.
 
-    Each stream has a window of 65,535 bytes, less what is kept of it. A message that is longer needs more,
-    and has it reserved whole before it is let in, so that it can always come to its end; those for which there
-    is no room wait in their order. So all that a connection can have kept is one window for each stream, and
+    Each stream has a window of 65,535 bytes, less what is kept of it. A message that is longer needs more, and
+    has it reserved whole before it is let in, so that it can always come to its end; those for which there is
+    no room wait in their order. So all that a connection can have kept is one window for each stream, and
     what may be reserved. The connection's own window bounds what is on its way, and is given back at once.
     """
 
-    def __init__(self, reservable: int, out: list[bytes]) -> None:
+    def __init__(self, reservable: int, out: list[bytes | memoryview]) -> None:
         self._free = reservable
         self._asking: deque[tuple[Stream, int]] = deque()
         self._window = WINDOW
@@ -34,12 +40,14 @@ class Intake:
         """Counts a frame of data for the connection, whatever stream it is of.
 
         Raises:
-            ConnectionFault: it is more than the client may send.
+            Http2ConnectionError: it is more than the client may send.
         """
         self._window -= size
         if self._window < CONNECTION_WINDOW // 2:
             if self._window < 0:
-                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is exceeded")
+                raise Http2ConnectionError(
+                    ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is exceeded"
+                )
             self._out.append(window_update(0, CONNECTION_WINDOW - self._window))
             self._window = CONNECTION_WINDOW
 
@@ -47,14 +55,14 @@ class Intake:
         """Counts a frame of data for its stream, its padding too.
 
         Raises:
-            StreamFault: it is more than the client may send.
+            Http2StreamError: it is more than the client may send.
         """
         stream.receive_window -= size
         if stream.receive_window < 0:
-            raise StreamFault(stream.id, ErrorCode.FLOW_CONTROL_ERROR)
+            raise Http2StreamError(stream.id, ErrorCode.FLOW_CONTROL_ERROR)
 
     def settle(self, stream: Stream) -> None:
-        """Gives a stream what it may send by what is kept of it, where that is worth a frame or waited for."""
+        """Gives a stream what it may send beside what is kept, where that is worth a frame or waited for."""
         if stream.ended or stream.closed:
             if not stream.held:
                 self.release(stream)
@@ -64,7 +72,7 @@ class Intake:
         elif stream.reserved and stream.message <= WINDOW and stream.held <= WINDOW:
             self.release(stream)
         more = WINDOW + stream.reserved - stream.held - stream.receive_window
-        if more >= _WORTH_A_FRAME or more > 0 and stream.receive_window < stream.missing:
+        if more >= _WORTH_A_FRAME or (more > 0 and stream.receive_window < stream.missing):
             stream.receive_window += more
             self._out.append(window_update(stream.id, more))
 

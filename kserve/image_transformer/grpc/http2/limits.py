@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from image_transformer.grpc.http2.frames import ConnectionFault, ErrorCode
+from image_transformer.grpc.http2.frames import ErrorCode, Http2ConnectionError
 
 HEADER_LIST_BYTES: Final = 16_384
 """A list of headers, as section 6.5.2 counts it; gRPC's core has the same. What is longer is refused."""
@@ -66,7 +66,7 @@ class _Stock:
         self._left = min(self._most, self._left + count)
 
     def takes(self, count: int, now: float) -> bool:
-        """Takes some out; whether there were so many. What time has brought is only looked at when it is empty."""
+        """Takes some out, and tells whether there were so many; time fills it up when it is empty."""
         self._left -= count
         if self._left >= 0:
             return True
@@ -103,16 +103,16 @@ class Patience:
         """A frame came that does nothing for any call.
 
         Raises:
-            ConnectionFault: too many of them came.
+            Http2ConnectionError: too many of them came.
         """
         if not self._control.takes(cost, now):
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too_many_control_frames")
+            raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too_many_control_frames")
 
     def ping(self, now: float) -> None:
         """A ping came.
 
         Raises:
-            ConnectionFault: too many of them came.
+            Http2ConnectionError: too many of them came.
         """
         if now - self._pinged >= self._ping_seconds:
             self._pinged = now
@@ -121,7 +121,7 @@ class Patience:
         else:
             self._strikes += 1
             if self._strikes > _STRIKES:
-                raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
+                raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
 
     def finished(self) -> None:
         """A call had its answer."""
@@ -131,7 +131,7 @@ class Patience:
         """A stream that was under way is no more, for its client gave it up or broke the rules.
 
         Raises:
-            ConnectionFault: too many of them were.
+            Http2ConnectionError: too many of them were.
         """
         if not self._resets.takes(1, now):
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too_many_resets")
+            raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too_many_resets")

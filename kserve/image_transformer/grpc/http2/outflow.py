@@ -12,9 +12,9 @@ from image_transformer.grpc.http2.frames import (
     HEADERS,
     MOST,
     WINDOW,
-    ConnectionFault,
     ErrorCode,
-    StreamFault,
+    Http2ConnectionError,
+    Http2StreamError,
 )
 from image_transformer.grpc.http2.stream import Stream
 
@@ -30,12 +30,14 @@ class Outflow:
         parts: What is to be written; the same list for ever.
         frames: How many frames of headers and data were written.
         paused: Whether the transport takes no more: data waits then.
+        unsent: Bytes of data that wait, on all streams.
     """
 
     def __init__(self) -> None:
-        self.parts: list[bytes] = []
+        self.parts: list[bytes | memoryview] = []
         self.frames = 0
         self.paused = False
+        self.unsent = 0
         self._window = WINDOW
         self._initial = WINDOW
         self._frame_bytes = FRAME_BYTES
@@ -100,6 +102,7 @@ class Outflow:
     def data(self, stream: Stream, data: bytes) -> None:
         """Has data written in its turn; `pump` does so."""
         stream.unsent.append(memoryview(data))
+        self.unsent += len(data)
         if stream.send_window > 0:
             self._waiting[stream.id] = stream
 
@@ -123,6 +126,7 @@ class Outflow:
             self.parts += (HEAD.pack(length >> 8, length & 0xFF, DATA, 0, number), chunk[:length])
             self.frames += 1
             turn += length
+            self.unsent -= length
             stream.send_window -= length
             self._window -= length
             if length < len(chunk):
@@ -139,6 +143,7 @@ class Outflow:
 
     def drop(self, stream: Stream) -> None:
         """Forgets what a stream has not sent."""
+        self.unsent -= sum(map(len, stream.unsent))
         stream.unsent.clear()
         self._waiting.pop(stream.id, None)
 
@@ -146,20 +151,22 @@ class Outflow:
         """Takes a window that the client gives, for a stream or (None) for the connection.
 
         Raises:
-            ConnectionFault, StreamFault: there is no such window.
+            Http2ConnectionError, Http2StreamError: there is no such window.
         """
         if stream is None:
             if not more:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a WINDOW_UPDATE of 0")
+                raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a WINDOW_UPDATE of 0")
             self._window += more
             if self._window > MOST:
-                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is above 2^31-1")
+                raise Http2ConnectionError(
+                    ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is above 2^31-1"
+                )
             return
         if not more:
-            raise StreamFault(stream.id, ErrorCode.PROTOCOL_ERROR)
+            raise Http2StreamError(stream.id, ErrorCode.PROTOCOL_ERROR)
         stream.send_window += more
         if stream.send_window > MOST:
-            raise StreamFault(stream.id, ErrorCode.FLOW_CONTROL_ERROR)
+            raise Http2StreamError(stream.id, ErrorCode.FLOW_CONTROL_ERROR)
         if stream.unsent and stream.send_window > 0:
             self._waiting[stream.id] = stream
 
@@ -167,7 +174,7 @@ class Outflow:
         """Takes the client's settings; the window's size changes that of open streams too.
 
         Raises:
-            ConnectionFault: a stream's window would become too large.
+            Http2ConnectionError: a stream's window would become too large.
         """
         initial = self._initial
         for name, value in values:
@@ -184,7 +191,7 @@ class Outflow:
         for stream in streams.values():
             stream.send_window += more
             if stream.send_window > MOST:
-                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is above 2^31-1")
+                raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is above 2^31-1")
             if stream.send_window <= 0:
                 self._waiting.pop(stream.id, None)
             elif stream.unsent:

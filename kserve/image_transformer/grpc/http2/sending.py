@@ -60,7 +60,7 @@ class Sending:
             self.outflow.headers(stream, block)
 
     def send_data(self, stream: Stream, data: bytes) -> None:
-        """Sends data of an answer, as soon as the client takes it; then there is a `DataSent`, or none is `unsent`."""
+        """Sends data, as soon as the client takes it: where some is `unsent` then, `DataSent` follows."""
         if not (stream.finished or stream.closed):
             self.outflow.data(stream, data)
             self._pump()
