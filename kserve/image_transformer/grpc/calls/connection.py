@@ -202,7 +202,7 @@ class ClientConnection(asyncio.Protocol):
         self.flush()
 
     def _close(self) -> None:
-        """Ends the connection so that the last words arrive: what still comes is read, or it would be reset."""
+        """Ends the connection so that the last words arrive: what still comes is read too."""
         if self.transport.is_closing():
             return
         self.http2.over = True

@@ -69,7 +69,7 @@ class Head:
                 self.refusal = Refusal(
                     ServiceError(
                         "invalid_request",
-                        f"The grpc-timeout is {_shown(given)}; send up to 8 digits and one of H, M, S, m, u, n.",
+                        f"The grpc-timeout is {_shown(given)}; send up to 8 digits and one of HMSmun.",
                     )
                 )
 

@@ -19,10 +19,10 @@ _WORTH_A_FRAME: Final = WINDOW // 2
 class Intake:
     """Gives windows, so that what is kept of a connection has a bound.
 
-    Each stream has a window of 65,535 bytes, less what is kept of it. A message that is longer needs more, and
-    has it reserved whole before it is let in, so that it can always come to its end; those for which there is
-    no room wait in their order. So all that a connection can have kept is one window for each stream, and
-    what may be reserved. The connection's own window bounds what is on its way, and is given back at once.
+    Each stream has a window of 65,535 bytes, less what is kept of it. A message that is longer needs more,
+    and has it reserved whole before it is let in, so that it can always come to its end; those for which no
+    room is left wait in their order. So all that a connection can have kept is one window for each stream,
+    and what may be reserved. Its own window bounds what is on its way, and is given back at once.
     """
 
     def __init__(self, reservable: int, out: list[bytes | memoryview]) -> None:
