@@ -57,10 +57,10 @@ class _Stock:
 
     __slots__ = ("_a_second", "_left", "_most", "_since")
 
-    def __init__(self, most: int, a_second: float) -> None:
+    def __init__(self, most: int, a_second: float, now: float) -> None:
         self._most = self._left = float(most)
         self._a_second = a_second
-        self._since = -math.inf
+        self._since = now
 
     def add(self, count: int) -> None:
         self._left = min(self._most, self._left + count)
@@ -78,13 +78,13 @@ class _Stock:
 class Patience:
     """What one client has used up."""
 
-    def __init__(self, ping_seconds: float) -> None:
+    def __init__(self, ping_seconds: float, now: float) -> None:
         self._ping_seconds = ping_seconds
         self._pinged = -math.inf
         self._strikes = self._pings = 0
         self._answered_before = 0
-        self._control = _Stock(_CONTROL_IN_STOCK, _CONTROL_A_SECOND)
-        self._resets = _Stock(_RESETS_IN_STOCK, _RESETS_A_SECOND)
+        self._control = _Stock(_CONTROL_IN_STOCK, _CONTROL_A_SECOND, now)
+        self._resets = _Stock(_RESETS_IN_STOCK, _RESETS_A_SECOND, now)
 
     def answered(self, frames: int) -> None:
         """Takes note of how many frames of headers and data were sent or came in all: what they allow.

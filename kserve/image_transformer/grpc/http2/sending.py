@@ -28,7 +28,7 @@ class Sending:
         self.over = False
         self._clock = clock
         self._intake = Intake(limits.message_bytes, self.outflow.parts)
-        self._patience = Patience(limits.ping_seconds)
+        self._patience = Patience(limits.ping_seconds, clock())
         self._events: list[Event] = []
         # Streams that ended while their clients could still have been sending, and those before which none
         # is known any more: frames of them are late, and no fault.
