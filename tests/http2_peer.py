@@ -1,15 +1,20 @@
 """A client's side of HTTP/2 for tests: frames written by hand, and what the server says read back."""
 
+import asyncio
 import struct
 from typing import Any, NamedTuple
 
 import hpack
 
+from image_transformer.grpc.calls.connection import ClientConnection
 from image_transformer.grpc.http2.connection import Connection
 from image_transformer.grpc.http2.limits import Limits
+from image_transformer.grpc.server import GrpcServer
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
+    range(10)
+)
 END_STREAM = ACK = 1
 END_HEADERS, PADDED, WITH_PRIORITY = 4, 8, 32
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR = range(4)
@@ -49,7 +54,9 @@ def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> b
 def settings(**values: int) -> bytes:
     """Settings by their names."""
     names = {"table": 1, "push": 2, "streams": 3, "window": 4, "frame": 5, "list": 6}
-    return frame(SETTINGS, 0, 0, b"".join(struct.pack(">HI", names[name], value) for name, value in values.items()))
+    return frame(
+        SETTINGS, 0, 0, b"".join(struct.pack(">HI", names[name], value) for name, value in values.items())
+    )
 
 
 def window(stream: int, more: int) -> bytes:
@@ -128,3 +135,88 @@ def ended(sent: list[Frame]) -> tuple[int, bytes]:
     """Why the connection ends: a GOAWAY's code and reason."""
     (goaway,) = only(sent, GOAWAY)
     return int.from_bytes(goaway.payload[4:8]), goaway.payload[8:]
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written, and is told when it is full."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.closed = self.reading = False
+        self.at_its_end = False
+        self.buffered = 0
+
+    def write(self, data: Any) -> None:
+        self.writes.append(bytes(data))
+
+    def write_eof(self) -> None:
+        self.at_its_end = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return self.buffered
+
+
+class Caller:
+    """A client of a whole gRPC server, without a socket.
+
+    Attributes:
+        connection: The server's side.
+        wire: What is between them.
+    """
+
+    def __init__(self, server: GrpcServer, greeting: bytes = PREFACE + frame(SETTINGS)) -> None:
+        self.connection = ClientConnection(server)
+        self.wire = Wire()
+        self.connection.connection_made(self.wire)
+        self.encoder = hpack.Encoder()
+        self._decoder = hpack.Decoder()
+        self.connection.data_received(greeting)
+
+    def says(self, *data: bytes) -> None:
+        """Sends bytes in one read."""
+        self.connection.data_received(b"".join(data))
+
+    def call(self, stream: int, *more: tuple[str, str], flags: int = END_HEADERS, path: str = "") -> bytes:
+        """A call's HEADERS."""
+        head = [(name, path if name == ":path" and path else value) for name, value in HEAD]
+        return frame(HEADERS, flags, stream, self.encoder.encode([*head, *more]))
+
+    async def hears(self) -> list[Frame]:
+        """What is sent once all that can be done is done."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+        heard = frames(b"".join(self.wire.writes))
+        self.wire.writes.clear()
+        return heard
+
+    def fields(self, block: Frame) -> dict[str, str]:
+        """The fields of HEADERS."""
+        return {str(name): str(value) for name, value in self._decoder.decode(block.payload)}
+
+    async def status(self, stream: int) -> dict[str, str]:
+        """How a call ends: all fields of its headers and trailers."""
+        found: dict[str, str] = {}
+        for one in await self.hears():
+            if one.kind == HEADERS and one.stream == stream:
+                found |= self.fields(one)
+        return found
+
+    def goes(self) -> None:
+        """Breaks the connection off."""
+        self.connection.connection_lost(None)

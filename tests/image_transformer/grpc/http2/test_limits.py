@@ -48,7 +48,7 @@ def test_a_ping_whenever_it_may_come_is_answered() -> None:
 
 
 def test_a_ping_for_each_frame_of_an_answer_is_answered() -> None:
-    """Clients measure the way's bandwidth with them; a burst of frames may be read, and pinged about, later."""
+    """Clients measure the bandwidth with them; a burst of frames may be read, and pinged about, later."""
     client = Client()
     stream = client.begins(1, BOTH)
     for burst in (1, 1, 1, 50, 90, 1):
