@@ -61,6 +61,8 @@ class GrpcServer:
 
     def __init__(self, observer: Observer, limits: ServerLimits) -> None:
         self.limits = limits
+        self.connection_seconds = limits.connection_seconds
+        self.connection_grace_seconds = limits.connection_grace_seconds
         self.http2_limits = Limits(limits.calls + _STREAMS_BEYOND, limits.message_bytes, limits.ping_seconds)
         self.methods: dict[bytes, Method] = {}
         self.asked = False

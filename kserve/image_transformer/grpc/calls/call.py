@@ -9,8 +9,8 @@ import grpc
 
 from image_transformer.errors import ServiceError
 from image_transformer.grpc.calls.head import Head
-from image_transformer.grpc.calls.messages import Messages
 from image_transformer.grpc.calls.method import Method
+from image_transformer.grpc.calls.received import Received
 from image_transformer.grpc.calls.status import HEADERS, INTERNAL, OK, CallError, Metadata, Status, failure
 from image_transformer.grpc.http2.connection import Connection
 from image_transformer.grpc.http2.frames import ErrorCode
@@ -19,8 +19,6 @@ from image_transformer.http.request import request_id
 
 log = logging.getLogger(__name__)
 
-_CUT: Final = ServiceError("invalid_request", "The message ends before its length; send all of it.")
-_NOT_ONE: Final = ServiceError("invalid_request", "The method takes one message a call; send one.")
 _ENDS: Final = ServiceError("shutting_down", "The service ends; ask again.")
 _LATE: Final = Status(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
@@ -40,8 +38,8 @@ class Call:
     """
 
     __slots__ = (
-        *("_begun", "_connection", "_deadline", "_ended", "_flush", "_head", "_left", "_message"),
-        *("_messages", "_reads", "_started", "_writes", "method", "over", "stream", "task"),
+        *("_begun", "_connection", "_deadline", "_flush", "_head", "_left", "_received", "_started"),
+        *("_writes", "method", "over", "stream", "task"),
     )
 
     def __init__(
@@ -69,12 +67,10 @@ class Call:
         self.method = method
         self._flush = flush
         self._left: Callable[[Call], None] | None = left
-        self._messages = Messages(connection.limits.message_bytes)
-        self._message: bytes | None = None  # the one of a call that has one
-        self._reads: asyncio.Future[None] | None = None
+        self._received = Received(connection, stream, flush)
         self._writes: asyncio.Future[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._begun = self._ended = self._started = False
+        self._begun = self._started = False
         self.task: asyncio.Task[None] | None = None
         self.over = False
         if head.timeout is not None:
@@ -96,14 +92,12 @@ class Call:
         Raises:
             CallEnded: what comes is no message that can be read.
         """
-        while True:
-            message = self._next()
-            if message is not None:
-                return self.method.read(message)
-            if self._ended or self.over:
-                return grpc.aio.EOF
-            self._reads = asyncio.get_running_loop().create_future()
-            await self._reads
+        try:
+            message = await self._received.next()
+        except CallError as error:
+            self.fail(error.status)
+            raise CallEnded from None
+        return grpc.aio.EOF if message is None else self.method.read(message)
 
     async def write(self, message: Any) -> None:
         """Sends an answer of many; returns once the client has taken up all that were sent."""
@@ -134,43 +128,19 @@ class Call:
 
     def came(self, data: memoryview, *, ended: bool) -> bool:
         """Takes some of what the client sends; tells whether that completes a call of one message."""
-        messages = self._messages
-        self._ended = ended
         try:
-            if ended and not self.method.takes_many:
-                return self._came_to_its_end(data)
-            messages.feed(data)
-        except CallError as fault:
-            self.give_up(fault.status)
-            return False
-        if self.method.takes_many:
-            if self._reads is not None and (messages.ready or ended):
-                _wake(self._reads)
-                self._reads = None
-        elif messages.more:
-            self.give_up(_status_of_number())
-            return False
-        self._account()
+            if not self.method.takes_many:
+                return self._received.one(data, ended=ended)
+            self._received.many(data, ended=ended)
+        except CallError as error:
+            self.give_up(error.status)
         return False
-
-    def _came_to_its_end(self, data: memoryview) -> bool:
-        message = self._messages.whole(data)
-        if message is None:
-            self._messages.feed(data)
-            message = self._messages.pop()
-            if self._messages.held:
-                self.give_up(failure(_CUT) if message is None else _status_of_number())
-                return False
-            if message is None:
-                self.give_up(_status_of_number())
-                return False
-        self._message = message
-        return True
 
     def sent(self) -> None:
         """All that waited for the client has gone."""
         if self._writes is not None:
-            _wake(self._writes)
+            if not self._writes.done():
+                self._writes.set_result(None)
             self._writes = None
         self._leave()
 
@@ -203,7 +173,7 @@ class Call:
                 await self.method.behaviour(self, self)
                 self._finish()
                 return
-            request = self._request()
+            request = self.method.read(self._received.take())
             if isinstance(request, Status):
                 self.fail(request)
                 return
@@ -238,34 +208,8 @@ class Call:
         self._connection.send_trailers(self.stream, OK)
         self._flush()
 
-    def _request(self) -> Any:
-        """The message of a call that has one, parsed; its bytes are given up for it."""
-        message, self._message = self._message, None
-        if self.stream.held:
-            self._account()
-        return self.method.read(message or b"")
-
-    def _next(self) -> bytes | None:
-        try:
-            message = self._messages.pop()
-        except CallError as fault:
-            self.fail(fault.status)
-            raise CallEnded from None
-        if message is None and self._ended and self._messages.held:
-            self.fail(failure(_CUT))
-            raise CallEnded
-        self._account()  # also where there is none: now it is known how long the next one is
-        return message
-
-    def _account(self) -> None:
-        """Says what is kept, so that the client may send more."""
-        held, coming = self._messages.held, self._messages.coming
-        self._connection.keeps(self.stream, held, coming, max(0, coming - held))
-        self._flush()
-
     def _stop(self) -> None:
-        self._messages.clear()
-        self._message = None
+        self._received.clear()
         if self.task is not None:
             self.task.cancel()
             if not self._started:  # it will never begin, and so never end
@@ -289,14 +233,5 @@ class Call:
             left(self)
 
 
-def _status_of_number() -> Status:
-    return failure(_NOT_ONE, code=grpc.StatusCode.UNIMPLEMENTED)
-
-
 def _prefixed(message: bytes) -> bytes:
     return b"\0" + len(message).to_bytes(4) + message
-
-
-def _wake(waiter: "asyncio.Future[None]") -> None:
-    if not waiter.done():
-        waiter.set_result(None)

@@ -3,18 +3,17 @@
 import asyncio
 import math
 import random
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol, cast
 
 from image_transformer.errors import ServiceError
 from image_transformer.grpc.calls.call import Call
-from image_transformer.grpc.calls.head import UNKNOWN, head_of
+from image_transformer.grpc.calls.head import UNKNOWN, Refusal, head_of
+from image_transformer.grpc.calls.method import Method
 from image_transformer.grpc.calls.status import failure
 from image_transformer.grpc.http2.connection import Connection
+from image_transformer.grpc.http2.limits import Limits
 from image_transformer.grpc.http2.stream import DataReceived, Event, RequestReceived, StreamReset
-
-if TYPE_CHECKING:
-    from image_transformer.grpc.server import GrpcServer
 
 _HANDSHAKE_SECONDS: Final = 20.0
 _SIGN_SECONDS: Final = 60.0
@@ -26,6 +25,38 @@ _UNREAD_BYTES: Final = 2**20
 _WRITE_BYTES: Final = 2**18
 
 _ENDS: Final = ServiceError("shutting_down", "The service ends; ask again.")
+
+
+class Server(Protocol):
+    """What connections ask of the server.
+
+    Attributes:
+        methods: What is served, by its path.
+        asked: Whether anybody ever called a method.
+        http2_limits: What a connection may take.
+        connection_seconds, connection_grace_seconds: How long one lives, and its calls from then on.
+    """
+
+    methods: Mapping[bytes, Method]
+    asked: bool
+    http2_limits: Limits
+    connection_seconds: float
+    connection_grace_seconds: float
+
+    def joins(self, connection: "ClientConnection") -> bool:
+        """Takes a connection in; tells whether there was a place."""
+
+    def leaves(self, connection: "ClientConnection") -> None:
+        """Takes note that a connection is gone."""
+
+    def refusal(self, method: Method | None, unsent: int) -> Refusal | None:
+        """Says why a call is not taken; None where it is."""
+
+    def taken(self, call: Call) -> None:
+        """Counts a call."""
+
+    def left(self, call: Call) -> None:
+        """Takes note that a call has ended."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -41,7 +72,7 @@ class ClientConnection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, server: "GrpcServer") -> None:
+    def __init__(self, server: Server) -> None:
         self._server = server
         self._loop = asyncio.get_running_loop()
         self.http2 = Connection(server.http2_limits, self._loop.time)
@@ -61,7 +92,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self.http2.open()
         self.flush()
-        age = self._server.limits.connection_seconds
+        age = self._server.connection_seconds
         self._later(age * random.uniform(1 - _JITTER, 1 + _JITTER), self.leave)  # noqa: S311 - no secret
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -112,7 +143,7 @@ class ClientConnection(asyncio.Protocol):
         self._leaving = True
         self.http2.leave()
         self._later(_LEAVE_SECONDS, self._leave_now)
-        self._later(self._server.limits.connection_grace_seconds, self.end)
+        self._later(self._server.connection_grace_seconds, self.end)
         self.flush()
 
     def end(self) -> None:
