@@ -1,6 +1,5 @@
 """What a client may send: the windows it is given (RFC 9113, sections 5.2 and 6.9)."""
 
-from collections import deque
 from typing import Final
 
 from image_transformer.grpc.http2.frames import (
@@ -27,7 +26,7 @@ class Intake:
 
     def __init__(self, reservable: int, out: list[bytes | memoryview]) -> None:
         self._free = reservable
-        self._asking: deque[tuple[Stream, int]] = deque()
+        self._asking: dict[Stream, int] = {}
         self._window = WINDOW
         self._out = out
 
@@ -83,18 +82,21 @@ class Intake:
             stream.reserved = 0
         if self._asking:
             if stream.closed or stream.ended:
-                self._asking = deque(one for one in self._asking if one[0] is not stream)
+                self._asking.pop(stream, None)
             self._grant()
 
     def _ask(self, stream: Stream) -> None:
-        if any(asking is stream for asking, _ in self._asking):
+        if stream in self._asking:
             return
-        self._asking.append((stream, stream.message - WINDOW - stream.reserved))
+        self._asking[stream] = stream.message - WINDOW - stream.reserved
         self._grant()
 
     def _grant(self) -> None:
-        while self._asking and self._asking[0][1] <= self._free:
-            stream, wanted = self._asking.popleft()
+        while self._asking:
+            stream, wanted = next(iter(self._asking.items()))
+            if wanted > self._free:
+                break
+            del self._asking[stream]
             self._free -= wanted
             stream.reserved += wanted
             self.settle(stream)

@@ -1,6 +1,7 @@
 """Windows in both directions: nothing beyond them, and everything in the end (RFC 9113, section 6.9)."""
 
 import random
+import sys
 
 import pytest
 from http2_peer import (
@@ -25,6 +26,7 @@ from http2_peer import (
     window,
 )
 
+from image_transformer.grpc.http2.limits import Limits
 from image_transformer.grpc.http2.stream import DataSent
 
 WINDOW = 65_535
@@ -244,12 +246,35 @@ def test_a_turn_comes_with_the_end_of_another_and_nobody_s_is_lost() -> None:
                 client.server.reset(stream, CANCEL)
         reserved = sum(stream.reserved for stream in open_streams)
         assert intake._free + reserved == LIMITS.message_bytes
-        waiting = [stream for stream, _ in intake._asking]
+        waiting = list(intake._asking)
         assert all(
             stream.receive_window >= stream.missing for stream in open_streams if stream not in waiting
         )
-        assert not waiting or intake._asking[0][1] > intake._free
+        assert not waiting or intake._asking[waiting[0]] > intake._free
     for stream in open_streams:
         client.server.reset(stream, CANCEL)
     assert intake._free == LIMITS.message_bytes
     assert not intake._asking
+
+
+def test_a_frame_costs_the_same_however_many_wait_for_their_turn() -> None:
+    def function_calls(waiting: int) -> int:
+        client = Client(Limits(streams=200, message_bytes=1_000_000, ping_seconds=5))
+        streams = [client.begins(2 * number + 1) for number in range(waiting)]
+        for stream in streams:
+            client.server.keeps(stream, 0, 1_065_000, 1_065_000)
+        count = 0
+
+        def counted(_frame: object, event: str, _argument: object) -> None:
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        sys.setprofile(counted)
+        try:
+            client.server.receive(frame(DATA, 0, streams[-1].id, b"x"))
+            client.server.keeps(streams[-1], 1, 1_065_000, 1_064_999)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    assert function_calls(150) == function_calls(2)
