@@ -222,7 +222,7 @@ class ClientConnection(asyncio.Protocol):
         while True:
             if http2.outflow.parts:
                 transport.write(http2.outflow.take())
-            if not http2.outflow.waits:
+            if not (http2.outflow.waits or http2.untold):
                 break
             self._handle(http2.pump())
         if http2.over or (http2.left and not http2.streams):

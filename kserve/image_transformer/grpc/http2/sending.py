@@ -96,9 +96,18 @@ class Sending:
 
     def pump(self) -> list[Event]:
         """Writes more of what waits, where there are windows; what was all written is told."""
-        self._events = []
         self._pump()
-        return self._events
+        return self._told()
+
+    @property
+    def untold(self) -> bool:
+        """Whether `pump` has something to tell."""
+        return bool(self._events)
+
+    def _told(self) -> list[Event]:
+        """Gives the events away, once: they keep what was read, and those of an answer come at any time."""
+        events, self._events = self._events, []
+        return events
 
     def _pump(self) -> None:
         if self.outflow.waits:

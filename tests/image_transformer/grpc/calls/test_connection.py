@@ -308,6 +308,33 @@ async def test_a_stream_waits_for_its_client_s_window(server: GrpcServer, servic
     caller.goes()
 
 
+async def test_an_answer_that_another_one_s_turn_writes_is_told_of(
+    server: GrpcServer, service: Service
+) -> None:
+    """What is sent in a turn has a bound; what is left is written when somebody else sends."""
+    service.may.clear()
+    service.answer = bytes(280_000)
+    caller = Caller(server, PREFACE + settings(window=2**30) + window(0, 2**30))
+    caller.says(caller.call(1), data(1, b"a"))
+    caller.says(caller.call(3, path=MANY), data(3, b"b", flags=END_STREAM))
+    caller.says(caller.call(5), data(5, b"c"))
+    await caller.hears()
+    service.may.set()
+    heard = await caller.hears()
+    ends = {one.stream for one in only(heard, HEADERS) if one.flags & END_STREAM}
+    assert ends == {1, 3, 5}
+    assert server._calls == 0
+    caller.goes()
+
+
+async def test_what_was_read_is_not_kept(server: GrpcServer) -> None:
+    caller = Caller(server)
+    caller.says(caller.call(1), data(1, b"a"))
+    await caller.hears()
+    assert caller.connection.http2._events == []
+    caller.goes()
+
+
 async def test_what_a_stream_does_not_read_its_client_keeps(server: GrpcServer, service: Service) -> None:
     service.may.clear()
     caller = Caller(server)
