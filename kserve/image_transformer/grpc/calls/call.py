@@ -181,8 +181,9 @@ class Call:
             if self.method.gives_many:
                 self._finish()
             elif not self.over:
+                data = _prefixed(self.method.write(response))
                 self.over = True
-                self._connection.answer(self.stream, HEADERS, _prefixed(self.method.write(response)), OK)
+                self._connection.answer(self.stream, HEADERS, data, OK)
                 self._flush()
         except CallEnded:
             pass

@@ -71,6 +71,13 @@ class Service:
             await context.write(request if self.answer is None else self.answer)
 
 
+def written(answer: Any) -> bytes:
+    """Takes bytes alone, as protobuf takes messages of a method alone."""
+    if not isinstance(answer, bytes):
+        raise TypeError(answer)
+    return answer
+
+
 @pytest.fixture
 async def service() -> Service:
     return Service()
@@ -82,8 +89,8 @@ async def server(service: Service) -> AsyncIterator[GrpcServer]:
     server = GrpcServer(Observer(Metrics(), log_all=False), limits)
     server.add(
         {
-            "/tests.Service/Echo": Method(service.one, bytes, bytes),
-            MANY: Method(service.many, bytes, bytes, takes_many=True, gives_many=True),
+            "/tests.Service/Echo": Method(service.one, bytes, written),
+            MANY: Method(service.many, bytes, written, takes_many=True, gives_many=True),
         }
     )
     yield server
@@ -290,6 +297,18 @@ async def test_failures_have_their_status(
             assert (told["grpc-status"], told["code"]) == ("13", "internal")
             assert "secret" not in told["grpc-message"]
             assert caplog.records[-1].request_id == told["x-request-id"]
+    caller.goes()
+
+
+async def test_an_answer_that_cannot_be_written_is_a_mistake_of_ours(
+    server: GrpcServer, service: Service
+) -> None:
+    caller = Caller(server)
+    service.answer = "no bytes"
+    for number, path in ((1, ""), (3, MANY)):
+        caller.says(caller.call(number, path=path), data(number, b"a"))
+        told = await caller.status(number)
+        assert (told["grpc-status"], told["code"]) == ("13", "internal")
     caller.goes()
 
 
