@@ -104,6 +104,7 @@ def _objection(fields: Fields) -> str | None:
     """Says why fields are no request's (sections 8.2 and 8.3.1), or None where they are."""
     pseudo: dict[bytes, bytes] = {}
     regular = False
+    length: bytes | None = None
     for name, value in fields:
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
             return "a field has signs that may not stand there"
@@ -115,8 +116,12 @@ def _objection(fields: Fields) -> str | None:
         regular = True
         if name in _OF_CONNECTIONS or (name == b"te" and value.lower() != b"trailers"):
             return "a field is about the connection"
-        if name == b"content-length" and not _LENGTH.fullmatch(value):
-            return "the content-length is no number"
+        if name == b"content-length":
+            if not _LENGTH.fullmatch(value):
+                return "the content-length is no number"
+            if length is not None and value != length:  # RFC 9110, section 8.6
+                return "there are two content-lengths"
+            length = value
     if not pseudo.get(b":method") or b":scheme" not in pseudo or not pseudo.get(b":path"):
         return "a pseudo-header field is missing"
     return None

@@ -207,6 +207,7 @@ BAD_HEADS = {
     "chunks": [*HEAD, ("transfer-encoding", "chunked")],
     "another te": [*HEAD[:4], ("te", "gzip")],
     "a length that is no number": [*HEAD, ("content-length", "-1")],
+    "two lengths": [*HEAD, ("content-length", "5"), ("content-length", "6")],
 }
 
 
