@@ -19,6 +19,8 @@ _OF_PROTOCOL: Final = frozenset(
     (b"te", b"content-type", b"content-length", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding")
 )
 _COMPRESSIONS: Final = (b"gzip", b"deflate")
+# grpc/doc/compression.md: who is refused for a compression has to be told those that are taken.
+_ACCEPTED: Final[Metadata] = (("grpc-accept-encoding", "identity"),)
 
 
 class Refusal:
@@ -28,16 +30,25 @@ class Refusal:
         error: What happened.
         code: gRPC's status.
         http: The answer's HTTP status.
+        metadata: What else is told.
     """
 
-    def __init__(self, error: ServiceError, code: StatusCode | None = None, http: int = 200) -> None:
+    def __init__(
+        self,
+        error: ServiceError,
+        code: StatusCode | None = None,
+        http: int = 200,
+        metadata: Metadata = (),
+    ) -> None:
         self._error = error
         self._code = code
         self._http = http
+        self._metadata = metadata
 
     def alone(self) -> bytes:
         """Writes it as all there is of an answer, with a request id of its own."""
-        return failure(self._error, code=self._code, http=self._http).alone()
+        status = failure(self._error, code=self._code, http=self._http)
+        return status._replace(metadata=status.metadata + self._metadata).alone()
 
 
 UNKNOWN: Final = Refusal(ServiceError("unknown_route", "Method not found!"))
@@ -116,11 +127,12 @@ def _refusal(block: Block, fields: dict[bytes, bytes]) -> Refusal | None:
     encoding = fields.get(b"grpc-encoding", b"identity")
     if encoding in _COMPRESSIONS:
         sentence = f"Compression algorithm {_shown(encoding)} is disabled."
-        return Refusal(ServiceError("unsupported_encoding", sentence), StatusCode.UNIMPLEMENTED)
-    if encoding != b"identity":
+    elif encoding != b"identity":
         sentence = f"Compression algorithm {_shown(encoding)} is unknown; send messages uncompressed."
-        return Refusal(ServiceError("unsupported_encoding", sentence), StatusCode.UNIMPLEMENTED)
-    return None
+    else:
+        return None
+    error = ServiceError("unsupported_encoding", sentence)
+    return Refusal(error, StatusCode.UNIMPLEMENTED, metadata=_ACCEPTED)
 
 
 def _shown(value: bytes) -> str:

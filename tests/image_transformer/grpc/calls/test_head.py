@@ -95,6 +95,7 @@ def test_compression_is_refused_in_the_words_of_before(encoding: bytes, word: st
     told = refused(head(grpc_encoding=encoding))
     assert told["grpc-status"] == "12"
     assert told["grpc-message"].startswith(f"Compression algorithm '{encoding.decode()}' is {word}")
+    assert told["grpc-accept-encoding"] == "identity"
     assert head(grpc_encoding=b"identity").refusal is None
 
 
