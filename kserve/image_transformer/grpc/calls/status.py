@@ -3,6 +3,7 @@
 import base64
 import re
 from typing import Final, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from grpc import StatusCode
 
@@ -88,10 +89,16 @@ def failure(
 
 def _percent_encoded(details: str) -> bytes:
     """Writes a sentence so that it may stand in a header; one that is too long for that is cut."""
-    encoded = _TO_ENCODE.sub(lambda sign: b"%%%02X" % sign[0][0], details.encode())
+    encoded = _encoded(details)
     if len(encoded) <= _LONGEST_DETAILS:
         return encoded
-    return re.sub(rb"%.?$", b"", encoded[:_LONGEST_DETAILS])
+    whole = re.sub(rb"%.?$", b"", encoded[:_LONGEST_DETAILS])
+    # Of a sign of several bytes some may be left.
+    return _encoded(unquote_to_bytes(whole).decode(errors="ignore"))
+
+
+def _encoded(text: str) -> bytes:
+    return _TO_ENCODE.sub(lambda sign: b"%%%02X" % sign[0][0], text.encode())
 
 
 def _field(name: str, value: str | bytes) -> bytes:
