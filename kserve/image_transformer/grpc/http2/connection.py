@@ -188,14 +188,16 @@ class Connection(Control):
             return
         if not number % 2:
             raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a client's streams have odd numbers")
-        if number <= self.last:
+        if number <= self._highest:
             self._of_closed(number)
             return
-        self.last = number
+        self._highest = number
         if self.left:
             self._spend()
             self._was_late(number)
-        elif len(self.streams) >= self.limits.streams:
+            return
+        self.last = number
+        if len(self.streams) >= self.limits.streams:
             self._spend(EMPTY_COST)
             self.outflow.parts.append(rst_stream(number, ErrorCode.REFUSED_STREAM))
             self._was_late(number)

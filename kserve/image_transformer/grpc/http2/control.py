@@ -25,12 +25,13 @@ class Control(Sending):
     """Answers pings and settings, takes windows and resets, and sends the client away.
 
     Attributes:
-        last: The highest stream that the client has opened.
+        last: The highest stream that is answered; it stays as it is once the client was told it.
         left: Whether the client was told which streams are the last; it opens others elsewhere.
     """
 
     last = 0
     left = False
+    _highest = 0  # that the client has opened
     _leaving = False
 
     def open(self) -> None:
@@ -99,7 +100,7 @@ class Control(Sending):
             Http2ConnectionError: it was never opened.
         """
         stream = self.streams.get(number)
-        if stream is None and (number > self.last or not number % 2):
+        if stream is None and (number > self._highest or not number % 2):
             raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a frame of an idle stream")
         return stream
 

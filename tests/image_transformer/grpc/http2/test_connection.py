@@ -307,6 +307,9 @@ def test_who_is_sent_away_is_told_twice() -> None:
         client.server.answer(stream, b"\x88", b"", b"\x88")
         assert [one.stream for one in client.hears()] == [stream.id] * 3
     assert client.server.streams == {}
+    assert client.says(frame(DATA, END_STREAM, 5, b"late")) == [], "it is no idle stream"
+    (fault,) = client.says(frame(PING, 0, 1, bytes(8)))
+    assert int.from_bytes(fault.payload[:4]) == 3, "what was said of the last one stays (section 6.8)"
 
 
 def test_a_small_table_is_told_before_the_next_block() -> None:
