@@ -19,6 +19,7 @@ from image_transformer.grpc.http2.frames import (
 from image_transformer.grpc.http2.stream import Stream
 
 _BYTES_A_TURN: Final = 262_144
+_WORTH_THANKS: Final = 1024
 # A client that changes the size of the table for headers has to be told in the next block; ours is empty.
 _NO_TABLE: Final = b"\x20"
 
@@ -28,7 +29,8 @@ class Outflow:
 
     Attributes:
         parts: What is to be written; the same list for ever.
-        frames: How many frames of headers and data were written.
+        frames: How many frames of headers and data were written; none for those of a few bytes that the
+            client's windows cut out of longer data, or it would earn patience by windows of one byte.
         paused: Whether the transport takes no more: data waits then.
         unsent: Bytes of data that wait, on all streams.
     """
@@ -124,7 +126,8 @@ class Outflow:
             chunk = stream.unsent[0]
             length = min(len(chunk), stream.send_window, self._window, self._frame_bytes)
             self.parts += (HEAD.pack(length >> 8, length & 0xFF, DATA, 0, number), chunk[:length])
-            self.frames += 1
+            if length >= _WORTH_THANKS or length == len(chunk):
+                self.frames += 1
             turn += length
             self.unsent -= length
             stream.send_window -= length

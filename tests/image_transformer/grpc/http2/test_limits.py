@@ -14,6 +14,7 @@ from http2_peer import (
     HEADERS,
     LIMITS,
     PING,
+    PREFACE,
     PRIORITY,
     SETTINGS,
     Client,
@@ -88,6 +89,19 @@ def test_a_flood_of_what_brings_nobody_on_ends_the_connection(name: str) -> None
             break
     assert ended(heard) == (ENHANCE_YOUR_CALM, b"too_many_control_frames")
     assert number >= 400
+
+
+@pytest.mark.parametrize("way", ["windows", "SETTINGS"])
+def test_windows_of_single_bytes_earn_nothing(way: str) -> None:
+    """CVE-2019-9511: data that waits is dribbled out, a frame for each byte."""
+    client = Client(greeting=PREFACE + settings(window=0))
+    for number in range(1, 2 * LIMITS.streams, 2):
+        client.server.send_data(client.begins(number, BOTH), bytes(50_000))
+    for number in range(MORE_THAN_ENOUGH):
+        heard = client.says(window(1, 1) if way == "windows" else settings(window=number + 1))
+        if client.server.over:
+            break
+    assert ended(heard) == (ENHANCE_YOUR_CALM, b"too_many_control_frames")
 
 
 def test_time_and_answers_bring_patience_back() -> None:
