@@ -74,6 +74,7 @@ class Call:
         self.task: asyncio.Task[None] | None = None
         self.over = False
         if head.timeout is not None:
+            stream.timeout = head.timeout
             self._deadline = asyncio.get_running_loop().call_later(head.timeout, self._expire)
 
     # ---- what a method may do

@@ -207,7 +207,7 @@ class Connection(Control):
             self._request(number, flags, block)
 
     def _request(self, number: int, flags: int, block: Block) -> None:
-        stream = Stream(number, self.outflow.initial_window)
+        stream = Stream(number, self.outflow.initial_window, self._clock())
         stream.left = block.length
         if flags & END_STREAM:
             if block.length:

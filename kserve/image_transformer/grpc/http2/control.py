@@ -162,7 +162,7 @@ class Control(Sending):
         self._spend()
         stream = self._known(number)
         if stream is not None:
-            self._patience.reset(self._clock())
+            self._patience.given_up(self._clock(), stream.since, stream.timeout)
             self._was_late(number)
             self._close(stream)
             self._events.append(StreamReset(stream))

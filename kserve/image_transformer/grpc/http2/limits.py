@@ -31,6 +31,12 @@ _CONTROL_A_FRAME: Final = 10
 
 _RESETS_IN_STOCK: Final = 1_000
 _RESETS_A_SECOND: Final = 100
+# Whoever waits for so long gives up in earnest (Envoy's is a second too), and with all its streams cannot do
+# so more often than it may call. Cores give up at their deadline, all at once where a service is slow, and a
+# little early as they round it up; one of nothing is no excuse.
+_EARNEST_SECONDS: Final = 1.0
+_LEAST_EARNEST_SECONDS: Final = 0.1
+_NEARLY: Final = 0.9
 
 # What a frame costs beside one: SETTINGS changes every stream, and one without content does nothing at all.
 SETTINGS_COST: Final = 20
@@ -127,8 +133,22 @@ class Patience:
         """A call had its answer."""
         self._resets.add(1)
 
+    def given_up(self, now: float, since: float, timeout: float) -> None:
+        """A client has given up a stream that was under way; that counts where it did not wait for long.
+
+        Args:
+            now: The time.
+            since: When the stream began.
+            timeout: Seconds that its client had wanted to wait.
+
+        Raises:
+            Http2ConnectionError: see `reset`.
+        """
+        if now - since < min(_EARNEST_SECONDS, max(_LEAST_EARNEST_SECONDS, _NEARLY * timeout)):
+            self.reset(now)
+
     def reset(self, now: float) -> None:
-        """A stream that was under way is no more, for its client gave it up or broke the rules.
+        """A stream that was under way is no more, for its client gave it up early or broke the rules.
 
         Raises:
             Http2ConnectionError: too many of them were.

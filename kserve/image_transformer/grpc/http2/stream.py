@@ -1,5 +1,6 @@
 """One stream of a connection, and what came of it."""
 
+import math
 from collections import deque
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ class Stream:
         message: Bytes of the message that is coming, as far as that is known; `held` has some of them.
         missing: Those of them that did not come yet.
         reserved: Bytes of the connection's that it has beside its window.
+        since: When it began.
+        timeout: Seconds after which its client gives it up.
         send_window: Bytes that the client still takes; it may become negative, section 6.9.2.
         unsent: What waits for the client's window.
         trailers: The block that ends the answer, where it waits behind that.
@@ -29,11 +32,13 @@ class Stream:
 
     __slots__ = (
         *("call", "closed", "ended", "finished", "held", "id", "left", "message", "missing"),
-        *("receive_window", "reserved", "send_window", "trailers", "unsent"),
+        *("receive_window", "reserved", "send_window", "since", "timeout", "trailers", "unsent"),
     )
 
-    def __init__(self, number: int, send_window: int) -> None:
+    def __init__(self, number: int, send_window: int, since: float) -> None:
         self.id = number
+        self.since = since
+        self.timeout = math.inf
         self.call: Any = None
         self.ended = self.finished = self.closed = False
         self.left: int | None = None

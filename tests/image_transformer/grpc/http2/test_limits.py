@@ -133,6 +133,39 @@ def test_calls_that_are_given_up_at_once_and_on_end_the_connection() -> None:
     assert client.server.streams == {}
 
 
+@pytest.mark.parametrize(("timeout", "waited"), [(None, 1.0), (5.0, 1.0), (0.3, 0.28), (0.01, 0.1)])
+def test_who_gives_up_after_a_while_stays(timeout: float | None, waited: float) -> None:
+    """As all calls of a client do at once where a service is slow."""
+    client = Client()
+    for first in range(1, 5000, 40):
+        numbers = range(first, first + 40, 2)
+        for number in numbers:
+            stream = client.begins(number, BOTH)
+            if timeout is not None:
+                stream.timeout = timeout
+        client.now += waited
+        client.says(*map(reset, numbers))
+    assert not client.server.over
+    assert client.server._patience._resets._left == 1000
+
+
+@pytest.mark.parametrize(("timeout", "waited"), [(None, 0.99), (0.3, 0.26), (0.01, 0.02), (0, 0)])
+def test_who_gives_up_before_that_goes(timeout: float | None, waited: float) -> None:
+    """A deadline that is over at once is no way around the limit."""
+    client = Client()
+    client.server._patience._resets._a_second = 0
+    for number in range(1, 5000, 2):
+        stream = client.begins(number, BOTH)
+        if timeout is not None:
+            stream.timeout = timeout
+        client.now += waited
+        heard = client.says(reset(number))
+        if client.server.over:
+            break
+    assert ended(heard) == (ENHANCE_YOUR_CALM, b"too_many_resets")
+    assert number == 2001
+
+
 def test_streams_that_a_client_has_the_server_reset_are_such() -> None:
     """CVE-2025-8671."""
     client = Client()
