@@ -96,7 +96,8 @@ class Call:
         try:
             message = await self._received.next()
         except CallError as error:
-            self.fail(error.status)
+            self._connection.given_up(self.stream)
+            self.fail(error.status, served=False)
             raise CallEnded from None
         return grpc.aio.EOF if message is None else self.method.read(message)
 
@@ -134,7 +135,7 @@ class Call:
                 return self._received.one(data, ended=ended)
             self._received.many(data, ended=ended)
         except CallError as error:
-            self.give_up(error.status)
+            self._break_off(error.status)
         return False
 
     def sent(self) -> None:
@@ -152,16 +153,16 @@ class Call:
 
     def give_up(self, status: Status) -> None:
         """Ends the call from outside of what answers it."""
-        self.fail(status)
+        self.fail(status, served=False)
         self._stop()
 
-    def fail(self, status: Status) -> None:
-        """Ends the call with a status, unless it has one."""
+    def fail(self, status: Status, *, served: bool = True) -> None:
+        """Ends the call with a status, unless it has one; `served` as `Connection.send_trailers` has it."""
         if self.over:
             return
         self.over = True
         block = status.trailers() if self._begun else status.alone()
-        self._connection.send_trailers(self.stream, block)
+        self._connection.send_trailers(self.stream, block, served=served)
         self._flush()
 
     # ---- its answer
@@ -222,7 +223,13 @@ class Call:
         if self.stream.unsent:
             self._connection.reset(self.stream, ErrorCode.CANCEL)
             self._flush()
-        self.give_up(_LATE)
+        self._break_off(_LATE)
+
+    def _break_off(self, status: Status) -> None:
+        """Ends the call for what its client did, or wanted: work that was begun for nothing counts."""
+        if self.task is not None:
+            self._connection.given_up(self.stream)
+        self.give_up(status)
 
     def _leave(self) -> None:
         """Says that it takes no place any more, once nothing is done for it and its client has its answer."""

@@ -206,7 +206,7 @@ class ClientConnection(asyncio.Protocol):
         method = server.methods.get(head.path)
         refusal = head.refusal or server.refusal(method, self.http2.outflow.unsent)
         if method is None or refusal is not None:
-            self.http2.send_trailers(stream, (refusal or UNKNOWN).alone())
+            self.http2.send_trailers(stream, (refusal or UNKNOWN).alone(), served=False)
             return
         call = Call(self.http2, stream, head, method, self.flush, server.left)
         stream.call = call

@@ -63,6 +63,15 @@ class Control(Sending):
             self._leaving = self.left = True
             self.outflow.parts.append(goaway(self.last, ErrorCode.NO_ERROR))
 
+    def given_up(self, stream: Stream) -> None:
+        """Takes note that what a client does ends its stream ahead of the answer that was under way."""
+        if self.over or stream.closed:
+            return
+        try:
+            self._patience.given_up(self._clock(), stream.since, stream.timeout)
+        except Http2ConnectionError as fault:
+            self._fail(fault)
+
     def close(self) -> list[Stream]:
         """Takes note that the connection is gone; returns the streams that were under way."""
         self.over = True

@@ -47,7 +47,7 @@ class Sending:
         if stream.finished or stream.closed:
             return
         if self.outflow.whole(stream, headers, body, trailers):
-            stream.finished = True
+            stream.finished = stream.served = True
             self._through(stream)
             return
         self.send_headers(stream, headers)
@@ -65,11 +65,18 @@ class Sending:
             self.outflow.data(stream, data)
             self._pump()
 
-    def send_trailers(self, stream: Stream, block: bytes) -> None:
-        """Ends an answer behind its data; without any, this is all of it."""
+    def send_trailers(self, stream: Stream, block: bytes, *, served: bool = True) -> None:
+        """Ends an answer behind its data; without any, this is all of it.
+
+        Args:
+            stream: Which is answered.
+            block: No longer than a frame.
+            served: Whether work was done for it to the end: that lets its client give up another.
+        """
         if stream.finished or stream.closed:
             return
         stream.finished = True
+        stream.served = served
         if self.outflow.end(stream, block):
             self._through(stream)
 
@@ -118,7 +125,8 @@ class Sending:
 
     def _through(self, stream: Stream) -> None:
         """An answer is written to its end: what its client still sends is not asked for (section 8.1)."""
-        self._patience.finished()
+        if stream.served:
+            self._patience.finished()
         if stream.ended:
             self._close(stream)
         else:

@@ -16,6 +16,7 @@ class Stream:
         call: Whatever the layer above has for it.
         ended: Whether the client sends no more; events of what it sent may be on their way.
         finished: Whether all of the answer was handed in, and its end with it.
+        served: Whether it is one that work was done for to the end.
         closed: Whether nothing may be sent and nothing is heard any more.
         left: Bytes that its content-length still promises; None without one.
         receive_window: Bytes that the client may still send.
@@ -32,7 +33,8 @@ class Stream:
 
     __slots__ = (
         *("call", "closed", "ended", "finished", "held", "id", "left", "message", "missing"),
-        *("receive_window", "reserved", "send_window", "since", "timeout", "trailers", "unsent"),
+        *("receive_window", "reserved", "send_window", "served", "since", "timeout"),
+        *("trailers", "unsent"),
     )
 
     def __init__(self, number: int, send_window: int, since: float) -> None:
@@ -40,7 +42,7 @@ class Stream:
         self.since = since
         self.timeout = math.inf
         self.call: Any = None
-        self.ended = self.finished = self.closed = False
+        self.ended = self.finished = self.served = self.closed = False
         self.left: int | None = None
         self.receive_window = WINDOW
         self.held = self.message = self.missing = self.reserved = 0

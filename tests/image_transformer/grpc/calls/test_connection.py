@@ -272,6 +272,28 @@ async def test_a_deadline_ends_a_call(server: GrpcServer, service: Service) -> N
     caller.goes()
 
 
+@pytest.mark.parametrize("way", ["deadlines", "bad messages"])
+async def test_work_that_is_begun_for_nothing_counts_as_given_up(
+    server: GrpcServer, service: Service, way: str
+) -> None:
+    service.may.clear()
+    caller = Caller(server)
+    now = asyncio.get_running_loop().time()
+    caller.connection.http2._clock = lambda: now
+    for number in range(1, 2002, 2):
+        if way == "deadlines":
+            caller.says(caller.call(number, ("grpc-timeout", "1n")), data(number, b"a"))
+        else:
+            caller.says(caller.call(number, path=MANY))
+            await asyncio.sleep(0)
+            caller.says(frame(DATA, 0, number, b"\7\0\0\0\0"))
+        while server._calls:
+            await asyncio.sleep(0)
+        assert caller.connection.http2.over == (number == 2001)
+    assert ended(await caller.hears())[1] == b"too_many_resets"
+    caller.goes()
+
+
 async def test_an_answer_that_nobody_takes_is_given_up_at_its_deadline(server: GrpcServer) -> None:
     caller = Caller(server, PREFACE + settings(window=0))
     caller.says(caller.call(1, ("grpc-timeout", "1m")), data(1, b"a"))

@@ -185,6 +185,16 @@ def test_who_gives_up_as_many_as_are_answered_stays() -> None:
     assert not client.server.over
 
 
+def test_what_is_refused_earns_nothing() -> None:
+    client = Client()
+    for number in range(1, 20_000, 4):
+        client.server.send_trailers(client.begins(number, BOTH), b"\x88", served=False)
+        client.says(client.call(number + 2, BOTH), reset(number + 2))
+        if client.server.over:
+            break
+    assert number == 4001
+
+
 def test_what_is_remembered_of_blocks_is_bounded() -> None:
     client = Client()
     blocks = client.server._blocks
