@@ -74,7 +74,8 @@ class Connection(Control):
             What came of it, in its order. Of a stream that was reset at once there is everything too, and
             `Stream.closed` is set.
         """
-        self._events = events = []
+        events: list[Event] = []
+        self._events = events
         if self.over:
             return events
         if self._rest:
