@@ -45,7 +45,7 @@ from kserve import model_server
 from model import addresses
 
 _BODY_THREADS: Final = 2
-_FILES: Final = 2 * LIMIT  # beyond the limit they are accepted, to be told
+_FILES: Final = 3 * LIMIT  # HTTP's connections and gRPC's; beyond the limit they are accepted, to be told
 
 log = logging.getLogger(__name__)
 

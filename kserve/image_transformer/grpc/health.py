@@ -49,7 +49,7 @@ class HealthService:
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:  # noqa: N802
         """Tells how it stands now, and whenever that changes; of a service that is unknown, too."""
-        if len(request.service) > _LONGEST_NAME:  # grpc keeps the request for as long as it is answered
+        if len(request.service) > _LONGEST_NAME:  # the request is kept for as long as it is answered
             await self._unknown(request.service, context)
         told = None
         async with self._ending.of_call(context):

@@ -64,7 +64,7 @@ class GrpcServer:
         self.connection_seconds = limits.connection_seconds
         self.connection_grace_seconds = limits.connection_grace_seconds
         self.http2_limits = Limits(limits.calls + _STREAMS_BEYOND, limits.message_bytes, limits.ping_seconds)
-        self.methods: dict[bytes, Method] = {}
+        self.methods: Mapping[bytes, Method] = {}
         self.asked = False
         self._observer = observer
         self._connections: set[ClientConnection] = set()
@@ -77,7 +77,7 @@ class GrpcServer:
 
     def add(self, methods: Mapping[str, Method]) -> None:
         """Serves methods, each by its path."""
-        self.methods.update((path.encode(), method) for path, method in methods.items())
+        self.methods = {**self.methods, **{path.encode(): method for path, method in methods.items()}}
 
     async def start(self, listener: socket.socket) -> None:
         """Serves who connects."""

@@ -1,6 +1,7 @@
 """Calls on a connection: begun together, answered together, refused, given up, and ended."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -29,7 +30,10 @@ from http2_peer import (
 )
 
 from image_transformer.errors import ServiceError
+from image_transformer.grpc.calls.call import Call
+from image_transformer.grpc.calls.connection import ClientConnection
 from image_transformer.grpc.calls.method import Method
+from image_transformer.grpc.http2.stream import Stream
 from image_transformer.grpc.server import GrpcServer, ServerLimits
 from image_transformer.observe.metrics import Metrics
 from image_transformer.observe.requests import Observer
@@ -501,3 +505,36 @@ async def test_what_lasts_longer_than_the_end_is_told(server: GrpcServer, servic
     assert service.gone == [b"a"]
     caller.goes()
     await stopping
+
+
+async def test_nothing_is_left_for_the_garbage_collector(server: GrpcServer, service: Service) -> None:
+    """It looks rarely: what a call or a connection leaves behind is in no cycle."""
+
+    def there() -> list[object]:
+        kinds = (Call, Stream, ClientConnection, asyncio.Task)
+        return [
+            one for one in gc.get_objects() if isinstance(one, kinds) and one is not asyncio.current_task()
+        ]
+
+    gc.collect()
+    gc.disable()
+    try:
+        caller = Caller(server)
+        caller.says(caller.call(1), data(1, b"a"), caller.call(3, path=MANY), data(3, b"b", flags=0))
+        assert len(there()) == 7
+        await caller.hears()
+        caller.says(
+            caller.call(5), data(5, b"a", b"b"), caller.call(7, ("grpc-timeout", "1S")), data(7, b"x")
+        )
+        await caller.hears()
+        service.answer = ServiceError("internal", "It broke.")
+        caller.says(caller.call(9), data(9, b"a"))
+        await caller.hears()
+        caller.goes()
+        del caller
+        for _ in range(20):
+            await asyncio.sleep(0)
+        service.answer = None
+        assert there() == []
+    finally:
+        gc.enable()
