@@ -9,6 +9,7 @@ import hpack
 from image_transformer.grpc.calls.connection import ClientConnection
 from image_transformer.grpc.http2.connection import Connection
 from image_transformer.grpc.http2.limits import Limits
+from image_transformer.grpc.http2.stream import DataReceived
 from image_transformer.grpc.server import GrpcServer
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -106,6 +107,9 @@ class Client:
     def says(self, *data: bytes) -> list[Frame]:
         """Sends bytes, and returns what comes back."""
         self.events = self.server.receive(b"".join(data))
+        for event in self.events:
+            if type(event) is DataReceived and not event.ended:
+                event.stream.in_events -= len(event.data)
         return self.hears()
 
     def hears(self) -> list[Frame]:

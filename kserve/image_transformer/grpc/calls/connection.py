@@ -185,6 +185,8 @@ class ClientConnection(asyncio.Protocol):
             stream = event.stream
             if type(event) is DataReceived:
                 call = stream.call
+                if not event.ended:
+                    stream.in_events -= len(event.data)
                 if call is not None and not call.over and call.came(event.data, ended=event.ended):
                     begin.append(call)
             elif type(event) is RequestReceived:

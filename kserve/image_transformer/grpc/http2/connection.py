@@ -152,6 +152,8 @@ class Connection(Control):
             self._spend(EMPTY_COST)
             self._intake.settle(stream)
             return
+        else:
+            stream.in_events += len(payload)
         self._events.append(DataReceived(stream, payload, stream.ended))
 
     def _headers(self, flags: int, number: int, payload: memoryview) -> None:

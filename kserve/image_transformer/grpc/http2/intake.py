@@ -68,9 +68,10 @@ class Intake:
             return
         if stream.message > WINDOW + stream.reserved:
             self._ask(stream)
-        elif stream.reserved and stream.message <= WINDOW and stream.held <= WINDOW:
+        kept = stream.held + stream.in_events
+        if stream.reserved and stream.message <= WINDOW and kept <= WINDOW:
             self.release(stream)
-        more = WINDOW + stream.reserved - stream.held - stream.receive_window
+        more = WINDOW + stream.reserved - kept - stream.receive_window
         if more >= _WORTH_A_FRAME or (more > 0 and stream.receive_window < stream.missing):
             stream.receive_window += more
             self._out.append(window_update(stream.id, more))

@@ -20,6 +20,7 @@ class Stream:
         closed: Whether nothing may be sent and nothing is heard any more.
         left: Bytes that its content-length still promises; None without one.
         receive_window: Bytes that the client may still send.
+        in_events: Bytes that came in events which are not handled yet; the layer above takes them out.
         held: Bytes that came and are kept.
         message: Bytes of the message that is coming, as far as that is known; `held` has some of them.
         missing: Those of them that did not come yet.
@@ -32,8 +33,8 @@ class Stream:
     """
 
     __slots__ = (
-        *("call", "closed", "ended", "finished", "held", "id", "left", "message", "missing"),
-        *("receive_window", "reserved", "send_window", "served", "since", "timeout"),
+        *("call", "closed", "ended", "finished", "held", "id", "in_events", "left", "message"),
+        *("missing", "receive_window", "reserved", "send_window", "served", "since", "timeout"),
         *("trailers", "unsent"),
     )
 
@@ -45,7 +46,7 @@ class Stream:
         self.ended = self.finished = self.served = self.closed = False
         self.left: int | None = None
         self.receive_window = WINDOW
-        self.held = self.message = self.missing = self.reserved = 0
+        self.in_events = self.held = self.message = self.missing = self.reserved = 0
         self.send_window = send_window
         self.unsent: deque[memoryview] = deque()
         self.trailers: bytes | None = None

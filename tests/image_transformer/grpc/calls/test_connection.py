@@ -401,6 +401,24 @@ async def test_what_a_stream_does_not_read_its_client_keeps(server: GrpcServer, 
     caller.goes()
 
 
+async def test_for_what_came_in_the_same_read_no_window_is_given(server: GrpcServer) -> None:
+    caller = Caller(server)
+    caller.says(caller.call(1), frame(DATA, 0, 1, b"\0" + (300_000).to_bytes(4)))
+    long = b"\0" + (200_000).to_bytes(4) + bytes(65_530)
+    pieces = [frame(DATA, 0, 3, long[at : at + 16_384]) for at in range(0, len(long), 16_384)]
+    await caller.hears()
+    caller.says(caller.call(3), *pieces)
+    assert only(await caller.hears(), WINDOW_UPDATE) == []
+    stream = caller.connection.http2.streams[3]
+    assert (stream.held, stream.receive_window) == (65_535, 0), "the first has reserved all there is"
+    caller.says(caller.call(5), *[piece.replace(b"\0\0\0\3", b"\0\0\0\5", 1) for piece in pieces], reset(3))
+    stream = caller.connection.http2.streams[5]
+    assert (stream.held, stream.receive_window) == (65_535, 0)
+    caller.says(reset(1))
+    assert stream.receive_window == 200_005 - 65_535
+    caller.goes()
+
+
 async def test_who_takes_no_answers_gets_no_more_of_them(server: GrpcServer, service: Service) -> None:
     service.answer = b"z" * 200_000
     caller = Caller(server, PREFACE + settings(window=0))
