@@ -138,6 +138,10 @@ class Call:
             self._break_off(error.status)
         return False
 
+    def account(self) -> None:
+        """Says what is kept of all that came, so that the client may send more."""
+        self._received.account()
+
     def sent(self) -> None:
         """All that waited for the client has gone."""
         if self._writes is not None:

@@ -181,14 +181,18 @@ class ClientConnection(asyncio.Protocol):
 
     def _handle(self, events: list[Event]) -> None:
         begin: list[Call] = []
+        fed: dict[Call, None] = {}
         for event in events:
             stream = event.stream
             if type(event) is DataReceived:
                 call = stream.call
                 if not event.ended:
                     stream.in_events -= len(event.data)
-                if call is not None and not call.over and call.came(event.data, ended=event.ended):
-                    begin.append(call)
+                if call is not None and not call.over:
+                    if call.came(event.data, ended=event.ended):
+                        begin.append(call)
+                    else:
+                        fed[call] = None
             elif type(event) is RequestReceived:
                 if not stream.closed:
                     self._request(event, begin)
@@ -197,6 +201,8 @@ class ClientConnection(asyncio.Protocol):
                     stream.call.drop()
                 else:
                     stream.call.sent()
+        for call in fed:
+            call.account()
         for call in begin:
             if not call.over:
                 call.task = self._loop.create_task(call.answer())

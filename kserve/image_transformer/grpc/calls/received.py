@@ -41,7 +41,6 @@ class Received(Messages):
             self.feed(data)
             if self.more:
                 raise _another_number()
-            self._account()
             return False
         message = self.whole(data)
         if message is None:
@@ -58,14 +57,13 @@ class Received(Messages):
         """Gives the one message away."""
         message, self._message = self._message, b""
         if self._stream.held:
-            self._account()
+            self.account()
         return message
 
     def many(self, data: memoryview, *, ended: bool) -> None:
         """Takes some of many messages."""
         self._ended = ended
         self.feed(data)
-        self._account()
         if self._reads is not None and (self.ready or ended):
             if not self._reads.done():
                 self._reads.set_result(None)
@@ -75,8 +73,9 @@ class Received(Messages):
         """Waits for the next of many messages; None behind the last."""
         while True:
             message = self.pop()
-            self._account()  # also where there is none: now it is known how long the next one is
+            self.account()  # also where there is none: now it is known how long the next one is
             if message is not None:
+                self._connection.taken()
                 return message
             if self._ended:
                 if self.held:
@@ -90,7 +89,7 @@ class Received(Messages):
         super().clear()
         self._message = b""
 
-    def _account(self) -> None:
+    def account(self) -> None:
         """Says what is kept, so that the client may send more."""
         held, coming = self.held, self.coming
         self._connection.keeps(self._stream, held, coming, max(0, coming - held))

@@ -23,7 +23,7 @@ from image_transformer.grpc.http2.frames import (
     rst_stream,
 )
 from image_transformer.grpc.http2.headers import Block, HeaderBlocks, are_trailers
-from image_transformer.grpc.http2.limits import CONTINUATIONS, EMPTY_COST, MOST_HEADER_LIST_BYTES
+from image_transformer.grpc.http2.limits import CONTINUATIONS, EMPTY_COST, MOST_HEADER_LIST_BYTES, TINY_BYTES
 from image_transformer.grpc.http2.stream import DataReceived, Event, RequestReceived, Stream
 
 _NOTHING: Final = memoryview(b"")
@@ -153,6 +153,8 @@ class Connection(Control):
             self._intake.settle(stream)
             return
         else:
+            if len(payload) < TINY_BYTES:
+                self._spend()
             stream.in_events += len(payload)
         self._events.append(DataReceived(stream, payload, stream.ended))
 

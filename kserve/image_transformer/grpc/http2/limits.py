@@ -41,6 +41,9 @@ _NEARLY: Final = 0.9
 # What a frame costs beside one: SETTINGS changes every stream, and one without content does nothing at all.
 SETTINGS_COST: Final = 20
 EMPTY_COST: Final = 10
+TINY_BYTES: Final = 64
+"""Data of fewer bytes that does not end its stream costs; a message that is taken brings twice as much back."""
+_CONTROL_A_MESSAGE: Final = 2
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,10 @@ class Patience:
         """
         if not self._control.takes(cost, now):
             raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too_many_control_frames")
+
+    def taken(self) -> None:
+        """One of a stream's messages was taken up."""
+        self._control.add(_CONTROL_A_MESSAGE)
 
     def ping(self, now: float) -> None:
         """A ping came.

@@ -87,6 +87,10 @@ class Sending:
             self._was_late(stream.id)
             self._close(stream)
 
+    def taken(self) -> None:
+        """Takes note that one of a stream's messages was taken up."""
+        self._patience.taken()
+
     def keeps(self, stream: Stream, held: int, message: int, missing: int) -> None:
         """Says what is kept of a stream's data, from which follows what the client may send.
 

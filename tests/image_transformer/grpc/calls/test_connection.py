@@ -39,6 +39,7 @@ from image_transformer.observe.metrics import Metrics
 from image_transformer.observe.requests import Observer
 
 MANY = "/tests.Service/Many"
+READS = "/tests.Service/Reads"
 BOTH = END_HEADERS | END_STREAM
 
 
@@ -68,6 +69,10 @@ class Service:
             raise self.answer
         return request if self.answer is None else self.answer
 
+    async def reads(self, requests: Any, context: Any) -> None:
+        while (request := await context.read()) is not grpc.aio.EOF:
+            self.begun.append(request)
+
     async def many(self, requests: Any, context: Any) -> None:
         while (request := await context.read()) is not grpc.aio.EOF:
             self.begun.append(request)
@@ -94,6 +99,7 @@ async def server(service: Service) -> AsyncIterator[GrpcServer]:
     server.add(
         {
             "/tests.Service/Echo": Method(service.one, bytes, written),
+            READS: Method(service.reads, bytes, written, takes_many=True),
             MANY: Method(service.many, bytes, written, takes_many=True, gives_many=True),
         }
     )
@@ -416,6 +422,35 @@ async def test_for_what_came_in_the_same_read_no_window_is_given(server: GrpcSer
     assert (stream.held, stream.receive_window) == (65_535, 0)
     caller.says(reset(1))
     assert stream.receive_window == 200_005 - 65_535
+    caller.goes()
+
+
+async def test_small_messages_are_no_flood_while_they_are_taken(server: GrpcServer, service: Service) -> None:
+    caller = Caller(server)
+    caller.says(caller.call(1, path=READS))
+    control = caller.connection.http2._patience._control
+    control._left, control._a_second = 2, 0
+    for _ in range(10):
+        caller.says(frame(DATA, 0, 1, message(b"")))
+        caller.says(frame(DATA, 0, 1, message(b"x")[:3]), frame(DATA, 0, 1, message(b"x")[3:]))
+        await caller.hears()
+    assert service.begun == [b"", b"x"] * 10
+    assert not caller.connection.http2.over
+    caller.says(*[frame(DATA, 0, 1, bytes([byte])) for byte in message(b"y" * 50)])
+    assert caller.connection.http2.over
+    caller.goes()
+    await asyncio.sleep(0)
+
+
+async def test_data_is_accounted_for_once_a_read(server: GrpcServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    caller = Caller(server)
+    kept = []
+    monkeypatch.setattr(caller.connection.http2, "keeps", lambda stream, *said: kept.append((stream.id, *said)))
+    caller.says(
+        caller.call(1),
+        *[frame(DATA, 0, 1, bytes([byte])) for byte in message(bytes(100))[:50]],
+    )
+    assert kept == [(1, 50, 105, 55)]
     caller.goes()
 
 

@@ -69,6 +69,7 @@ FLOODS: dict[str, Callable[[int], bytes]] = {
     "windows": lambda _: window(1, 1),
     "the connection's windows": lambda _: window(0, 1),
     "empty data": lambda _: frame(DATA, 0, 1),
+    "data byte by byte": lambda _: frame(DATA, 0, 1, b"x"),
     "padding alone": lambda _: frame(DATA, 8, 1, b"\0"),
     "ends of a stream that has none": lambda _: reset(3),
     "farewells": lambda _: frame(GOAWAY, 0, 0, bytes(8)),
