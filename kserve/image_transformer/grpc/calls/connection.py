@@ -3,60 +3,25 @@
 import asyncio
 import math
 import random
-from collections.abc import Callable, Mapping
-from typing import Final, Protocol, cast
+from collections.abc import Callable
+from typing import Final, cast
 
 from image_transformer.errors import ServiceError
 from image_transformer.grpc.calls.call import Call
-from image_transformer.grpc.calls.head import UNKNOWN, Refusal, head_of
-from image_transformer.grpc.calls.method import Method
+from image_transformer.grpc.calls.head import UNKNOWN, head_of
+from image_transformer.grpc.calls.serving import Server
 from image_transformer.grpc.calls.status import failure
+from image_transformer.grpc.calls.watch import LINGER_SECONDS, Linger, Watch
 from image_transformer.grpc.http2.connection import Connection
-from image_transformer.grpc.http2.limits import Limits
 from image_transformer.grpc.http2.stream import DataReceived, Event, RequestReceived, StreamReset
 
-_HANDSHAKE_SECONDS: Final = 20.0
-_SIGN_SECONDS: Final = 60.0
 # Until a client that is sent away has to have read that; gRPC's core waits for 20 s.
 _LEAVE_SECONDS: Final = 5.0
-_LINGER_SECONDS: Final = 2.0
 _JITTER: Final = 0.1
 _UNREAD_BYTES: Final = 2**20
 _WRITE_BYTES: Final = 2**18
 
 _ENDS: Final = ServiceError("shutting_down", "The service ends; ask again.")
-
-
-class Server(Protocol):
-    """What connections ask of the server.
-
-    Attributes:
-        methods: What is served, by its path.
-        asked: Whether anybody ever called a method.
-        http2_limits: What a connection may take.
-        connection_seconds, connection_grace_seconds: How long one lives, and its calls from then on.
-    """
-
-    methods: Mapping[bytes, Method]
-    asked: bool
-    http2_limits: Limits
-    connection_seconds: float
-    connection_grace_seconds: float
-
-    def joins(self, connection: "ClientConnection") -> bool:
-        """Takes a connection in; tells whether there was a place."""
-
-    def leaves(self, connection: "ClientConnection") -> None:
-        """Takes note that a connection is gone."""
-
-    def refusal(self, method: Method | None, unsent: int) -> Refusal | None:
-        """Says why a call is not taken; None where it is."""
-
-    def taken(self, call: Call) -> None:
-        """Counts a call."""
-
-    def left(self, call: Call) -> None:
-        """Takes note that a call has ended."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -77,9 +42,10 @@ class ClientConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.http2 = Connection(server.http2_limits, self._loop.time)
         self._timers: list[asyncio.TimerHandle] = []
-        self._flushing = self._heard = self._leaving = False
-        self._silent_since = self._loop.time()
-        self._asked_at: float | None = None
+        self._flushing = self._leaving = False
+        self._grace_until = math.inf
+        self._watch = Watch(self.http2, self._loop.time())
+        self._linger: Linger | None = None
 
     # ---- asyncio's side
 
@@ -108,7 +74,9 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Reads, and begins the calls that are there."""
-        self._heard = True
+        if self._linger is not None:
+            return
+        self._watch.heard = True
         self._handle(self.http2.receive(data))
         if self.http2.outflow.parts or self.http2.over or self.http2.left:
             self.flush()
@@ -122,7 +90,7 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It has read."""
         self.http2.outflow.paused = False
-        if self.transport.is_closing():
+        if self._linger is not None or self.transport.is_closing():
             return
         self.transport.resume_reading()
         self._handle(self.http2.pump())
@@ -141,9 +109,11 @@ class ClientConnection(asyncio.Protocol):
         if self._leaving:
             return
         self._leaving = True
+        grace = self._server.connection_grace_seconds
+        self._grace_until = self._loop.time() + grace
         self.http2.leave()
         self._later(_LEAVE_SECONDS, self._leave_now)
-        self._later(self._server.connection_grace_seconds, self.end)
+        self._later(grace, self.end)
         self.flush()
 
     def end(self) -> None:
@@ -154,7 +124,9 @@ class ClientConnection(asyncio.Protocol):
             if stream.call is not None:
                 stream.call.give_up(failure(_ENDS))
         self._flush()
-        self._close()
+        self._close(0.0)
+        if self._linger is not None:
+            self._linger.until = min(self._linger.until, self._loop.time() + LINGER_SECONDS)
 
     def look(self, now: float) -> None:
         """Sees whether the client is still there; called once a second or so.
@@ -162,19 +134,14 @@ class ClientConnection(asyncio.Protocol):
         Args:
             now: The loop's time.
         """
-        if not self.http2.greeted:
-            if now - self._silent_since > _HANDSHAKE_SECONDS:
+        if self._linger is not None:
+            if self._linger.is_over(now, self.transport.get_write_buffer_size()):
                 self.transport.abort()
-        elif self._heard:
-            self._heard = False
-            self._silent_since = now
-            self._asked_at = None
-        elif self._asked_at is not None:
-            if now - self._asked_at > _SIGN_SECONDS:
-                self.transport.abort()
-        elif now - self._silent_since > _SIGN_SECONDS:
-            self._asked_at = now
-            self.http2.ask_for_a_sign()
+            return
+        if self._watch.is_gone(now):
+            self.transport.abort()
+            return
+        if self.http2.outflow.parts:
             self.flush()
 
     # ---- within
@@ -225,7 +192,7 @@ class ClientConnection(asyncio.Protocol):
     def _flush(self) -> None:
         self._flushing = False
         http2, transport = self.http2, self.transport
-        if transport.is_closing():
+        if self._linger is not None or transport.is_closing():
             return
         while True:
             if http2.outflow.parts:
@@ -233,21 +200,28 @@ class ClientConnection(asyncio.Protocol):
             if not (http2.outflow.waits or http2.untold):
                 break
             self._handle(http2.pump())
-        if http2.over or (http2.left and not http2.streams):
-            self._close()
+        if http2.over:
+            self._close(0.0)
+        elif http2.left and not http2.streams:
+            self._close(self._grace_until)
 
     def _leave_now(self) -> None:
         self.http2.leave_now()
         self.flush()
 
-    def _close(self) -> None:
-        """Ends the connection so that the last words arrive: what still comes is read too."""
-        if self.transport.is_closing():
+    def _close(self, until: float) -> None:
+        """Ends the connection so that the last words arrive: what still comes is read too.
+
+        Args:
+            until: When it ends at the latest, but for the time that a word takes.
+        """
+        if self._linger is not None or self.transport.is_closing():
             return
+        now = self._loop.time()
+        self._linger = Linger(now, max(until, now + LINGER_SECONDS))
         self.http2.over = True
         self.transport.write_eof()
         self.transport.resume_reading()
-        self._later(_LINGER_SECONDS, self.transport.abort)
 
     def _later(self, seconds: float, action: Callable[[], object]) -> None:
         if not math.isinf(seconds):

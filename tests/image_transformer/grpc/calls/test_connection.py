@@ -444,7 +444,9 @@ async def test_small_messages_are_no_flood_while_they_are_taken(server: GrpcServ
 async def test_data_is_accounted_for_once_a_read(server: GrpcServer, monkeypatch: pytest.MonkeyPatch) -> None:
     caller = Caller(server)
     kept = []
-    monkeypatch.setattr(caller.connection.http2, "keeps", lambda stream, *said: kept.append((stream.id, *said)))
+    monkeypatch.setattr(
+        caller.connection.http2, "keeps", lambda stream, *said: kept.append((stream.id, *said))
+    )
     caller.says(
         caller.call(1),
         *[frame(DATA, 0, 1, bytes([byte])) for byte in message(bytes(100))[:50]],
@@ -486,6 +488,77 @@ async def test_a_fault_is_told_before_the_connection_ends(server: GrpcServer) ->
     assert caller.wire.at_its_end
     assert not caller.wire.closed, "what still comes is read, or the reset would take the last words along"
     caller.goes()
+
+
+async def test_what_follows_the_last_word_costs_nothing(
+    server: GrpcServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = Caller(server)
+    ends = []
+    monkeypatch.setattr(caller.wire, "write_eof", lambda: ends.append(1))
+    caller.says(frame(PING, 0, 1, bytes(8)))
+    await caller.hears()
+    timers = len(caller.connection._timers)
+    for _ in range(5):
+        caller.says(bytes(1000))
+        await caller.hears()
+    assert (ends, len(caller.connection._timers)) == ([1], timers)
+    caller.goes()
+
+
+async def test_the_last_answer_goes_out_as_long_as_the_grace_lasts(
+    server: GrpcServer, service: Service
+) -> None:
+    server.connection_grace_seconds = 500
+    for age, ended_early in ((499, False), (501, True)):
+        caller = Caller(server)
+        service.may.clear()
+        caller.says(caller.call(1), data(1, b"a"))
+        await caller.hears()
+        caller.connection.leave()
+        caller.connection._leave_now()
+        caller.wire.buffered = 400_000
+        service.may.set()
+        assert [one.payload for one in only(await caller.hears(), DATA)] == [message(b"a")]
+        now = asyncio.get_running_loop().time()
+        for second in range(5, age, 30):
+            caller.wire.buffered -= 1000
+            caller.connection.look(now + second)
+        assert not caller.wire.closed
+        caller.wire.buffered -= 1000
+        caller.connection.look(now + age)
+        assert caller.wire.closed == ended_early
+        if not ended_early:
+            caller.wire.buffered = 0
+            caller.connection.look(now + age + 0.1)
+            caller.connection.look(now + age + 0.2)
+            assert not caller.wire.closed, "it is read for a moment more"
+        caller.goes()
+
+
+async def test_who_takes_nothing_of_the_last_answer_is_let_go(server: GrpcServer) -> None:
+    caller = Caller(server)
+    now = asyncio.get_running_loop().time()
+    caller.connection.leave()
+    caller.wire.buffered = 400_000
+    caller.connection._leave_now()
+    await caller.hears()
+    caller.connection.look(now + 5)
+    caller.connection.look(now + 64)
+    assert not caller.wire.closed
+    caller.connection.look(now + 66)
+    assert caller.wire.closed
+    caller.goes()
+    for unwritten in (0, 400_000):
+        caller = Caller(server)
+        caller.wire.buffered = unwritten
+        caller.connection.end()
+        now = asyncio.get_running_loop().time()
+        caller.connection.look(now + 1)
+        assert not caller.wire.closed
+        caller.connection.look(now + 3)
+        assert caller.wire.closed, "the server's end waits for nobody"
+        caller.goes()
 
 
 async def test_of_a_silent_client_a_sign_is_asked_and_waited_for(server: GrpcServer) -> None:
