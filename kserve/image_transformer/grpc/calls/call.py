@@ -12,6 +12,7 @@ from image_transformer.grpc.calls.head import Head
 from image_transformer.grpc.calls.method import Method
 from image_transformer.grpc.calls.received import Received
 from image_transformer.grpc.calls.status import HEADERS, INTERNAL, OK, CallError, Metadata, Status, failure
+from image_transformer.grpc.calls.watch import STALL_SECONDS
 from image_transformer.grpc.http2.connection import Connection
 from image_transformer.grpc.http2.frames import ErrorCode
 from image_transformer.grpc.http2.stream import Stream
@@ -20,6 +21,9 @@ from image_transformer.http.request import request_id
 log = logging.getLogger(__name__)
 
 _ENDS: Final = ServiceError("shutting_down", "The service ends; ask again.")
+_STALLS: Final = ServiceError(
+    "slow_body", f"Nothing came of the message for {STALL_SECONDS:g} s; send it without a break."
+)
 _LATE: Final = Status(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
 
@@ -126,7 +130,14 @@ class Call:
         self.fail(Status(code, details, trailing_metadata))
         raise CallEnded
 
-    # ---- what the connection tells it
+    # ---- what the connection tells it, and asks
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether its client has begun its one message, or one of many, and not sent all of it."""
+        if self.over or self.stream.ended:
+            return False
+        return not self.method.takes_many or self._received.begun
 
     def came(self, data: memoryview, *, ended: bool) -> bool:
         """Takes some of what the client sends; tells whether that completes a call of one message."""
@@ -223,11 +234,19 @@ class Call:
                 self.task = None
         self._leave()
 
+    def stalls(self) -> None:
+        """Its client sends no more of what it has begun, or takes no more of its answer."""
+        self._cut(failure(_STALLS))
+
     def _expire(self) -> None:
+        self._cut(_LATE)
+
+    def _cut(self, status: Status) -> None:
+        """Ends the call now; the status of one whose answer waits would wait with it."""
         if self.stream.unsent:
             self._connection.reset(self.stream, ErrorCode.CANCEL)
             self._flush()
-        self._break_off(_LATE)
+        self._break_off(status)
 
     def _break_off(self, status: Status) -> None:
         """Ends the call for what its client did, or wanted: work that was begun for nothing counts."""

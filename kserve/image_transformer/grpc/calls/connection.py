@@ -129,7 +129,7 @@ class ClientConnection(asyncio.Protocol):
             self._linger.until = min(self._linger.until, self._loop.time() + LINGER_SECONDS)
 
     def look(self, now: float) -> None:
-        """Sees whether the client is still there; called once a second or so.
+        """Sees whether the client is still there and does its part; called once a second or so.
 
         Args:
             now: The loop's time.
@@ -141,6 +141,8 @@ class ClientConnection(asyncio.Protocol):
         if self._watch.is_gone(now):
             self.transport.abort()
             return
+        for stream in self._watch.stalled(now):
+            stream.call.stalls()
         if self.http2.outflow.parts:
             self.flush()
 

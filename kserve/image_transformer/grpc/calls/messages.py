@@ -30,6 +30,11 @@ class Messages:
         return len(self._bytes)
 
     @property
+    def begun(self) -> bool:
+        """Whether something came of a message that is not whole, and none is."""
+        return bool(self._bytes) and not self.ready
+
+    @property
     def ready(self) -> bool:
         """Whether the first message is whole."""
         return 0 < self._whole <= len(self._bytes)

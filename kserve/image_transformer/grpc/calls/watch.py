@@ -3,6 +3,7 @@
 from typing import Final
 
 from image_transformer.grpc.http2.connection import Connection
+from image_transformer.grpc.http2.stream import Stream
 
 _HANDSHAKE_SECONDS: Final = 20.0
 _SIGN_SECONDS: Final = 60.0
@@ -39,6 +40,23 @@ class Watch:
             self._asked_at = now
             self._http2.ask_for_a_sign()
         return False
+
+    def stalled(self, now: float) -> list[Stream]:
+        """Returns the streams that their client holds up, while what they take is kept from others.
+
+        Such is a request, or a message of many, that is begun and not whole, and for which there is a window;
+        and an answer for which there is none, of the stream or of the connection. Streams on which neither is
+        under way may be silent for days.
+        """
+        outflow = self._http2.outflow
+        long_ago = now - STALL_SECONDS
+        nothing_goes = outflow.went_at < long_ago
+        return [
+            stream
+            for stream in self._http2.streams.values()
+            if (stream.unsent and stream.went_at < long_ago and (nothing_goes or stream.send_window <= 0))
+            or (stream.came_at < long_ago and stream.receive_window > 0 and stream.call.is_owed)
+        ]
 
 
 class Linger:

@@ -1,5 +1,6 @@
 """What a client may send: the windows it is given (RFC 9113, sections 5.2 and 6.9)."""
 
+from collections.abc import Callable
 from typing import Final
 
 from image_transformer.grpc.http2.frames import (
@@ -24,7 +25,8 @@ class Intake:
     and what may be reserved. Its own window bounds what is on its way, and is given back at once.
     """
 
-    def __init__(self, reservable: int, out: list[bytes | memoryview]) -> None:
+    def __init__(self, reservable: int, out: list[bytes | memoryview], clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._free = reservable
         self._asking: dict[Stream, int] = {}
         self._window = WINDOW
@@ -100,4 +102,5 @@ class Intake:
             del self._asking[stream]
             self._free -= wanted
             stream.reserved += wanted
+            stream.came_at = self._clock()
             self.settle(stream)

@@ -1,5 +1,6 @@
 """What a client is sent: as much as its windows take (RFC 9113, sections 5.2 and 6.9)."""
 
+import math
 from typing import Final
 
 from image_transformer.grpc.http2 import frames
@@ -33,6 +34,7 @@ class Outflow:
             client's windows cut out of longer data, or it would earn patience by windows of one byte.
         paused: Whether the transport takes no more: data waits then.
         unsent: Bytes of data that wait, on all streams.
+        went_at: When data that had to wait went out last.
     """
 
     def __init__(self) -> None:
@@ -40,6 +42,7 @@ class Outflow:
         self.frames = 0
         self.paused = False
         self.unsent = 0
+        self.went_at = -math.inf
         self._window = WINDOW
         self._initial = WINDOW
         self._frame_bytes = FRAME_BYTES
@@ -101,8 +104,9 @@ class Outflow:
         self.frames += 3
         return True
 
-    def data(self, stream: Stream, data: bytes) -> None:
+    def data(self, stream: Stream, data: bytes, now: float) -> None:
         """Has data written in its turn; `pump` does so."""
+        stream.went_at = now
         stream.unsent.append(memoryview(data))
         self.unsent += len(data)
         if stream.send_window > 0:
@@ -116,7 +120,7 @@ class Outflow:
         self.headers(stream, trailers, END_STREAM)
         return True
 
-    def pump(self) -> list[Stream]:
+    def pump(self, now: float) -> list[Stream]:
         """Writes a frame of each stream in turn while there are windows; returns those that wait no more."""
         through = []
         turn = 0
@@ -129,6 +133,7 @@ class Outflow:
             if length >= _WORTH_THANKS or length == len(chunk):
                 self.frames += 1
             turn += length
+            stream.went_at = self.went_at = now
             self.unsent -= length
             stream.send_window -= length
             self._window -= length

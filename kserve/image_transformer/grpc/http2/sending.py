@@ -27,7 +27,7 @@ class Sending:
         self.outflow = Outflow()
         self.over = False
         self._clock = clock
-        self._intake = Intake(limits.message_bytes, self.outflow.parts)
+        self._intake = Intake(limits.message_bytes, self.outflow.parts, clock)
         self._patience = Patience(limits.ping_seconds, clock())
         self._events: list[Event] = []
         # Streams that ended while their clients could still have been sending, and those before which none
@@ -62,7 +62,7 @@ class Sending:
     def send_data(self, stream: Stream, data: bytes) -> None:
         """Sends data, as soon as the client takes it: where some is `unsent` then, `DataSent` follows."""
         if not (stream.finished or stream.closed):
-            self.outflow.data(stream, data)
+            self.outflow.data(stream, data, self._clock())
             self._pump()
 
     def send_trailers(self, stream: Stream, block: bytes, *, served: bool = True) -> None:
@@ -103,6 +103,7 @@ class Sending:
         stream.held = held
         stream.message = message
         stream.missing = missing
+        stream.came_at = self._clock()
         self._intake.settle(stream)
 
     def pump(self) -> list[Event]:
@@ -122,7 +123,7 @@ class Sending:
 
     def _pump(self) -> None:
         if self.outflow.waits:
-            for stream in self.outflow.pump():
+            for stream in self.outflow.pump(self._clock()):
                 if stream.finished and not stream.closed:
                     self._through(stream)
                 self._events.append(DataSent(stream))

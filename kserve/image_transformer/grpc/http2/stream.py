@@ -26,6 +26,8 @@ class Stream:
         missing: Those of them that did not come yet.
         reserved: Bytes of the connection's that it has beside its window.
         since: When it began.
+        came_at: When something of its request came last, or what is kept of it was last given a window.
+        went_at: When something of its answer went out last, or was handed in.
         timeout: Seconds after which its client gives it up.
         send_window: Bytes that the client still takes; it may become negative, section 6.9.2.
         unsent: What waits for the client's window.
@@ -33,14 +35,14 @@ class Stream:
     """
 
     __slots__ = (
-        *("call", "closed", "ended", "finished", "held", "id", "in_events", "left", "message"),
+        *("call", "came_at", "closed", "ended", "finished", "held", "id", "in_events", "left", "message"),
         *("missing", "receive_window", "reserved", "send_window", "served", "since", "timeout"),
-        *("trailers", "unsent"),
+        *("trailers", "unsent", "went_at"),
     )
 
     def __init__(self, number: int, send_window: int, since: float) -> None:
         self.id = number
-        self.since = since
+        self.since = self.came_at = self.went_at = since
         self.timeout = math.inf
         self.call: Any = None
         self.ended = self.finished = self.served = self.closed = False
