@@ -9,10 +9,20 @@ import grpc
 
 from image_transformer.errors import ServiceError
 from image_transformer.grpc.calls.head import Head
+from image_transformer.grpc.calls.messages import prefixed
 from image_transformer.grpc.calls.method import Method
 from image_transformer.grpc.calls.received import Received
-from image_transformer.grpc.calls.status import HEADERS, INTERNAL, OK, CallError, Metadata, Status, failure
-from image_transformer.grpc.calls.watch import STALL_SECONDS
+from image_transformer.grpc.calls.status import (
+    ENDS,
+    HEADERS,
+    INTERNAL,
+    OK,
+    CallEnded,
+    CallError,
+    Metadata,
+    Status,
+    failure,
+)
 from image_transformer.grpc.http2.connection import Connection
 from image_transformer.grpc.http2.frames import ErrorCode
 from image_transformer.grpc.http2.stream import Stream
@@ -20,15 +30,7 @@ from image_transformer.http.request import request_id
 
 log = logging.getLogger(__name__)
 
-_ENDS: Final = ServiceError("shutting_down", "The service ends; ask again.")
-_STALLS: Final = ServiceError(
-    "slow_body", f"Nothing came of the message for {STALL_SECONDS:g} s; send it without a break."
-)
 _LATE: Final = Status(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
-
-
-class CallEnded(Exception):  # noqa: N818 - nothing is wrong where it is raised
-    """The call has its status: nothing more is to be done for it."""
 
 
 class Call:
@@ -113,7 +115,7 @@ class Call:
         if not self._begun:
             self._begun = True
             self._connection.send_headers(self.stream, HEADERS)
-        self._connection.send_data(self.stream, _prefixed(data))
+        self._connection.send_data(self.stream, prefixed(data))
         self._flush()
         if self.stream.unsent:
             self._writes = asyncio.get_running_loop().create_future()
@@ -171,6 +173,13 @@ class Call:
         self.fail(status, served=False)
         self._stop()
 
+    def cut(self, status: Status) -> None:
+        """Ends the call for its client, now; the status of one whose answer waits would wait with it."""
+        if self.stream.unsent:
+            self._connection.reset(self.stream, ErrorCode.CANCEL)
+            self._flush()
+        self._break_off(status)
+
     def fail(self, status: Status, *, served: bool = True) -> None:
         """Ends the call with a status, unless it has one; `served` as `Connection.send_trailers` has it."""
         if self.over:
@@ -198,7 +207,7 @@ class Call:
             if self.method.gives_many:
                 self._finish()
             elif not self.over:
-                data = _prefixed(self.method.write(response))
+                data = prefixed(self.method.write(response))
                 self.over = True
                 self._connection.answer(self.stream, HEADERS, data, OK)
                 self._flush()
@@ -207,7 +216,7 @@ class Call:
         except ServiceError as error:
             self.fail(failure(error))
         except asyncio.CancelledError:
-            self.fail(failure(_ENDS))
+            self.fail(failure(ENDS))
             raise
         except Exception:
             identity = request_id(None)
@@ -234,19 +243,8 @@ class Call:
                 self.task = None
         self._leave()
 
-    def stalls(self) -> None:
-        """Its client sends no more of what it has begun, or takes no more of its answer."""
-        self._cut(failure(_STALLS))
-
     def _expire(self) -> None:
-        self._cut(_LATE)
-
-    def _cut(self, status: Status) -> None:
-        """Ends the call now; the status of one whose answer waits would wait with it."""
-        if self.stream.unsent:
-            self._connection.reset(self.stream, ErrorCode.CANCEL)
-            self._flush()
-        self._break_off(status)
+        self.cut(_LATE)
 
     def _break_off(self, status: Status) -> None:
         """Ends the call for what its client did, or wanted: work that was begun for nothing counts."""
@@ -263,7 +261,3 @@ class Call:
                 self._deadline = None
             self.stream.call = None  # which has this
             left(self)
-
-
-def _prefixed(message: bytes) -> bytes:
-    return b"\0" + len(message).to_bytes(4) + message

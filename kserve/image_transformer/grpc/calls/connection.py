@@ -10,8 +10,8 @@ from image_transformer.errors import ServiceError
 from image_transformer.grpc.calls.call import Call
 from image_transformer.grpc.calls.head import UNKNOWN, head_of
 from image_transformer.grpc.calls.serving import Server
-from image_transformer.grpc.calls.status import failure
-from image_transformer.grpc.calls.watch import LINGER_SECONDS, Linger, Watch
+from image_transformer.grpc.calls.status import ENDS, failure
+from image_transformer.grpc.calls.watch import LINGER_SECONDS, STALL_SECONDS, Linger, Watch
 from image_transformer.grpc.http2.connection import Connection
 from image_transformer.grpc.http2.stream import DataReceived, Event, RequestReceived, StreamReset
 
@@ -21,7 +21,9 @@ _JITTER: Final = 0.1
 _UNREAD_BYTES: Final = 2**20
 _WRITE_BYTES: Final = 2**18
 
-_ENDS: Final = ServiceError("shutting_down", "The service ends; ask again.")
+_STALLS: Final = ServiceError(
+    "slow_body", f"Nothing came of the message for {STALL_SECONDS:g} s; send it without a break."
+)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -122,7 +124,7 @@ class ClientConnection(asyncio.Protocol):
         self.http2.leave_now()
         for stream in tuple(self.http2.streams.values()):
             if stream.call is not None:
-                stream.call.give_up(failure(_ENDS))
+                stream.call.give_up(failure(ENDS))
         self._flush()
         self._close(0.0)
         if self._linger is not None:
@@ -142,7 +144,7 @@ class ClientConnection(asyncio.Protocol):
             self.transport.abort()
             return
         for stream in self._watch.stalled(now):
-            stream.call.stalls()
+            stream.call.cut(failure(_STALLS))
         if self.http2.outflow.parts:
             self.flush()
 
@@ -163,13 +165,9 @@ class ClientConnection(asyncio.Protocol):
                     else:
                         fed[call] = None
             elif type(event) is RequestReceived:
-                if not stream.closed:
-                    self._request(event, begin)
+                self._request(event, begin)
             elif stream.call is not None:
-                if type(event) is StreamReset:
-                    stream.call.drop()
-                else:
-                    stream.call.sent()
+                stream.call.drop() if type(event) is StreamReset else stream.call.sent()
         for call in fed:
             call.account()
         for call in begin:
@@ -177,8 +175,10 @@ class ClientConnection(asyncio.Protocol):
                 call.task = self._loop.create_task(call.answer())
 
     def _request(self, event: RequestReceived, begin: list[Call]) -> None:
-        head = head_of(event.block)
         server, stream = self._server, event.stream
+        if stream.closed:
+            return
+        head = head_of(event.block)
         server.asked = True
         method = server.methods.get(head.path)
         refusal = head.refusal or server.refusal(method, self.http2.outflow.unsent)

@@ -10,6 +10,11 @@ from image_transformer.grpc.calls.status import CallError, failure
 PREFIX_BYTES: Final = 5
 
 
+def prefixed(message: bytes) -> bytes:
+    """Writes a message as it goes into a stream."""
+    return b"\0" + len(message).to_bytes(PREFIX_BYTES - 1) + message
+
+
 class Messages:
     """Puts messages together, wherever they were cut.
 

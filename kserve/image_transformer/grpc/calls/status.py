@@ -26,6 +26,10 @@ INTERNAL: Final = "The service made a mistake; its log says more under the reque
 """What is told of a mistake of ours."""
 
 
+ENDS: Final = ServiceError("shutting_down", "The service ends; ask again.")
+"""What is told of calls that last longer than the service, or their connection."""
+
+
 class Status(NamedTuple):
     """How a call ends.
 
@@ -65,6 +69,10 @@ class CallError(Exception):
     def __init__(self, status: Status) -> None:
         super().__init__(status.details)
         self.status = status
+
+
+class CallEnded(Exception):  # noqa: N818 - nothing is wrong where it is raised
+    """The call has its status: nothing more is to be done for it."""
 
 
 def failure(

@@ -1,4 +1,4 @@
-"""Whether a connection's client still does its part: greets, gives signs, sends what it began, takes answers."""
+"""Whether a client still does its part: greets, gives signs, sends what it began, takes its answers."""
 
 from typing import Final
 

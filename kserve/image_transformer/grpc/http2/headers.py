@@ -117,11 +117,9 @@ def _objection(fields: Fields) -> str | None:
         if name in _OF_CONNECTIONS or (name == b"te" and value.lower() != b"trailers"):
             return "a field is about the connection"
         if name == b"content-length":
-            if not _LENGTH.fullmatch(value):
-                return "the content-length is no number"
-            if length is not None and value != length:  # RFC 9110, section 8.6
-                return "there are two content-lengths"
-            length = value
+            length = length or value
+            if not _LENGTH.fullmatch(value) or value != length:  # RFC 9110, section 8.6
+                return "the content-length is no number, or there are two"
     if not pseudo.get(b":method") or b":scheme" not in pseudo or not pseudo.get(b":path"):
         return "a pseudo-header field is missing"
     return None

@@ -42,7 +42,7 @@ _NEARLY: Final = 0.9
 SETTINGS_COST: Final = 20
 EMPTY_COST: Final = 10
 TINY_BYTES: Final = 64
-"""Data of fewer bytes that does not end its stream costs; a message that is taken brings twice as much back."""
+"""Data of fewer bytes that does not end its stream costs; a message that is taken brings that back twice."""
 _CONTROL_A_MESSAGE: Final = 2
 
 

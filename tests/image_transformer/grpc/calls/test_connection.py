@@ -296,7 +296,9 @@ async def test_work_that_is_begun_for_nothing_counts_as_given_up(
             caller.says(caller.call(number, path=MANY))
             await asyncio.sleep(0)
             caller.says(frame(DATA, 0, number, b"\7\0\0\0\0"))
-        while server._calls:
+        for _ in range(20):
+            if not server._calls:
+                break
             await asyncio.sleep(0)
         assert caller.connection.http2.over == (number == 2001)
     assert ended(await caller.hears())[1] == b"too_many_resets"
@@ -444,14 +446,12 @@ async def test_small_messages_are_no_flood_while_they_are_taken(server: GrpcServ
 async def test_data_is_accounted_for_once_a_read(server: GrpcServer, monkeypatch: pytest.MonkeyPatch) -> None:
     caller = Caller(server)
     kept = []
-    monkeypatch.setattr(
-        caller.connection.http2, "keeps", lambda stream, *said: kept.append((stream.id, *said))
-    )
+    monkeypatch.setattr(caller.connection.http2, "keeps", lambda stream, *said: kept.append(said))
     caller.says(
         caller.call(1),
         *[frame(DATA, 0, 1, bytes([byte])) for byte in message(bytes(100))[:50]],
     )
-    assert kept == [(1, 50, 105, 55)]
+    assert kept == [(50, 105, 55)]
     caller.goes()
 
 
