@@ -77,7 +77,7 @@ class ClientConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.http2 = Connection(server.http2_limits, self._loop.time)
         self._timers: list[asyncio.TimerHandle] = []
-        self._flushing = self._heard = self._leaving = False
+        self._closed = self._flushing = self._heard = self._leaving = False
         self._silent_since = self._loop.time()
         self._asked_at: float | None = None
 
@@ -217,14 +217,14 @@ class ClientConnection(asyncio.Protocol):
     def _flush(self) -> None:
         self._flushing = False
         http2, transport = self.http2, self.transport
-        if transport.is_closing():
+        if self._closed or transport.is_closing():
             return
         while True:
             if http2.outflow.parts:
                 transport.write(http2.outflow.take())
-            if not http2.outflow.waits:
-                break
             self._handle(http2.pump())
+            if not http2.outflow.parts:
+                break
         if http2.over or (http2.left and not http2.streams):
             self._close()
 
@@ -234,9 +234,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _close(self) -> None:
         """Ends the connection so that the last words arrive: what still comes is read too."""
-        if self.transport.is_closing():
+        if self._closed or self.transport.is_closing():
             return
-        self.http2.over = True
+        self._closed = self.http2.over = True
         self.transport.write_eof()
         self.transport.resume_reading()
         self._later(_LINGER_SECONDS, self.transport.abort)

@@ -74,10 +74,8 @@ class Connection(Control):
             What came of it, in its order. Of a stream that was reset at once there is everything too, and
             `Stream.closed` is set.
         """
-        events: list[Event] = []
-        self._events = events
         if self.over:
-            return events
+            return self._told()
         if self._rest:
             data = self._rest + data
         try:
@@ -86,7 +84,7 @@ class Connection(Control):
         except Http2ConnectionError as fault:
             self._rest = b""
             self._fail(fault)
-        return events
+        return self._told()
 
     def _begin(self, data: bytes) -> int:
         """Reads the client's preface, and that SETTINGS follow; returns where, or a place beyond the data."""

@@ -63,7 +63,7 @@ class Sending:
         """Sends data, as soon as the client takes it: where some is `unsent` then, `DataSent` follows."""
         if not (stream.finished or stream.closed):
             self.outflow.data(stream, data)
-            self._pump()
+            self._pump(stream)
 
     def send_trailers(self, stream: Stream, block: bytes) -> None:
         """Ends an answer behind its data; without any, this is all of it."""
@@ -95,17 +95,22 @@ class Sending:
         self._intake.settle(stream)
 
     def pump(self) -> list[Event]:
-        """Writes more of what waits, where there are windows; what was all written is told."""
-        self._events = []
+        """Writes more of what waits, where there are windows; tells what was all written, then or before."""
         self._pump()
-        return self._events
+        return self._told()
 
-    def _pump(self) -> None:
+    def _told(self) -> list[Event]:
+        """What has happened since it was last told, also while answers were sent."""
+        events, self._events = self._events, []
+        return events
+
+    def _pump(self, by: Stream | None = None) -> None:
         if self.outflow.waits:
             for stream in self.outflow.pump():
                 if stream.finished and not stream.closed:
                     self._through(stream)
-                self._events.append(DataSent(stream))
+                if stream is not by:
+                    self._events.append(DataSent(stream))
 
     def _through(self, stream: Stream) -> None:
         """An answer is written to its end: what its client still sends is not asked for (section 8.1)."""

@@ -368,6 +368,18 @@ async def test_a_fault_is_told_before_the_connection_ends(server: GrpcServer) ->
     caller.goes()
 
 
+async def test_after_the_last_word_nothing_is_written(server: GrpcServer, service: Service) -> None:
+    caller = Caller(server, PREFACE + settings(window=0))
+    caller.says(caller.call(1, ("grpc-timeout", "30m")), data(1, b"a"))
+    await caller.hears()
+    caller.connection.end()
+    assert caller.wire.at_its_end
+    await caller.hears()
+    await asyncio.sleep(0.05)
+    assert await caller.hears() == []
+    caller.goes()
+
+
 async def test_of_a_silent_client_a_sign_is_asked_and_waited_for(server: GrpcServer) -> None:
     caller = Caller(server)
     await caller.hears()
@@ -470,3 +482,30 @@ async def test_nothing_is_left_for_the_garbage_collector(server: GrpcServer, ser
         assert there() == []
     finally:
         gc.enable()
+
+
+async def test_a_long_message_behind_one_that_waits_comes_to_its_end(
+    server: GrpcServer, service: Service
+) -> None:
+    """While the first is not read, the window fills with the second: then its length has to be told."""
+    service.may.clear()
+    service.answer = b"read"
+    caller = Caller(server)
+    caller.says(caller.call(1, path=MANY))
+    stream = caller.connection.http2.streams[1]
+    left = message(b"a") + message(b"a") + message(b"b" * 200_000)
+    while left and (size := min(16_384, stream.receive_window, len(left))):
+        caller.says(frame(DATA, 0, 1, left[:size]))
+        left = left[size:]
+        await caller.hears()
+    assert (stream.receive_window, len(service.begun)) == (0, 1)
+    service.may.set()
+    while left:
+        await caller.hears()
+        size = min(16_384, stream.receive_window, len(left))
+        assert size > 0, "it may always go on"
+        caller.says(frame(DATA, END_STREAM if size == len(left) else 0, 1, left[:size]))
+        left = left[size:]
+    assert (await caller.status(1))["grpc-status"] == "0"
+    assert [len(one) for one in service.begun] == [1, 1, 200_000]
+    caller.goes()
