@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -509,3 +510,32 @@ async def test_a_long_message_behind_one_that_waits_comes_to_its_end(
     assert (await caller.status(1))["grpc-status"] == "0"
     assert [len(one) for one in service.begun] == [1, 1, 200_000]
     caller.goes()
+
+
+async def test_whatever_is_said_nothing_raises_and_all_places_are_free_again(
+    server: GrpcServer, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = random.Random(13)
+    for _ in range(200):
+        caller = Caller(server)
+        said = b""
+        for number in range(1, 1 + 2 * rng.randrange(1, 8), 2):
+            timeout = [("grpc-timeout", rng.choice(("1n", "1u", "1S", "x")))] if rng.random() < 0.3 else []
+            said += caller.call(number, *timeout, path=rng.choice(("", "", MANY, "/tests.Service/Other")))
+            said += data(number, rng.randbytes(rng.randrange(50)), flags=rng.randrange(2))
+            said += rng.choice(
+                (b"", b"", reset(number), window(number, 9), settings(window=rng.randrange(40)))
+            )
+        changed = bytearray(said)
+        for _ in range(rng.randrange(4)):
+            at = rng.randrange(len(changed))
+            changed[at : at + rng.randrange(3)] = rng.randbytes(rng.randrange(3))
+        cut = rng.randrange(len(changed))
+        caller.says(bytes(changed[:cut]))
+        if rng.random() < 0.5:
+            await asyncio.sleep(0)
+        caller.says(bytes(changed[cut:]))
+        await caller.hears()
+        caller.goes()
+    await caller.hears()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
