@@ -63,7 +63,7 @@ class Sending:
         """Sends data, as soon as the client takes it: where some is `unsent` then, `DataSent` follows."""
         if not (stream.finished or stream.closed):
             self.outflow.data(stream, data, self._clock())
-            self._pump()
+            self._pump(stream)
 
     def send_trailers(self, stream: Stream, block: bytes, *, served: bool = True) -> None:
         """Ends an answer behind its data; without any, this is all of it.
@@ -121,12 +121,13 @@ class Sending:
         events, self._events = self._events, []
         return events
 
-    def _pump(self) -> None:
+    def _pump(self, by: Stream | None = None) -> None:
         if self.outflow.waits:
             for stream in self.outflow.pump(self._clock()):
                 if stream.finished and not stream.closed:
                     self._through(stream)
-                self._events.append(DataSent(stream))
+                if stream is not by:
+                    self._events.append(DataSent(stream))
 
     def _through(self, stream: Stream) -> None:
         """An answer is written to its end: what its client still sends is not asked for (section 8.1)."""

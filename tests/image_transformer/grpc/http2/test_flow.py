@@ -86,6 +86,18 @@ def test_one_that_may_not_send_does_not_hold_up_others() -> None:
     assert [one.stream for one in only(client.says(window(3, 100)), DATA)] == [3]
 
 
+def test_what_goes_with_another_s_data_is_told_too() -> None:
+    """A large answer is written in turns; who sends meanwhile must not swallow that it has gone."""
+    client = Client(greeting=PREFACE + settings(window=10_000_000) + window(0, 10_000_000))
+    large, small = client.begins(1, BOTH), client.begins(3, BOTH)
+    client.server.answer(large, b"\x88", bytes(400_000), b"\x88")
+    assert client.server.outflow.waits
+    client.server.send_data(small, b"x")
+    assert not large.unsent
+    assert client.server.pump() == [DataSent(large)]
+    assert client.server.pump() == []
+
+
 def test_settings_change_the_windows_of_open_streams_below_zero_too() -> None:
     client = Client()
     stream = client.begins(1, BOTH)

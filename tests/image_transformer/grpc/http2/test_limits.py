@@ -61,6 +61,16 @@ def test_a_ping_for_each_frame_of_an_answer_is_answered() -> None:
         client.says(window(0, burst) + window(1, burst))
 
 
+def test_an_answer_makes_early_pings_good() -> None:
+    client = Client()
+    stream = client.begins(1, BOTH)
+    for _ in range(50):
+        for _ in range(3):  # one for the frame, and two that come too early
+            assert only(client.says(frame(PING, payload=bytes(8))), PING)
+        client.server.send_data(stream, b"x")
+        client.hears()
+
+
 FLOODS: dict[str, Callable[[int], bytes]] = {
     "SETTINGS": lambda _: settings(window=5),
     "acknowledgements of none": lambda _: frame(SETTINGS, ACK),
