@@ -222,7 +222,11 @@ class ClientConnection(asyncio.Protocol):
         now = self._loop.time()
         self._linger = Linger(now, max(until, now + LINGER_SECONDS))
         self.http2.over = True
-        self.transport.write_eof()
+        try:
+            self.transport.write_eof()
+        except OSError:  # the client is gone, and the loop has not told so yet
+            self.transport.abort()
+            return
         self.transport.resume_reading()
 
     def _later(self, seconds: float, action: Callable[[], object]) -> None:

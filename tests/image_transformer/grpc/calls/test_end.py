@@ -276,3 +276,16 @@ async def test_who_takes_nothing_of_the_last_answer_is_let_go(server: GrpcServer
         caller.connection.look(now + 3)
         assert caller.wire.closed, "the server's end waits for nobody"
         caller.goes()
+
+
+async def test_who_is_gone_ahead_of_the_last_word_does_not_stop_the_end(
+    server: GrpcServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone() -> None:
+        raise OSError(107, "Transport endpoint is not connected")
+
+    caller = Caller(server)
+    monkeypatch.setattr(caller.wire, "write_eof", gone)
+    caller.connection.end()
+    assert caller.wire.closed
+    caller.goes()
