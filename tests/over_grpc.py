@@ -1,5 +1,6 @@
 """The gRPC server with a client of its own messages, for tests in one process."""
 
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,14 @@ from image_transformer.grpc.ending import Ending
 from image_transformer.grpc.server import GrpcServer
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+
+
+async def serve(server: GrpcServer) -> int:
+    """Starts a server on a port of its own, and returns that."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    await server.start(listener)
+    port: int = listener.getsockname()[1]
+    return port
 
 
 def method(channel: aio.Channel, name: str) -> Any:

@@ -18,11 +18,10 @@ from kserve.protocol.rest.server import RESTServer
 from prometheus_client import REGISTRY
 
 from image_transformer.grpc.ending import Ending
-from image_transformer.grpc.guard import Guard
 from image_transformer.grpc.health import HealthService
 from image_transformer.grpc.management import ManagementService
-from image_transformer.grpc.methods import add_methods
-from image_transformer.grpc.server import GrpcServer
+from image_transformer.grpc.methods import methods
+from image_transformer.grpc.server import GrpcServer, ServerLimits
 from image_transformer.grpc.service import InferenceService
 from image_transformer.grpc.stream import StreamService
 from image_transformer.http.cors import Cors
@@ -45,11 +44,8 @@ from image_transformer.triton.client import Triton
 from kserve import model_server
 from model import addresses
 
-# A compressed message could grow to any size before its length is looked at.
-_UNCOMPRESSED: Final = 1 << 0
-_KEEPALIVE_SECONDS: Final = 60.0
 _BODY_THREADS: Final = 2
-_FILES: Final = 2 * LIMIT  # beyond the limit they are accepted, to be told
+_FILES: Final = 3 * LIMIT  # HTTP's connections and gRPC's; beyond the limit they are accepted, to be told
 
 log = logging.getLogger(__name__)
 
@@ -91,11 +87,10 @@ class ImageServer(model_server.ModelServer):
         give_back_large_blocks()
         allow_open_files()
         listener = listen(self._settings.host, self._settings.http_port, "PORT")
-        # gRPC's own attempt would say less, and by default shares the port with whoever has it.
-        listen(self._settings.host, self._settings.grpc_port, "GRPC_PORT").close()
-        uvloop.run(self._run(listener))
+        for_grpc = listen(self._settings.host, self._settings.grpc_port, "GRPC_PORT")
+        uvloop.run(self._run(listener, for_grpc))
 
-    async def _run(self, listener: socket.socket) -> None:
+    async def _run(self, listener: socket.socket, for_grpc: socket.socket) -> None:
         settings = self._settings
         # Large bodies are taken apart here: by as many threads as there is memory for, not cores on the node.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_BODY_THREADS, "body"))
@@ -120,9 +115,7 @@ class ImageServer(model_server.ModelServer):
         ]
         ending = Ending()
         grpc = self._grpc(inference, observer, ending)
-        await grpc.start()
-        ended = asyncio.create_task(grpc.wait_for_termination())
-        ended.add_done_callback(lambda _: stop.set())  # a server that cannot go on ends the process
+        await grpc.start(for_grpc)
         serving = asyncio.create_task(http.serve(sockets=[listener]))
         collect_rarely()
         log.info("serving", extra={"http_port": settings.http_port, "grpc_port": settings.grpc_port})
@@ -132,7 +125,7 @@ class ImageServer(model_server.ModelServer):
         http.should_exit = True
         if trainer is not None:  # who waits for a training hears of its end
             await trainer.close()
-        await asyncio.gather(serving, self._end_grpc(grpc, ending), ended)
+        await asyncio.gather(serving, self._end_grpc(grpc, ending))
         for watch in watches:
             watch.cancel()
         inference.close()
@@ -171,22 +164,19 @@ class ImageServer(model_server.ModelServer):
 
     def _grpc(self, inference: Inference, observer: Observer, ending: Ending) -> GrpcServer:
         settings = self._settings
-        server = GrpcServer(
-            Guard(observer),
-            options=(
-                ("grpc.max_receive_message_length", settings.max_body_bytes),
-                ("grpc.so_reuseport", 0),
-                ("grpc.compression_enabled_algorithms_bitset", _UNCOMPRESSED),
-                *_connections(settings),
-            ),
-            maximum_concurrent_rpcs=settings.max_requests,
+        limits = ServerLimits(
+            calls=settings.max_requests,
+            message_bytes=settings.max_body_bytes,
+            ping_seconds=settings.grpc_ping_seconds,
+            connection_seconds=settings.grpc_connection_seconds,
+            connection_grace_seconds=settings.grpc_connection_grace_seconds,
         )
+        server = GrpcServer(observer, limits)
         service = InferenceService(self.dataplane, inference, observer)
         stream = StreamService(service, inference.held, observer, ending)
         health = HealthService(lambda: inference.ready, inference.catalogue.ready, ending)
         management = ManagementService(inference.catalogue)
-        add_methods(server, (service, stream, management), health, ending)
-        server.add_insecure_port(addresses.joined(settings.host, settings.grpc_port))
+        server.add(methods((service, stream, management), health, ending, observer))
         return server
 
     async def _end_grpc(self, server: GrpcServer, ending: Ending) -> None:
@@ -211,27 +201,6 @@ def allow_open_files() -> None:
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _connections(settings: Settings) -> tuple[tuple[str, int], ...]:
-    """What gRPC allows its clients' connections, by the names of grpc's `grpc_types.h` (milliseconds)."""
-    return (
-        # By default a client that pings more often than every five minutes is sent away (too_many_pings).
-        ("grpc.http2.min_ping_interval_without_data_ms", _milliseconds(settings.grpc_ping_seconds)),
-        ("grpc.keepalive_permit_without_calls", 1),
-        # A channel asks one pod for as long as its connection lives: new pods would get nothing.
-        ("grpc.max_connection_age_ms", _milliseconds(settings.grpc_connection_seconds)),
-        ("grpc.max_connection_age_grace_ms", _milliseconds(settings.grpc_connection_grace_seconds)),
-        # A stream may be silent for long, and its client vanish: who answers no ping in a minute is gone.
-        ("grpc.keepalive_time_ms", _milliseconds(_KEEPALIVE_SECONDS)),
-        ("grpc.http2.ping_timeout_ms", _milliseconds(_KEEPALIVE_SECONDS)),
-        ("grpc.http2.max_pings_without_data", 0),
-    )
-
-
-def _milliseconds(seconds: float) -> int:
-    """As gRPC takes them; what is more than it can count is without end for it."""
-    return int(min(seconds * 1000, 2**31 - 1))
 
 
 def listen(host: str, port: int, variable: str) -> socket.socket:

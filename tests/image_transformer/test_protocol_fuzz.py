@@ -244,7 +244,7 @@ def messages(image: bytes) -> list[bytes]:
 
 
 async def test_http2_frames(target: RunningTransformer, jpegs: list[bytes]) -> None:
-    """gRPC's own library reads the frames; what is tried is that it is set up so that it gets over them."""
+    """Whatever frames come, others are served meanwhile and afterwards, and nothing is left of them."""
     requests = messages(jpegs[0])
 
     async def converse(rng: random.Random) -> None:

@@ -423,7 +423,7 @@ def test_a_start_that_cannot_be_ends_in_a_sentence(
 
 
 @pytest.mark.parametrize(
-    ("limits", "allowed"), [((100, 9000), 8192), ((100, 5000), 5000), ((9000, 9500), 9000)]
+    ("limits", "allowed"), [((100, 13_000), 12_288), ((100, 5000), 5000), ((12_500, 13_000), 12_500)]
 )
 def test_a_low_limit_of_open_files_is_raised(limits: tuple[int, int], allowed: int) -> None:
     program = "import resource, image_transformer.server as server; server.allow_open_files(); "

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from image_transformer.errors import ServiceError
 from image_transformer.grpc import inference_pb2
@@ -23,7 +23,7 @@ SERVICES: Final = ("", *(service.full_name for service in inference_pb2.DESCRIPT
 """The names that stand for everything."""
 
 
-class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # grpc has no types
+class HealthService:
     """Tells how it stands whenever it is asked."""
 
     def __init__(
@@ -49,7 +49,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # grp
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:  # noqa: N802
         """Tells how it stands now, and whenever that changes; of a service that is unknown, too."""
-        if len(request.service) > _LONGEST_NAME:  # grpc keeps the request for as long as it is answered
+        if len(request.service) > _LONGEST_NAME:  # the request is kept for as long as it is answered
             await self._unknown(request.service, context)
         told = None
         async with self._ending.of_call(context):

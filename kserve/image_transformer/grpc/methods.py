@@ -6,49 +6,59 @@ from typing import Any
 
 import grpc
 from google.protobuf.message_factory import GetMessageClass
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from image_transformer.errors import ServiceError
 from image_transformer.grpc import inference_pb2
+from image_transformer.grpc.calls.method import Method
 from image_transformer.grpc.ending import Ending
-from image_transformer.grpc.guard import refuse
+from image_transformer.grpc.guard import counted, guarded, refuse
 from image_transformer.grpc.health import HealthService
-from image_transformer.grpc.server import GrpcServer
 from image_transformer.http.request import request_id
+from image_transformer.observe.requests import Observer
 
 _SERVICE = inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 _FILES = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
+_WITH_IMAGES = ("ModelInfer", "ModelStreamInfer")
 
 
-def add_methods(server: GrpcServer, parts: tuple[object, ...], health: HealthService, ending: Ending) -> None:
-    """Has a server serve v2's methods, health and reflection.
+def methods(
+    parts: tuple[object, ...], health: HealthService, ending: Ending, observer: Observer
+) -> dict[str, Method]:
+    """Returns v2's methods, health and reflection, each by its path.
 
     Args:
-        server: Not yet started.
         parts: Objects that have v2's methods between them, each under its name in Python's spelling.
         health: Serves grpc.health.v1.
         ending: Of the server; reflection's streams end with it.
+        observer: Counts what is not read.
     """
-    server.add_registered_method_handlers(
-        _SERVICE.full_name, {method.name: _handler(method, parts) for method in _SERVICE.methods}
-    )
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(_Reflection(ending), server)
+    found = {
+        f"/{_SERVICE.full_name}/{method.name}": _method(method, _behaviour(method.name, parts), observer)
+        for method in _SERVICE.methods
+    }
+    for file, servicer in zip(_FILES, (health, _Reflection(ending)), strict=True):
+        for service in file.services_by_name.values():
+            for method in service.methods:
+                behaviour = getattr(servicer, method.name)
+                found[f"/{service.full_name}/{method.name}"] = _method(method, behaviour, observer)
+    return found
 
 
-def _handler(method: Any, parts: tuple[object, ...]) -> grpc.RpcMethodHandler:
-    name = re.sub(r"(?<!^)(?=[A-Z])", "_", method.name).lower()
-    behaviour = next(found for part in parts if (found := getattr(part, name, None)))
-    make = (
-        grpc.stream_stream_rpc_method_handler
-        if method.client_streaming
-        else grpc.unary_unary_rpc_method_handler
-    )
-    return make(
+def _behaviour(name: str, parts: tuple[object, ...]) -> Any:
+    spelled = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+    return next(found for part in parts if (found := getattr(part, spelled, None)))
+
+
+def _method(described: Any, behaviour: Any, observer: Observer) -> Method:
+    read = guarded(GetMessageClass(described.input_type).FromString, infer=described.name in _WITH_IMAGES)
+    return Method(
         behaviour,
-        request_deserializer=GetMessageClass(method.input_type).FromString,
-        response_serializer=GetMessageClass(method.output_type).SerializeToString,
+        read if described.client_streaming else counted(read, observer),
+        GetMessageClass(described.output_type).SerializeToString,
+        takes_many=described.client_streaming,
+        gives_many=described.server_streaming,
     )
 
 

@@ -1,112 +1,167 @@
-"""grpcio's asyncio server, which a client cannot end, and which takes up many calls in a turn."""
+"""The gRPC server: the methods that are served, how many calls there may be, and its end."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+import contextlib
+import math
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 
-from grpc import RpcMethodHandler
-from grpc._cython import cygrpc
-from grpc.aio._server import Server
+from image_transformer.errors import ServiceError
+from image_transformer.grpc.calls.call import Call
+from image_transformer.grpc.calls.connection import ClientConnection
+from image_transformer.grpc.calls.head import UNKNOWN, Refusal
+from image_transformer.grpc.calls.method import Method
+from image_transformer.grpc.http2.limits import Limits
+from image_transformer.http.http1.connections import LIMIT, Acceptor
+from image_transformer.observe.requests import Observer
 
-from image_transformer.grpc.guard import Guard
+# Streams beyond the calls that are taken: those are refused with a reason, and clients do not wait with them.
+_STREAMS_BEYOND: Final = 100
+_BACKLOG: Final = 2048
+# That clients have to close after the last word.
+_END_SECONDS: Final = 3.0
 
-_TAKEN_UP_A_TURN: Final = 16
+_OVERLOADED: Final = Refusal(
+    ServiceError("overloaded", "Too many calls are under way; try again in a second.")
+)
 
 
-class _Core(cygrpc.AioServer):  # type: ignore[misc] # grpc has no types
-    """The server's inside, which takes up calls itself.
+@dataclass(frozen=True)
+class ServerLimits:
+    """What clients may do.
 
-    grpcio 1.85.1 takes up one call of a method in a turn of the event loop, and looks through all methods for
-    each: a third of what a small call costs, and calls that never meet make no batches. It decodes the path
-    of a call of an unknown method in its main loop: one that is no UTF-8 ends the loop and the server, and
-    started again after some hundred of them, the process died of a segmentation fault. So the main loop gets
-    no call at all. A method that is served is registered, and matched by its bytes; what else comes is
-    answered as grpcio answers it, by UNIMPLEMENTED.
+    Attributes:
+        calls: Calls under way.
+        message_bytes: Of one message.
+        ping_seconds: Between two pings of a client.
+        connection_seconds: After which a connection is ended, a tenth more or less.
+        connection_grace_seconds: That calls under way have from then on.
+    """
+
+    calls: int
+    message_bytes: int = 64_000_000
+    ping_seconds: float = 5.0
+    connection_seconds: float = math.inf
+    connection_grace_seconds: float = math.inf
+
+
+class GrpcServer:
+    """Serves methods.
 
     Streams may live for days, and each is a call under way: they get half of the places at most, so that idle
     ones never keep single calls out.
 
-    All of this is grpcio's private affair: its version is locked, and tests make such calls.
+    Attributes:
+        limits: What clients may do.
+        methods: What is served, by its path.
+        asked: Whether anybody ever called a method.
     """
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        options: Sequence[tuple[str, int]],
-        maximum_concurrent_rpcs: int,
-    ) -> None:
-        super().__init__(loop, None, (), (), tuple(options), None)
-        self._most = maximum_concurrent_rpcs
-        self._methods: dict[str, RpcMethodHandler] = {}
-        self._answering: set[asyncio.Task[None]] = set()
-        self._streams: set[asyncio.Task[None]] = set()
+    def __init__(self, observer: Observer, limits: ServerLimits) -> None:
+        self.limits = limits
+        self.connection_seconds = limits.connection_seconds
+        self.connection_grace_seconds = limits.connection_grace_seconds
+        self.http2_limits = Limits(limits.calls + _STREAMS_BEYOND, limits.message_bytes, limits.ping_seconds)
+        self.methods: Mapping[bytes, Method] = {}
         self.asked = False
+        self._observer = observer
+        self._connections: set[ClientConnection] = set()
+        self._calls = self._lasting = 0
+        self._ending = False
+        self._listening: asyncio.Server | None = None
+        self._acceptor: Acceptor | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._emptied: asyncio.Event = asyncio.Event()
 
-    def add_registered_method_handlers(self, handlers: Mapping[str, RpcMethodHandler]) -> None:
+    def add(self, methods: Mapping[str, Method]) -> None:
         """Serves methods, each by its path."""
-        self._methods.update(handlers)
-        super().add_registered_method_handlers(handlers)
+        self.methods = {**self.methods, **{path.encode(): method for path, method in methods.items()}}
 
-    def _make_request_call_future(self, method: bytes | None) -> "asyncio.Task[Any]":
-        """Returns what the main loop waits for: it ends with the server, and never for a call."""
-        if method is None:
-            return asyncio.create_task(self._refuse_unknown())
-        return asyncio.create_task(self._take_up(method))
-
-    async def _take_up(self, method: bytes) -> None:
-        await asyncio.gather(*(self._take_up_one_by_one(method) for _ in range(_TAKEN_UP_A_TURN)))
-
-    async def _take_up_one_by_one(self, method: bytes) -> None:
-        path = method.decode()
-        resolver = cygrpc._MethodResolver([], self._methods)
-        streaming = self._methods[path].request_streaming or self._methods[path].response_streaming
-        while True:
-            call = await self._request_registered_call(method)
-            self.asked = True
-            too_many = len(self._answering) >= self._most
-            if not streaming:
-                self._answer(path, resolver, call, too_many=too_many)
-                continue
-            too_many = too_many or len(self._streams) >= self._most // 2
-            stream = self._answer(path, resolver, call, too_many=too_many)
-            self._streams.add(stream)
-            stream.add_done_callback(self._streams.discard)
-
-    async def _refuse_unknown(self) -> None:
-        none = cygrpc._MethodResolver([], {})
-        while True:
-            self._answer("an unknown one", none, await self._request_call(), too_many=False)
-
-    def _answer(self, path: str, resolver: Any, call: Any, *, too_many: bool) -> "asyncio.Task[None]":
+    async def start(self, listener: socket.socket) -> None:
+        """Serves who connects."""
         loop = asyncio.get_running_loop()
-        answer = cygrpc._handle_rpc(path, resolver, (), call, loop, too_many)
-        task = loop.create_task(cygrpc._schedule_rpc_coro(answer, call, loop, path))
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
-        return task
-
-
-class GrpcServer(Server):  # type: ignore[misc] # grpc has no types
-    """Serves registered methods, and those alone, each behind the guard."""
-
-    def __init__(
-        self, guard: Guard, options: Sequence[tuple[str, int]], maximum_concurrent_rpcs: int
-    ) -> None:
-        """See `grpc.aio.server`, which makes no servers of another class than its own."""
-        self._loop = cygrpc.get_working_loop()
-        self._server = _Core(self._loop, options, maximum_concurrent_rpcs)
-        self._guard = guard
-
-    @property
-    def asked(self) -> bool:
-        """Whether anybody ever called a method."""
-        return bool(self._server.asked)
-
-    def add_registered_method_handlers(
-        self, service_name: str, handlers: Mapping[str, RpcMethodHandler]
-    ) -> None:
-        """Serves a service's methods, each by its name."""
-        paths = {f"/{service_name}/{name}": handler for name, handler in handlers.items()}
-        self._server.add_registered_method_handlers(
-            {path: self._guard.around(path, handler) for path, handler in paths.items()}
+        self._acceptor = Acceptor(listener)
+        self._listening = await loop.create_server(
+            lambda: ClientConnection(self), sock=listener, backlog=_BACKLOG
         )
+        self._watching = asyncio.create_task(self._watch())
+
+    async def stop(self, grace: float) -> None:
+        """Takes no new connection, sends all clients away, and ends.
+
+        Args:
+            grace: Seconds for calls under way; then they are told UNAVAILABLE.
+        """
+        self._ending = True
+        if self._listening is not None:
+            self._listening.close()
+        for connection in tuple(self._connections):
+            connection.leave()
+        await self._empty(grace)
+        for connection in tuple(self._connections):
+            connection.end()
+        await self._empty(_END_SECONDS)
+        for connection in tuple(self._connections):
+            connection.transport.abort()
+        if self._watching is not None:
+            self._watching.cancel()
+
+    # ---- what connections and calls ask of it
+
+    def joins(self, connection: ClientConnection) -> bool:
+        """Takes a connection in, and accepts the next ones that wait; tells whether there was a place."""
+        if self._ending or len(self._connections) >= LIMIT:
+            return False
+        self._connections.add(connection)
+        self._emptied.clear()
+        if self._acceptor is not None:
+            self._acceptor.accept(asyncio.get_running_loop(), lambda: ClientConnection(self))
+        return True
+
+    def leaves(self, connection: ClientConnection) -> None:
+        """Takes note that a connection is gone."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._emptied.set()
+
+    def refusal(self, method: Method | None, unsent: int) -> Refusal | None:
+        """Says why a call is not taken; None where it is.
+
+        Args:
+            method: That it is for, if there is such.
+            unsent: Bytes of answers that its client does not take.
+        """
+        if method is None:
+            return UNKNOWN
+        most = self.limits.calls
+        full = self._calls >= most or (method.lasts and self._lasting >= most // 2)
+        if not full and unsent <= self.limits.message_bytes:
+            return None
+        self._observer.turned_away()
+        return _OVERLOADED
+
+    def taken(self, call: Call) -> None:
+        """Counts a call."""
+        self._calls += 1
+        self._lasting += call.method.lasts
+
+    def left(self, call: Call) -> None:
+        """Takes note that a call has ended."""
+        self._calls -= 1
+        self._lasting -= call.method.lasts
+
+    async def _empty(self, seconds: float) -> None:
+        if self._connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), seconds)
+
+    async def _watch(self) -> None:
+        """Looks at all connections once a second; a timer for each would cost more than it is worth."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1)
+            now = loop.time()
+            for connection in tuple(self._connections):
+                connection.look(now)

@@ -9,8 +9,9 @@ import grpc
 
 from image_transformer.errors import ServiceError
 from image_transformer.grpc import inference_pb2 as pb
+from image_transformer.grpc.calls.status import INTERNAL
 from image_transformer.grpc.ending import Ending
-from image_transformer.grpc.guard import INTERNAL, refuse
+from image_transformer.grpc.guard import refuse
 from image_transformer.grpc.service import InferenceService
 from image_transformer.http.request import request_id
 from image_transformer.inference.held import Held

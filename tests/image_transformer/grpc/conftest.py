@@ -5,15 +5,14 @@ from typing import Any
 
 import pytest
 from grpc import aio
-from over_grpc import OverGrpc
+from over_grpc import OverGrpc, serve
 
 from image_transformer.grpc import message_size
 from image_transformer.grpc.ending import Ending
-from image_transformer.grpc.guard import Guard
 from image_transformer.grpc.health import HealthService
 from image_transformer.grpc.management import ManagementService
-from image_transformer.grpc.methods import add_methods
-from image_transformer.grpc.server import GrpcServer
+from image_transformer.grpc.methods import methods
+from image_transformer.grpc.server import GrpcServer, ServerLimits
 from image_transformer.grpc.service import InferenceService
 from image_transformer.grpc.stream import StreamService
 from image_transformer.observe.requests import Observer
@@ -23,13 +22,13 @@ from image_transformer.observe.requests import Observer
 async def over_grpc(service: Any) -> AsyncIterator[OverGrpc]:
     ending, inference = Ending(), service.inference
     observer = Observer(service.metrics, log_all=False)
-    server = GrpcServer(Guard(observer), (("grpc.so_reuseport", 0),), 1000)
+    server = GrpcServer(observer, ServerLimits(calls=1000))
     infer = InferenceService(None, inference, observer)
     stream = StreamService(infer, inference.held, observer, ending)
     health = HealthService(lambda: inference.ready, inference.catalogue.ready, ending)
-    add_methods(server, (infer, stream, ManagementService(inference.catalogue)), health, ending)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
+    parts = (infer, stream, ManagementService(inference.catalogue))
+    server.add(methods(parts, health, ending, observer))
+    port = await serve(server)
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield OverGrpc(service, ending, server, channel)
     await server.stop(0)

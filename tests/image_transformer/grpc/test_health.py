@@ -80,4 +80,4 @@ async def test_the_servers_end_sends_watchers_away(over_grpc: OverGrpc, health: 
         await watch.read()
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
     async with asyncio.timeout(30):
-        await over_grpc.server.stop(None)
+        await over_grpc.server.stop(0)

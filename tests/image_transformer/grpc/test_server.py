@@ -1,4 +1,4 @@
-"""The gRPC server's own main loop: all calls are taken up, none beyond the limit, none is lost at the end."""
+"""The gRPC server: all calls are taken up, none beyond the limit, none is lost at the end."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,9 +7,10 @@ from typing import Any
 import grpc
 import pytest
 from grpc import aio
+from over_grpc import serve
 
-from image_transformer.grpc.guard import Guard
-from image_transformer.grpc.server import GrpcServer
+from image_transformer.grpc.calls.method import Method
+from image_transformer.grpc.server import GrpcServer, ServerLimits
 from image_transformer.observe.metrics import Metrics
 from image_transformer.observe.requests import Observer
 
@@ -40,13 +41,9 @@ async def echo() -> Echo:
 
 @pytest.fixture
 async def server(echo: Echo) -> AsyncIterator[tuple[GrpcServer, aio.Channel]]:
-    guard = Guard(Observer(Metrics(), log_all=False))
-    server = GrpcServer(guard, (("grpc.so_reuseport", 0),), MOST)
-    server.add_registered_method_handlers(
-        "tests.Service", {"Echo": grpc.unary_unary_rpc_method_handler(echo.answer, bytes)}
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
+    server = GrpcServer(Observer(Metrics(), log_all=False), ServerLimits(calls=MOST))
+    server.add({PATH: Method(echo.answer, bytes, bytes)})
+    port = await serve(server)
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield server, channel
     await server.stop(0)
@@ -88,22 +85,16 @@ async def test_a_call_under_way_is_answered_before_the_server_ends(
 
 
 async def test_streams_leave_half_of_the_places_to_single_calls(echo: Echo) -> None:
-    server = GrpcServer(Guard(Observer(Metrics(), log_all=False)), (("grpc.so_reuseport", 0),), MOST)
+    server = GrpcServer(Observer(Metrics(), log_all=False), ServerLimits(calls=MOST))
     silent = asyncio.Event()
 
     async def stream(requests: Any, context: Any) -> None:
         await context.write(b"there")
         await silent.wait()
 
-    server.add_registered_method_handlers(
-        "tests.Service",
-        {
-            "Echo": grpc.unary_unary_rpc_method_handler(echo.answer, bytes),
-            "Stream": grpc.stream_stream_rpc_method_handler(stream, bytes),
-        },
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
+    many = Method(stream, bytes, bytes, takes_many=True, gives_many=True)
+    server.add({PATH: Method(echo.answer, bytes, bytes), "/tests.Service/Stream": many})
+    port = await serve(server)
     echo.may.set()
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(20):
         streams = [channel.stream_stream("/tests.Service/Stream")() for _ in range(MOST // 2)]
