@@ -1,6 +1,7 @@
 """A client's side of HTTP/2 for tests: frames written by hand, and what the server says read back."""
 
 import asyncio
+import socket
 import struct
 from typing import Any, NamedTuple
 
@@ -150,6 +151,10 @@ class Wire(asyncio.Transport):
         self.closed = self.reading = False
         self.at_its_end = False
         self.buffered = 0
+        self.ends = socket.socketpair()  # the kernel keeps what is sent to the second and not read there
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self.ends[0] if name == "socket" else default
 
     def write(self, data: Any) -> None:
         self.writes.append(bytes(data))
@@ -224,3 +229,5 @@ class Caller:
     def goes(self) -> None:
         """Breaks the connection off."""
         self.connection.connection_lost(None)
+        for end in self.wire.ends:
+            end.close()

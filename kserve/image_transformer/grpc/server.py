@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import math
 import socket
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from image_transformer.grpc.calls.method import Method
 from image_transformer.grpc.http2.limits import Limits
 from image_transformer.http.http1.connections import LIMIT, Acceptor
 from image_transformer.observe.requests import Observer
+
+log = logging.getLogger(__name__)
 
 # Streams beyond the calls that are taken: those are refused with a reason, and clients do not wait with them.
 _STREAMS_BEYOND: Final = 100
@@ -157,11 +160,22 @@ class GrpcServer:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), seconds)
 
+    def look(self, now: float) -> None:
+        """Looks at all connections.
+
+        Args:
+            now: The loop's time.
+        """
+        for connection in tuple(self._connections):
+            try:
+                connection.look(now)
+            except Exception:  # of one connection, and the others are to be looked at too
+                log.exception("a gRPC connection could not be looked at")
+                connection.transport.abort()
+
     async def _watch(self) -> None:
-        """Looks at all connections once a second; a timer for each would cost more than it is worth."""
+        """Looks once a second; a timer for each connection would cost more than it is worth."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(1)
-            now = loop.time()
-            for connection in tuple(self._connections):
-                connection.look(now)
+            self.look(loop.time())

@@ -184,8 +184,8 @@ class Call:
         """Ends the call with a status, unless it has one; `served` as `Connection.send_trailers` has it."""
         if self.over:
             return
-        self.over = True
         block = status.trailers() if self._begun else status.alone()
+        self.over = True
         self._connection.send_trailers(self.stream, block, served=served)
         self._flush()
 

@@ -11,7 +11,7 @@ from image_transformer.grpc.calls.call import Call
 from image_transformer.grpc.calls.head import UNKNOWN, head_of
 from image_transformer.grpc.calls.serving import Server
 from image_transformer.grpc.calls.status import ENDS, failure
-from image_transformer.grpc.calls.watch import LINGER_SECONDS, STALL_SECONDS, Linger, Watch
+from image_transformer.grpc.calls.watch import LINGER_SECONDS, STALL_SECONDS, Linger, Watch, unacknowledged
 from image_transformer.grpc.http2.connection import Connection
 from image_transformer.grpc.http2.stream import DataReceived, Event, RequestReceived, StreamReset
 
@@ -137,7 +137,7 @@ class ClientConnection(asyncio.Protocol):
             now: The loop's time.
         """
         if self._linger is not None:
-            if self._linger.is_over(now, self.transport.get_write_buffer_size()):
+            if not self.transport.is_closing() and self._linger.is_over(now, unacknowledged(self.transport)):
                 self.transport.abort()
             return
         if self._watch.is_gone(now):

@@ -106,10 +106,10 @@ def _percent_encoded(details: str) -> bytes:
 
 
 def _encoded(text: str) -> bytes:
-    return _TO_ENCODE.sub(lambda sign: b"%%%02X" % sign[0][0], text.encode())
+    return _TO_ENCODE.sub(lambda sign: b"%%%02X" % sign[0][0], text.encode(errors="replace"))
 
 
 def _field(name: str, value: str | bytes) -> bytes:
     if isinstance(value, bytes):
         return literal(name.encode(), base64.b64encode(value).rstrip(b"="))
-    return literal(name.encode(), value.encode("ascii"))
+    return literal(name.encode(), value.encode("ascii", "replace"))

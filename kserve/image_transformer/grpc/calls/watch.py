@@ -1,8 +1,13 @@
 """Whether a client still does its part: greets, gives signs, sends what it began, takes its answers."""
 
+import array
+import asyncio
+import fcntl
+import termios
 from typing import Final
 
 from image_transformer.grpc.http2.connection import Connection
+from image_transformer.grpc.http2.frames import WINDOW
 from image_transformer.grpc.http2.stream import Stream
 
 _HANDSHAKE_SECONDS: Final = 20.0
@@ -46,17 +51,35 @@ class Watch:
 
         Such is a request, or a message of many, that is begun and not whole, and for which there is a window;
         and an answer for which there is none, of the stream or of the connection. Streams on which neither is
-        under way may be silent for days.
+        under way may be silent for days. Over a slow way many requests wait for their turn at the client: one
+        is held up where nothing of any comes, or more has come since than all others had windows for.
         """
-        outflow = self._http2.outflow
+        http2 = self._http2
         long_ago = now - STALL_SECONDS
-        nothing_goes = outflow.went_at < long_ago
+        nothing_goes = http2.outflow.went_at < long_ago
+        nothing_comes = http2.came_at < long_ago
+        overtaken = http2.received - http2.limits.message_bytes - WINDOW * len(http2.streams)
+
+        def owes(stream: Stream) -> bool:
+            late = stream.came_at < long_ago and (nothing_comes or stream.came_after < overtaken)
+            return late and stream.receive_window > 0 and stream.call.is_owed
+
         return [
             stream
-            for stream in self._http2.streams.values()
+            for stream in http2.streams.values()
             if (stream.unsent and stream.went_at < long_ago and (nothing_goes or stream.send_window <= 0))
-            or (stream.came_at < long_ago and stream.receive_window > 0 and stream.call.is_owed)
+            or owes(stream)
         ]
+
+
+def unacknowledged(transport: asyncio.Transport) -> int:
+    """Bytes that a client has not acknowledged: the transport's, and the kernel's (tcp(7), SIOCOUTQ)."""
+    waiting = array.array("i", [0])
+    try:
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, waiting)
+    except (OSError, ValueError):  # it is closed
+        return 0
+    return transport.get_write_buffer_size() + waiting[0]
 
 
 class Linger:

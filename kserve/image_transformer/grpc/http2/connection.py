@@ -211,7 +211,8 @@ class Connection(Control):
             self._request(number, flags, block)
 
     def _request(self, number: int, flags: int, block: Block) -> None:
-        stream = Stream(number, self.outflow.initial_window, self._clock())
+        self.came_at = self._clock()
+        stream = Stream(number, self.outflow.initial_window, self.came_at, self.received)
         stream.left = block.length
         if flags & END_STREAM:
             if block.length:

@@ -73,12 +73,16 @@ class Control(Sending):
             self._fail(fault)
 
     def close(self) -> list[Stream]:
-        """Takes note that the connection is gone; returns the streams that were under way."""
+        """Takes note that the connection is gone.
+
+        Returns:
+            The streams that were under way, and those whose end was not told yet.
+        """
         self.over = True
         streams = list(self.streams.values())
         for stream in streams:
             self._close(stream)
-        return streams
+        return list(dict.fromkeys((*streams, *(event.stream for event in self._told()))))
 
     def _fail(self, fault: Http2ConnectionError) -> None:
         """Ends the connection, section 5.4.1."""

@@ -23,6 +23,9 @@ class Intake:
     and has it reserved whole before it is let in, so that it can always come to its end; those for which no
     room is left wait in their order. So all that a connection can have kept is one window for each stream,
     and what may be reserved. Its own window bounds what is on its way, and is given back at once.
+
+    Attributes:
+        received: Bytes of data that came in all.
     """
 
     def __init__(self, reservable: int, out: list[bytes | memoryview], clock: Callable[[], float]) -> None:
@@ -31,6 +34,7 @@ class Intake:
         self._asking: dict[Stream, int] = {}
         self._window = WINDOW
         self._out = out
+        self.received = 0
 
     def open(self) -> None:
         """Gives the connection its window."""
@@ -43,6 +47,7 @@ class Intake:
         Raises:
             Http2ConnectionError: it is more than the client may send.
         """
+        self.received += size
         self._window -= size
         if self._window < CONNECTION_WINDOW // 2:
             if self._window < 0:
@@ -103,4 +108,5 @@ class Intake:
             self._free -= wanted
             stream.reserved += wanted
             stream.came_at = self._clock()
+            stream.came_after = self.received
             self.settle(stream)

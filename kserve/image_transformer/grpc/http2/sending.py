@@ -19,6 +19,7 @@ class Sending:
         streams: Those that are not closed, by their numbers.
         outflow: What is to be written.
         over: Whether nothing is read any more.
+        came_at: When something of any request came last.
     """
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
@@ -26,6 +27,7 @@ class Sending:
         self.streams: dict[int, Stream] = {}
         self.outflow = Outflow()
         self.over = False
+        self.came_at = clock()
         self._clock = clock
         self._intake = Intake(limits.message_bytes, self.outflow.parts, clock)
         self._patience = Patience(limits.ping_seconds, clock())
@@ -87,6 +89,11 @@ class Sending:
             self._was_late(stream.id)
             self._close(stream)
 
+    @property
+    def received(self) -> int:
+        """Bytes of data that came in all."""
+        return self._intake.received
+
     def taken(self) -> None:
         """Takes note that one of a stream's messages was taken up."""
         self._patience.taken()
@@ -103,7 +110,8 @@ class Sending:
         stream.held = held
         stream.message = message
         stream.missing = missing
-        stream.came_at = self._clock()
+        stream.came_at = self.came_at = self._clock()
+        stream.came_after = self._intake.received
         self._intake.settle(stream)
 
     def pump(self) -> list[Event]:

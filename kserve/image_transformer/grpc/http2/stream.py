@@ -27,6 +27,7 @@ class Stream:
         reserved: Bytes of the connection's that it has beside its window.
         since: When it began.
         came_at: When something of its request came last, or what is kept of it was last given a window.
+        came_after: Bytes of data that had come on the connection then.
         went_at: When something of its answer went out last, or was handed in.
         timeout: Seconds after which its client gives it up.
         send_window: Bytes that the client still takes; it may become negative, section 6.9.2.
@@ -35,13 +36,14 @@ class Stream:
     """
 
     __slots__ = (
-        *("call", "came_at", "closed", "ended", "finished", "held", "id", "in_events", "left", "message"),
-        *("missing", "receive_window", "reserved", "send_window", "served", "since", "timeout"),
+        *("call", "came_after", "came_at", "closed", "ended", "finished", "held", "id", "in_events", "left"),
+        *("message", "missing", "receive_window", "reserved", "send_window", "served", "since", "timeout"),
         *("trailers", "unsent", "went_at"),
     )
 
-    def __init__(self, number: int, send_window: int, since: float) -> None:
+    def __init__(self, number: int, send_window: int, since: float, after: int) -> None:
         self.id = number
+        self.came_after = after
         self.since = self.came_at = self.went_at = since
         self.timeout = math.inf
         self.call: Any = None

@@ -42,6 +42,29 @@ async def test_an_answer_that_another_one_s_turn_writes_is_told_of(
     caller.goes()
 
 
+async def test_an_end_that_was_not_told_yet_frees_its_place_when_the_client_goes(
+    server: GrpcServer, service: Service
+) -> None:
+    """One answer's turn writes the end of another; the connection breaks before that is told."""
+    service.may.clear()
+    service.answer = bytes(280_000)
+    caller = Caller(server, PREFACE + settings(window=2**30) + window(0, 2**30))
+    caller.says(caller.call(1), data(1, b"a"), caller.call(3), data(3, b"b"))
+    await caller.hears()
+    service.may.set()
+    http2 = caller.connection.http2
+    for _ in range(20):
+        if http2.untold:
+            break
+        await asyncio.sleep(0)
+    assert http2.untold
+    assert server._calls > 0
+    caller.wire.closed = True
+    caller.goes()
+    await caller.hears()
+    assert server._calls == 0
+
+
 async def test_what_was_read_is_not_kept(server: GrpcServer) -> None:
     caller = Caller(server)
     caller.says(caller.call(1), data(1, b"a"))

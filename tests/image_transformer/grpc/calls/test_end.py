@@ -289,3 +289,41 @@ async def test_who_is_gone_ahead_of_the_last_word_does_not_stop_the_end(
     caller.connection.end()
     assert caller.wire.closed
     caller.goes()
+
+
+async def test_what_the_kernel_has_not_delivered_is_waited_for(server: GrpcServer) -> None:
+    """Only then the client has read the end of its answer; a socket that is closed before that resets it."""
+    server.connection_grace_seconds = 500
+    caller = Caller(server)
+    now = asyncio.get_running_loop().time()
+    caller.connection.leave()
+    caller.wire.ends[0].send(b"the end of an answer")
+    caller.connection._leave_now()
+    await caller.hears()
+    for second in (5, 10, 50):
+        caller.connection.look(now + second)
+    assert not caller.wire.closed
+    caller.wire.ends[1].recv(100)
+    caller.connection.look(now + 51)
+    caller.connection.look(now + 52)
+    assert not caller.wire.closed, "it is read for a moment more"
+    caller.connection.look(now + 54)
+    assert caller.wire.closed
+    caller.connection.look(now + 55)
+    caller.goes()
+
+
+async def test_one_connection_that_cannot_be_looked_at_costs_no_other(
+    server: GrpcServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(now: float) -> None:
+        raise ZeroDivisionError
+
+    first, second = Caller(server), Caller(server)
+    looked = []
+    monkeypatch.setattr(first.connection, "look", broken)
+    monkeypatch.setattr(second.connection, "look", looked.append)
+    server.look(5.0)
+    assert (first.wire.closed, second.wire.closed, looked) == (True, False, [5.0])
+    first.goes()
+    second.goes()

@@ -170,6 +170,29 @@ async def test_answers_that_share_the_connection_s_window_wait_for_each_other(
     caller.goes()
 
 
+async def test_requests_that_wait_at_a_client_for_their_turn_are_no_stall(
+    server: GrpcServer, clock: Clock
+) -> None:
+    """Over a slow way one is sent after the other; who is passed by far more than could be sent is one."""
+    caller = Caller(server, PREFACE + settings(window=2**30) + window(0, 2**30))
+    caller.says(caller.call(1), frame(DATA, 0, 1, message(bytes(1000))[:10]))
+    sent = 0
+    for number in range(3, 47, 2):
+        caller.says(caller.call(number))
+        for _ in range(2):
+            caller.says(frame(DATA, 0, number, message(bytes(19_995))[sent % 2 * 10_000 :][:10_000]))
+            sent += 1
+            heard = await after(caller, clock, 50)
+        assert only(heard, HEADERS) == [], "bytes come all the time"
+        caller.says(frame(DATA, END_STREAM, number))
+        assert len(only(await caller.hears(), HEADERS)) == 2
+        if sent * 10_000 > 300_000 + 65_535:  # what all others may send
+            break
+    heard = await after(caller, clock, 50)
+    assert {one.stream for one in only(heard, HEADERS)} == {1}
+    caller.goes()
+
+
 async def test_who_waits_for_room_is_not_to_blame(server: GrpcServer, clock: Clock) -> None:
     caller = Caller(server)
     caller.says(caller.call(1), frame(DATA, 0, 1, b"\0" + (300_000).to_bytes(4)))
