@@ -101,8 +101,13 @@ def check_columns(names: Sequence[str], source: str, wanted: Sequence[str] = WAN
     """Require the columns that a manifest must have.
 
     Raises:
-        DataError: One is absent.
+        DataError: One is absent, or there twice.
     """
+    if twice := [name for name in (*wanted, *OFFERED) if names.count(name) > 1]:
+        raise DataError(
+            f"{source} has {names.count(twice[0])} columns {twice[0]!r}; keep the one that counts, and "
+            "call the others something else."
+        )
     if absent := [name for name in wanted if name not in names]:
         raise DataError(
             f"{source} has no column {absent[0]!r}, but {', '.join(map(repr, names[:8])) or 'none at all'}; "

@@ -84,6 +84,8 @@ def test_one_picture_in_two_lines_has_two_names(tmp_path: Path, wishes: Wishes) 
             "no column 'label', but 'image', 'class'; a manifest has image and label",
         ),
         ("", "no column 'image', but none at all"),
+        ("image,label,Label\na.png,cat,dog\n", "has 2 columns 'label'; keep the one that counts"),
+        ("image,group,label,group\na.png,x,cat,y\n", "has 2 columns 'group'; keep the one that counts"),
         ("image,label\n", "lists no pictures"),
         ("image,label,split\ncat/0.png,cat,holdout\n", "has the split 'holdout' in line 2; write train"),
         ("image,label\n,cat\n", "names no image in line 2"),
