@@ -24,14 +24,7 @@ _ACCEPTED: Final[Metadata] = (("grpc-accept-encoding", "identity"),)
 
 
 class Refusal:
-    """Why no method gets a call.
-
-    Attributes:
-        error: What happened.
-        code: gRPC's status.
-        http: The answer's HTTP status.
-        metadata: What else is told.
-    """
+    """Why no method gets a call."""
 
     def __init__(
         self,
@@ -40,6 +33,14 @@ class Refusal:
         http: int = 200,
         metadata: Metadata = (),
     ) -> None:
+        """Takes what is told.
+
+        Args:
+            error: What happened.
+            code: gRPC's status, where it is not the error's own.
+            http: The answer's HTTP status.
+            metadata: What else is told.
+        """
         self._error = error
         self._code = code
         self._http = http

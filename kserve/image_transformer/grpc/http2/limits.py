@@ -13,7 +13,8 @@ from typing import Final
 from image_transformer.grpc.http2.frames import ErrorCode, Http2ConnectionError
 
 HEADER_LIST_BYTES: Final = 16_384
-"""A list of headers, as section 6.5.2 counts it; gRPC's core has the same. What is longer is refused."""
+"""A list of headers, as section 6.5.2 counts it; what is longer is refused. gRPC's core has the same
+(`src/core/call/metadata_info.h` in grpcio 1.80.0)."""
 MOST_HEADER_LIST_BYTES: Final = 2 * HEADER_LIST_BYTES
 """What is longer still, or is so when it is not yet unfolded, ends the connection."""
 CONTINUATIONS: Final = 32
@@ -21,7 +22,8 @@ CONTINUATIONS: Final = 32
 CONNECTION_WINDOW: Final = 2**20
 """Bytes that may be on their way on a connection; what is kept of them, each stream's window bounds."""
 
-# As gRPC's core and Go's server have it: so many pings may come too early between two frames of data.
+# So many pings may come too early between two frames of data, as in gRPC's core (`ping_abuse_policy.cc` in
+# grpcio 1.80.0) and Go's server (`internal/transport/http2_server.go` in grpc-go 1.85.0).
 _STRIKES: Final = 2
 _PINGS_IN_STOCK: Final = 100
 
@@ -31,8 +33,8 @@ _CONTROL_A_FRAME: Final = 10
 
 _RESETS_IN_STOCK: Final = 1_000
 _RESETS_A_SECOND: Final = 100
-# Whoever waits for so long gives up in earnest (Envoy's is a second too), and with all its streams cannot do
-# so more often than it may call. Cores give up at their deadline, all at once where a service is slow, and a
+# Whoever waits for so long gives up in earnest, and with all its streams cannot do so more often than it may
+# call. Cores give up at their deadline, all at once where a service is slow, and a
 # little early as they round it up; one of nothing is no excuse.
 _EARNEST_SECONDS: Final = 1.0
 _LEAST_EARNEST_SECONDS: Final = 0.1
