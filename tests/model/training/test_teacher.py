@@ -15,6 +15,7 @@ from model.training.recipe import Recipe
 from model.training.teacher import answers, build_teacher, teacher_logits
 from model.training.train import train
 from model.training.trainer import Trainer
+from tests.model.gradients import assert_same_gradients
 
 pytestmark = pytest.mark.slow
 
@@ -69,8 +70,7 @@ def test_its_pass_in_training_is_the_networks_own() -> None:
         found.append((value, tape.gradient(loss, network.trainable_variables)))
     (got, got_grads), (want, want_grads) = found
     np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-3)
-    for mine, keras_own, variable in zip(got_grads, want_grads, ours.trainable_variables, strict=True):
-        assert np.abs(mine - keras_own).max() < 2e-3 * np.abs(keras_own).max(), variable.path
+    assert_same_gradients(ours, got_grads, want_grads)
     for mine, keras_own in zip(ours.weights, theirs.weights, strict=True):
         np.testing.assert_allclose(mine, keras_own, rtol=1e-3, atol=1e-5, err_msg=mine.path)
 
