@@ -1,7 +1,12 @@
 """Load makes the batches: a few calls are under way; what arrives meanwhile goes out together in the next.
 
-No timer: an idle service sends an image at once, and a busy one joins the images that wait anyway. Images
-wait for one version, and a call has those of one alone.
+An idle service sends an image at once, and a busy one joins the images that wait anyway. Images wait for one
+version, and a call has those of one alone.
+
+How many calls are under way depends on what is asked. Of a request of many images the network is the largest
+part, so each instance of the model gets some. A single image costs more before and after a brief network than
+in it, and a call costs more than an image; so single images wait for the one call under way, and share the
+next (docs/speed.md, "Single images, one call at a time").
 """
 
 import asyncio
@@ -20,6 +25,8 @@ from image_transformer.triton.client import Triton
 from image_transformer.triton.served import Served
 
 _SHORT_QUEUE: Final = 128  # so few may wait for any time: that is a slow answer of Triton's, no overload
+_SLOW_CALL_SECONDS: Final = 0.05
+"""A call that takes so long holds up no single images any more: its instance is stuck, or very busy."""
 
 Alive = Callable[[], bool]
 """Tells whether somebody still waits for an answer."""
@@ -30,16 +37,18 @@ class Piece:
 
     Attributes:
         share: Of the request that it is a part of; 1 where it is the whole.
+        single: Whether it is a request of one image.
         since: When it was queued, by `time.perf_counter`.
     """
 
-    __slots__ = ("alive", "count", "future", "pixels", "queued", "share", "since", "trace")
+    __slots__ = ("alive", "count", "future", "pixels", "queued", "share", "since", "single", "trace")
 
     def __init__(
         self, pixels: Sequence[Pixels], alive: Alive, share: float, future: asyncio.Future[Probabilities]
     ) -> None:
         self.pixels = pixels
         self.count = len(pixels)
+        self.single = self.count == share == 1
         self.alive = alive
         self.share = share
         self.since = time.perf_counter()
@@ -58,10 +67,24 @@ class _Lane:
         queued: Images that wait.
         asked: Images under way.
         under_way: Calls under way.
+        singles: Requests of one image that wait.
+        sent: When the last call went out, by `time.perf_counter`.
         pump_is_due: Whether the queue is looked at in the next turn of the event loop.
+        look_is_due: Whether it is looked at once the last call is slow.
     """
 
-    __slots__ = ("asked", "coming", "pump_is_due", "queue", "queued", "served", "under_way")
+    __slots__ = (
+        "asked",
+        "coming",
+        "look_is_due",
+        "pump_is_due",
+        "queue",
+        "queued",
+        "sent",
+        "served",
+        "singles",
+        "under_way",
+    )
 
     def __init__(self, served: Served) -> None:
         self.served = served
@@ -70,7 +93,10 @@ class _Lane:
         self.queued = 0
         self.asked = 0
         self.under_way = 0
+        self.singles = 0
+        self.sent = 0.0
         self.pump_is_due = False
+        self.look_is_due = False
 
 
 class Batcher:
@@ -183,6 +209,7 @@ class Batcher:
         piece = Piece(pixels, alive, len(pixels) / of, self._loop.create_future())
         lane.queue.append(piece)
         lane.queued += piece.count
+        lane.singles += piece.single
         self._queued += piece.count
         if not lane.pump_is_due:
             # Not at once: what came in by the same turn of the event loop goes out together.
@@ -214,12 +241,16 @@ class Batcher:
         lane.pump_is_due = False
         endpoints = max(1, self._triton.endpoints.count(lane.served))
         while lane.queue and lane.under_way < self._calls_per_endpoint * endpoints:
+            now = time.perf_counter()
+            if lane.under_way >= endpoints and self._had_better_wait(lane, now):
+                break
             # A fair share, so that no instance of the model idles while another has all the work. One call
             # an endpoint only bridges the time between an answer and the next request.
-            share = -(-lane.queued // (max(1, self._calls_per_endpoint - 1) * endpoints))
-            now = time.perf_counter()
+            instances = 1 if self._joins(lane) else max(1, self._calls_per_endpoint - 1)
+            share = -(-lane.queued // (instances * endpoints))
             if pieces := self._next(lane, min(self._images_per_call, max(self.images_per_piece, share)), now):
                 lane.under_way += 1
+                lane.sent = now
                 pixels = b"".join(image.data for piece in pieces for image in piece.pixels)
                 count, requests, waited = 0, 0.0, 0.0
                 for piece in pieces:
@@ -232,6 +263,23 @@ class Batcher:
                 done = partial(self._answered, lane, pieces, call)
                 head = b"" if call is None else call.head
                 self._triton.infer(lane.served, pixels, count, done, requests, head)
+
+    def _joins(self, lane: _Lane) -> bool:
+        """Whether what waits are single images of a brief network, no more of them than two calls take."""
+        return lane.served.brief and lane.singles == lane.queued and lane.queued <= 2 * self._images_per_call
+
+    def _had_better_wait(self, lane: _Lane, now: float) -> bool:
+        """Whether the next call is to be a larger one, after that which is under way; looks again if so."""
+        if not self._joins(lane) or now - lane.sent > _SLOW_CALL_SECONDS:
+            return False
+        if not lane.look_is_due:  # one timer, not one a call: it may find a later call, and wait for that
+            lane.look_is_due = True
+            self._loop.call_later(_SLOW_CALL_SECONDS, self._look, lane)
+        return True
+
+    def _look(self, lane: _Lane) -> None:
+        lane.look_is_due = False
+        self._pump(lane)
 
     def _next(self, lane: _Lane, room: int, now: float) -> list[Piece]:
         pieces: list[Piece] = []
@@ -252,6 +300,7 @@ class Batcher:
     def _take(self, lane: _Lane) -> Piece:
         piece = lane.queue.popleft()
         lane.queued -= piece.count
+        lane.singles -= piece.single
         self._queued -= piece.count
         return piece
 

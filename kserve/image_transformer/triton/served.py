@@ -13,6 +13,7 @@ from image_transformer.errors import ServiceError
 from image_transformer.observe.statistics import Statistics
 from model.contract import (
     DEFAULT_CONTRACT,
+    IMAGE_SIZE,
     INPUT_NAME,
     OUTPUT_NAME,
     SCORE_NAME,
@@ -81,6 +82,11 @@ class Served:
     def shape(self) -> tuple[int, ...]:
         """Of one image's output."""
         return self.dims or (len(self.contract.classes),)
+
+    @cached_property
+    def brief(self) -> bool:
+        """Whether its network takes less time for an image than a call takes beside it (docs/speed.md)."""
+        return self.contract.network == "cnn" and self.contract.size <= IMAGE_SIZE
 
     @cached_property
     def mark_at(self) -> float:

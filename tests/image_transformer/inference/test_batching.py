@@ -1,10 +1,14 @@
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from image_transformer.codecs.tensors import Images
+from image_transformer.inference import batching
+from image_transformer.triton.served import Served
+from model.contract import DEFAULT_CONTRACT, Contract
 
 
 def pixels(count: int, seed: int = 0) -> Images:
@@ -23,33 +27,118 @@ async def test_an_idle_service_sends_an_image_at_once(service: Any) -> None:
 
 
 async def hold_every_call(service: Any) -> list[asyncio.Task[Any]]:
-    """Sends one image after the other until no more calls may be under way; Triton keeps them waiting."""
+    """Sends two images after the other until no more calls may be under way; Triton keeps them waiting."""
     service.fake.answers.clear()
     held = []
     for count in range(1, service.inference.settings.calls_in_flight + 1):
-        held.append(asyncio.create_task(service.inference.classify(pixels(1))))
+        held.append(asyncio.create_task(service.inference.classify(pixels(2))))
         await until(lambda count=count: len(service.fake.calls) == count)
     return held
 
 
-async def test_load_makes_the_batches(service: Any, small_model: Any) -> None:
-    """While all calls are under way images wait; then they go out together, a fair share a call."""
+async def asked_while_held(service: Any, small_model: Any, requests: list[Images]) -> list[int]:
+    """Sends requests while every call is held, then lets Triton answer; returns the further calls' sizes."""
     held = await hold_every_call(service)
-    requests = [pixels(1, seed) for seed in range(30)]
     tasks = [asyncio.create_task(service.inference.classify(request)) for request in requests]
-    await asyncio.sleep(0.01)
+    await until(lambda: service.inference._batcher.queued == sum(len(request) for request in requests))
     service.fake.answers.set()
     results = await asyncio.gather(*tasks)
     await asyncio.gather(*held)
-    assert service.fake.calls == [1, 1, 1, 15, 8, 7]
     assert service.fake.most_waiting == 3
     for request, result in zip(requests, results, strict=True):
         np.testing.assert_array_equal(result.probs, small_model.probs(request.pixels))
+    return list(service.fake.calls[3:])
+
+
+async def test_load_makes_the_batches(service: Any, small_model: Any) -> None:
+    """While all calls are under way images wait; then they go out together, a fair share a call."""
+    requests = [pixels(2, seed) for seed in range(15)]
+    assert await asked_while_held(service, small_model, requests) == [14, 8, 8]
+
+
+async def test_single_images_share_one_call(service: Any, small_model: Any) -> None:
+    requests = [pixels(1, seed) for seed in range(30)]
+    assert await asked_while_held(service, small_model, requests) == [30]
+
+
+async def test_more_single_images_than_two_calls_take_go_beside_it(
+    service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "_SLOW_CALL_SECONDS", 60)
+    service.fake.answers.clear()
+    tasks = [asyncio.create_task(service.inference.classify(pixels(1)))]
+    await until(lambda: service.fake.calls == [1])
+    tasks += [asyncio.create_task(service.inference.classify(pixels(1))) for _ in range(70)]
+    await until(lambda: service.fake.calls == [1, 32])
+    service.fake.answers.set()
+    await asyncio.gather(*tasks)
+    assert service.fake.calls == [1, 32, 32, 6]
+
+
+async def test_single_images_wait_for_the_call_under_way(
+    service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "_SLOW_CALL_SECONDS", 60)
+    service.fake.answers.clear()
+    first = asyncio.create_task(service.inference.classify(pixels(1)))
+    await until(lambda: service.fake.calls == [1])
+    others = [asyncio.create_task(service.inference.classify(pixels(1))) for _ in range(5)]
+    await until(lambda: service.inference._batcher.queued == 5)
+    service.fake.answers.set()
+    await asyncio.gather(first, *others)
+    assert service.fake.calls == [1, 5]
+
+
+async def test_where_that_call_is_slow_they_go_beside_it(service: Any) -> None:
+    """One instance is stuck: the other goes on, and nobody else has to come for that."""
+    service.fake.answers.clear()
+    first = asyncio.create_task(service.inference.classify(pixels(1)))
+    await until(lambda: service.fake.calls == [1])
+    others = [asyncio.create_task(service.inference.classify(pixels(1))) for _ in range(5)]
+    await until(lambda: service.fake.calls == [1, 5])
+    assert not first.done()
+    service.fake.answers.set()
+    await asyncio.gather(first, *others)
+
+
+async def test_a_request_of_many_waits_for_no_single_one(
+    service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "_SLOW_CALL_SECONDS", 60)
+    service.fake.answers.clear()
+    tasks = [asyncio.create_task(service.inference.classify(pixels(1)))]
+    await until(lambda: service.fake.calls == [1])
+    tasks.append(asyncio.create_task(service.inference.classify(pixels(2))))
+    await until(lambda: service.fake.calls == [1, 2])
+    service.fake.answers.set()
+    await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize(
+    ("contract", "brief"),
+    [
+        (DEFAULT_CONTRACT, True),
+        (replace(DEFAULT_CONTRACT, size=48), False),
+        (Contract(("a", "b"), size=96, network="efficientnet-lite0", filters=()), False),
+    ],
+)
+def test_single_images_wait_for_a_brief_network_alone(contract: Contract, brief: bool) -> None:
+    assert Served("m", "1", contract, {}).brief is brief
+
+
+async def test_single_images_of_a_longer_network_go_side_by_side(
+    service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Served, "brief", False)
+    await asyncio.gather(*(service.inference.classify(pixels(1)) for _ in range(30)))
+    assert service.fake.calls == [15, 8, 7]
 
 
 async def test_what_comes_at_once_goes_out_at_once_and_together(service: Any) -> None:
     await asyncio.gather(*(service.inference.classify(pixels(1)) for _ in range(30)))
-    assert service.fake.calls == [15, 8, 7]
+    assert service.fake.calls == [30]
+    await asyncio.gather(*(service.inference.classify(pixels(2)) for _ in range(15)))
+    assert service.fake.calls[1:] == [14, 8, 8]
 
 
 async def test_a_call_takes_no_more_than_it_may(start_service: Any) -> None:
@@ -114,7 +203,7 @@ async def test_who_hung_up_gets_no_work_done(service: Any) -> None:
     await asyncio.gather(*held)
     with pytest.raises(Exception, match=r"^$"):
         await waiting
-    assert service.fake.calls == [1, 1, 1]
+    assert service.fake.calls == [2, 2, 2]
 
 
 async def test_what_waits_is_answered_when_triton_goes(service: Any, failure: Any) -> None:
