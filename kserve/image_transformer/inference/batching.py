@@ -68,9 +68,9 @@ class _Lane:
         asked: Images under way.
         under_way: Calls under way.
         singles: Requests of one image that wait.
-        sent: When the last call went out, by `time.perf_counter`.
+        since: When the last call went out that had an address for itself, by `time.perf_counter`.
         pump_is_due: Whether the queue is looked at in the next turn of the event loop.
-        look_is_due: Whether it is looked at once the last call is slow.
+        look_is_due: Whether it is looked at once that call is slow.
     """
 
     __slots__ = (
@@ -80,8 +80,8 @@ class _Lane:
         "pump_is_due",
         "queue",
         "queued",
-        "sent",
         "served",
+        "since",
         "singles",
         "under_way",
     )
@@ -94,7 +94,7 @@ class _Lane:
         self.asked = 0
         self.under_way = 0
         self.singles = 0
-        self.sent = 0.0
+        self.since = 0.0
         self.pump_is_due = False
         self.look_is_due = False
 
@@ -249,8 +249,9 @@ class Batcher:
             instances = 1 if self._joins(lane) else max(1, self._calls_per_endpoint - 1)
             share = -(-lane.queued // (instances * endpoints))
             if pieces := self._next(lane, min(self._images_per_call, max(self.images_per_piece, share)), now):
+                if lane.under_way < endpoints:
+                    lane.since = now
                 lane.under_way += 1
-                lane.sent = now
                 pixels = b"".join(image.data for piece in pieces for image in piece.pixels)
                 count, requests, waited = 0, 0.0, 0.0
                 for piece in pieces:
@@ -270,9 +271,9 @@ class Batcher:
 
     def _had_better_wait(self, lane: _Lane, now: float) -> bool:
         """Whether the next call is to be a larger one, after that which is under way; looks again if so."""
-        if not self._joins(lane) or now - lane.sent > _SLOW_CALL_SECONDS:
+        if not self._joins(lane) or now - lane.since > _SLOW_CALL_SECONDS:
             return False
-        if not lane.look_is_due:  # one timer, not one a call: it may find a later call, and wait for that
+        if not lane.look_is_due:  # one timer, not one a call: it may find a later one, and begins again
             lane.look_is_due = True
             self._loop.call_later(_SLOW_CALL_SECONDS, self._look, lane)
         return True

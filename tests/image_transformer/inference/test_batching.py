@@ -97,6 +97,10 @@ async def test_where_that_call_is_slow_they_go_beside_it(service: Any) -> None:
     others = [asyncio.create_task(service.inference.classify(pixels(1))) for _ in range(5)]
     await until(lambda: service.fake.calls == [1, 5])
     assert not first.done()
+    others.append(asyncio.create_task(service.inference.classify(pixels(1))))
+    (lane,) = service.inference._batcher._lanes.values()
+    await until(lambda: service.fake.calls == [1, 5, 1] or lane.look_is_due)
+    assert not lane.look_is_due, "the stuck one holds up nobody a second time"
     service.fake.answers.set()
     await asyncio.gather(first, *others)
 
