@@ -67,7 +67,8 @@ class Settings(BaseSettings):
 
     calls_in_flight: PositiveInt = Field(
         3,
-        description="calls under way to one Triton: its instances and one; single images of the small network share one",
+        description="calls under way to one Triton: its instances and one; single images of the small "
+        "network share one",
     )
     images_per_call: PositiveInt = Field(32, description="images that go to Triton together at most")
     images_per_piece: PositiveInt = Field(8, description="images of one request that stay together")
