@@ -5,8 +5,8 @@ version, and a call has those of one alone.
 
 How many calls are under way depends on what is asked. Of a request of many images the network is the largest
 part, so each instance of the model gets some. A single image costs more before and after a brief network than
-in it, and a call costs more than an image; so single images wait for the one call under way, and share the
-next (docs/speed.md, "Single images, one call at a time").
+in it, and a call costs more than an image; so single images wait for a call of such that is under way, one
+for each address, and share the next (docs/speed.md, "Single images, one call at a time").
 """
 
 import asyncio
@@ -26,7 +26,10 @@ from image_transformer.triton.served import Served
 
 _SHORT_QUEUE: Final = 128  # so few may wait for any time: that is a slow answer of Triton's, no overload
 _SLOW_CALL_SECONDS: Final = 0.05
-"""A call that takes so long holds up no single images any more: its instance is stuck, or very busy."""
+"""An address that is asked so long without a pause holds up no single images any more: an instance of it is
+stuck, or it is very busy."""
+
+_A_MOMENT: Final = 0.001  # two clocks: a look must not come a little too early, and wait once more
 
 Alive = Callable[[], bool]
 """Tells whether somebody still waits for an answer."""
@@ -68,9 +71,10 @@ class _Lane:
         asked: Images under way.
         under_way: Calls under way.
         singles: Requests of one image that wait.
-        since: When the last call went out that had an address for itself, by `time.perf_counter`.
+        since: When a call of single images last went out while fewer calls were under way than there are
+            addresses, by `time.perf_counter`; 0 where one of other requests did after it.
         pump_is_due: Whether the queue is looked at in the next turn of the event loop.
-        look_is_due: Whether it is looked at once that call is slow.
+        look_is_due: Whether it is looked at once that was too long ago.
     """
 
     __slots__ = (
@@ -248,8 +252,11 @@ class Batcher:
             # an endpoint only bridges the time between an answer and the next request.
             instances = 1 if self._joins(lane) else max(1, self._calls_per_endpoint - 1)
             share = -(-lane.queued // (instances * endpoints))
+            alike = lane.singles == lane.queued
             if pieces := self._next(lane, min(self._images_per_call, max(self.images_per_piece, share)), now):
-                if lane.under_way < endpoints:
+                if not alike:
+                    lane.since = 0.0
+                elif lane.under_way < endpoints:
                     lane.since = now
                 lane.under_way += 1
                 pixels = b"".join(image.data for piece in pieces for image in piece.pixels)
@@ -275,7 +282,7 @@ class Batcher:
             return False
         if not lane.look_is_due:  # one timer, not one a call: it may find a later one, and begins again
             lane.look_is_due = True
-            self._loop.call_later(_SLOW_CALL_SECONDS, self._look, lane)
+            self._loop.call_later(lane.since + _SLOW_CALL_SECONDS + _A_MOMENT - now, self._look, lane)
         return True
 
     def _look(self, lane: _Lane) -> None:

@@ -105,6 +105,19 @@ async def test_where_that_call_is_slow_they_go_beside_it(service: Any) -> None:
     await asyncio.gather(first, *others)
 
 
+async def test_a_single_image_waits_for_no_request_of_many(
+    service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "_SLOW_CALL_SECONDS", 60)
+    service.fake.answers.clear()
+    tasks = [asyncio.create_task(service.inference.classify(pixels(2)))]
+    await until(lambda: service.fake.calls == [2])
+    tasks.append(asyncio.create_task(service.inference.classify(pixels(1))))
+    await until(lambda: service.fake.calls == [2, 1])
+    service.fake.answers.set()
+    await asyncio.gather(*tasks)
+
+
 async def test_a_request_of_many_waits_for_no_single_one(
     service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
