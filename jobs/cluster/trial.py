@@ -35,13 +35,13 @@ def make_bucket(name: str, wait_seconds: float = _WAIT_SECONDS) -> bool:
         RetryError: S3 did not answer in time.
         ClientError: It refused.
     """
-    s3 = boto3.client("s3")
     for attempt in Retrying(
         retry=retry_if_exception(_is_coming_up), stop=stop_after_delay(wait_seconds), wait=wait_fixed(1)
     ):
         with attempt:
             try:
-                s3.create_bucket(Bucket=name)
+                # Over a new connection each time: one was answered 404 for five minutes, others were not.
+                boto3.client("s3").create_bucket(Bucket=name)
             except ClientError as error:
                 if error.response["Error"]["Code"] in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
                     return False

@@ -78,8 +78,17 @@ class Release:
         return run(find_program(program), *where, command, self.name, *args, seconds=seconds)
 
     def install(self, *args: str, chart: Path = CHART) -> None:
-        """Install a chart, the working tree's unless another is named, and wait."""
-        self.helm("install", str(chart), *self.flags, "--wait", "--timeout=15m", *args, seconds=1000)
+        """Install a chart, the working tree's unless another is named, and wait.
+
+        Raises:
+            AssertionError: It failed; with what the pods said that failed.
+        """
+        try:
+            self.helm("install", str(chart), *self.flags, "--wait", "--timeout=15m", *args, seconds=1000)
+        except AssertionError as error:
+            failed = self.namespace.names("pods", "--field-selector=status.phase=Failed")
+            logs = (self.namespace.kubectl("logs", pod, "--all-containers", "--tail=40") for pod in failed)
+            raise AssertionError("\n".join((str(error), *logs))) from error
 
     def upgrade(self, *args: str, program: str = "helm") -> None:
         """Upgrade to the working tree's chart, keeping nothing of an earlier upgrade's flags."""

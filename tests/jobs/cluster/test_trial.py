@@ -19,11 +19,20 @@ from jobs.errors import Exit, MistakeError
 
 
 class FakeS3:
-    """Fails as told, then makes the bucket."""
+    """Fails as told, then makes the bucket.
+
+    Attributes:
+        clients: How many clients were made, each with connections of its own.
+    """
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
         self.made: list[str] = []
+        self.clients = 0
+
+    def client(self, _name: str) -> "FakeS3":
+        self.clients += 1
+        return self
 
     def create_bucket(self, *, Bucket: str) -> None:  # noqa: N803 - boto3's own name
         if self.errors:
@@ -37,7 +46,7 @@ def refused(code: str, status: int = 403) -> ClientError:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, s3: FakeS3) -> FakeS3:
-    monkeypatch.setattr(trial.boto3, "client", lambda _name: s3)
+    monkeypatch.setattr(trial.boto3, "client", s3.client)
     monkeypatch.setattr(trial, "wait_fixed", lambda _seconds: lambda _state: 0)
     monkeypatch.setenv("CNN_IMAGE_STORE", "s3://models/some/prefix")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -51,6 +60,7 @@ def test_it_waits_for_s3_and_makes_the_bucket_alone(monkeypatch: pytest.MonkeyPa
     s3 = use(monkeypatch, FakeS3(away, away, *early))
     assert trial.main() == Exit.OK
     assert s3.made == ["models"]
+    assert s3.clients == 5, "a connection that was answered wrongly is not asked again"
 
 
 def test_a_bucket_that_is_there_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
