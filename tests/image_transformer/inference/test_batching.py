@@ -105,28 +105,16 @@ async def test_where_that_call_is_slow_they_go_beside_it(service: Any) -> None:
     await asyncio.gather(first, *others)
 
 
-async def test_a_single_image_waits_for_no_request_of_many(
-    service: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("held", "next_one"), [(1, 2), (2, 1)])
+async def test_single_images_and_requests_of_several_do_not_wait_for_one_another(
+    service: Any, monkeypatch: pytest.MonkeyPatch, held: int, next_one: int
 ) -> None:
     monkeypatch.setattr(batching, "_SLOW_CALL_SECONDS", 60)
     service.fake.answers.clear()
-    tasks = [asyncio.create_task(service.inference.classify(pixels(2)))]
-    await until(lambda: service.fake.calls == [2])
-    tasks.append(asyncio.create_task(service.inference.classify(pixels(1))))
-    await until(lambda: service.fake.calls == [2, 1])
-    service.fake.answers.set()
-    await asyncio.gather(*tasks)
-
-
-async def test_a_request_of_many_waits_for_no_single_one(
-    service: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batching, "_SLOW_CALL_SECONDS", 60)
-    service.fake.answers.clear()
-    tasks = [asyncio.create_task(service.inference.classify(pixels(1)))]
-    await until(lambda: service.fake.calls == [1])
-    tasks.append(asyncio.create_task(service.inference.classify(pixels(2))))
-    await until(lambda: service.fake.calls == [1, 2])
+    tasks = [asyncio.create_task(service.inference.classify(pixels(held)))]
+    await until(lambda: service.fake.calls == [held])
+    tasks.append(asyncio.create_task(service.inference.classify(pixels(next_one))))
+    await until(lambda: service.fake.calls == [held, next_one])
     service.fake.answers.set()
     await asyncio.gather(*tasks)
 
