@@ -87,7 +87,10 @@ class Release:
             self.helm("install", str(chart), *self.flags, "--wait", "--timeout=15m", *args, seconds=1000)
         except AssertionError as error:
             failed = self.namespace.names("pods", "--field-selector=status.phase=Failed")
-            logs = (self.namespace.kubectl("logs", pod, "--all-containers", "--tail=40") for pod in failed)
+            logs = (
+                self.namespace.kubectl("logs", pod, "--all-containers", "--tail=40", check=False)
+                for pod in failed
+            )
             raise AssertionError("\n".join((str(error), *logs))) from error
 
     def upgrade(self, *args: str, program: str = "helm") -> None:
