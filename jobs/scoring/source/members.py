@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from jobs.scoring.source.picture import Kind, Picture, Trouble
+from jobs.scoring.source.tar_headers import QuickHeader
 from model.data.errors import DataError, reason
 from model.data.own.places.archive import BROKEN, zip_members
 from model.data.own.places.folder import readable
@@ -90,7 +91,7 @@ def _zipped(path: Path) -> Iterator[Picture]:
 
 
 def _tarred(path: Path, stamp: str) -> Iterator[Picture]:
-    with tarfile.open(path, "r:") as archive:
+    with tarfile.open(path, "r:", tarinfo=QuickHeader) as archive:
         while (member := archive.next()) is not None:
             archive.members = []  # type: ignore[attr-defined]  # else a million of them would be kept
             if member.isdir() or not (name := _name(readable(member.name))):
