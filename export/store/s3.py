@@ -203,10 +203,11 @@ class S3Blobs:
         try:
             return self._read(full_key)
         except ClientError as error:
-            if code_of(error) in {"NoSuchKey", "404"}:
+            if code_of(error) == "NoSuchKey":
                 return None
-            # Amazon forbids an absent object to credentials whose s3:ListBucket is held to a prefix.
-            if code_of(error) == "AccessDenied" and self._is_absent(full_key):
+            # Amazon forbids an absent object to credentials whose s3:ListBucket is held to a prefix. A 404 in
+            # no S3's words may be a MinIO that is coming up, or no S3 at all.
+            if code_of(error) in {"AccessDenied", "404"} and self._is_absent(full_key):
                 return None
             raise
 

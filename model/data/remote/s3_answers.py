@@ -164,6 +164,11 @@ ANSWERS: Final[dict[str, Answer]] = {
     "BadDigest": _GARBLED,
     "XAmzContentSHA256Mismatch": _GARBLED,
     "IncompleteBody": _GARBLED,
+    "404": (
+        "unreachable",
+        "{endpoint} does not answer {operation} as an S3 does ({code}, and no reason); check"
+        " AWS_ENDPOINT_URL, and try again if the S3 there is just starting.",
+    ),
     "SlowDown": _BUSY,
     "Throttling": _BUSY,
     "ThrottlingException": _BUSY,

@@ -12,7 +12,7 @@ from model.data.remote.s3_listed import Listed
 _BLOCK_BYTES: Final = 1 << 20
 
 _OTHER: Final = {"PreconditionFailed", "412", "InvalidRange", "416"}
-_GONE: Final = {"NoSuchKey", "NoSuchVersion", "404"}
+_GONE: Final = {"NoSuchKey", "NoSuchVersion"}
 
 
 class ChangedError(Exception):
@@ -92,7 +92,7 @@ def look_again(s3: Any, bucket: str, key: str) -> Listed:
             answer = s3.head_object(Bucket=bucket, Key=key)
             return Listed(answer["ContentLength"], _etag_in(answer))
     except ClientError as error:
-        if code_of(error) in _GONE:
+        if code_of(error) in {*_GONE, "404"}:  # to HEAD there are no words
             raise RemovedError from error
         raise
 

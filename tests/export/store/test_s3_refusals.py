@@ -373,20 +373,33 @@ def test_a_session_whose_date_has_passed_sends_nothing(amazon: Wire, monkeypatch
     assert amazon.requests == []
 
 
-def test_an_absent_object_is_absent_though_amazon_forbids_it(amazon: Wire, blobs: Blobs) -> None:
-    """As it does where s3:ListBucket is allowed for a prefix alone."""
+NOT_AN_S3 = Answer(404, b"404 page not found\n")
+"""What a MinIO says until it is up, and any web server by a mistyped address."""
+
+
+@pytest.mark.parametrize("said", [refusal(403, "AccessDenied", "Access Denied"), NOT_AN_S3])
+def test_an_absent_object_is_absent_by_the_listing(amazon: Wire, blobs: Blobs, said: Answer) -> None:
+    """Amazon forbids one where s3:ListBucket is allowed for a prefix alone."""
     listing = (
         '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated>'
         "<Contents><Key>cnn-image/there</Key><Size>1</Size></Contents></ListBucketResult>"
     )
 
     def decide(request: Request) -> Answer:
-        if "list-type=2" in request.path:
-            return Answer(200, listing.encode())
-        return refusal(403, "AccessDenied", "Access Denied")
+        return Answer(200, listing.encode()) if "list-type=2" in request.path else said
 
     amazon.decide = decide
     with pytest.raises(AbsentError, match="There is no absent in"):
         blobs.read("absent")
-    with pytest.raises(AccessError, match="may not do GetObject on 'there'"):
+    kind = UnreachableError if said is NOT_AN_S3 else AccessError
+    with pytest.raises(kind, match="GetObject"):
         blobs.read("there")
+
+
+def test_what_is_no_s3_is_no_empty_store(amazon: Wire, blobs: Blobs) -> None:
+    amazon.decide = lambda request: NOT_AN_S3
+    sentence = r"does not answer GetObject as an S3 does \(404, and no reason\); check AWS_ENDPOINT_URL"
+    with pytest.raises(UnreachableError, match=sentence):
+        blobs.read("champion.json")
+    with pytest.raises(UnreachableError, match="does not answer PutObject as an S3 does"):
+        blobs.put_if_absent("key", b"data")

@@ -4,11 +4,12 @@ import io
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 
 from model.data.remote.s3_errors import CutShortError
 from model.data.remote.s3_listed import Listed
-from model.data.remote.s3_objects import ChangedError, go_on
+from model.data.remote.s3_objects import ChangedError, RemovedError, go_on
 
 DATA = b"0123456789"
 LISTED = Listed(10, "e")
@@ -62,3 +63,15 @@ def test_whoever_knows_no_ranges_is_read_from_the_beginning() -> None:
     sink = io.BytesIO(DATA[:4])
     sink.seek(4)
     assert read(S3({"Body": DATA, "ETag": '"e"', "ContentLength": 10}), sink) == DATA
+
+
+@pytest.mark.parametrize(("code", "error"), [("NoSuchKey", RemovedError), ("404", ClientError)])
+def test_an_object_is_gone_by_an_s3s_own_word_alone(code: str, error: type[Exception]) -> None:
+    """A MinIO that is coming up says 404 to everything."""
+
+    class Refusing(S3):
+        def get_object(self, **asked: str) -> dict[str, Any]:
+            raise ClientError({"Error": {"Code": code}}, "GetObject")
+
+    with pytest.raises(error):
+        read(Refusing(), io.BytesIO())
