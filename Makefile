@@ -47,7 +47,7 @@ test-fast: $(VENV)/.dev ## the tests that take seconds
 
 .PHONY: test-slow
 test-slow: $(VENV)/.dev $(TRITON_VENV)/.installed ## the tests that train, export and serve for real
-	@$(VENV)/bin/pytest -v -m "slow and not cluster" $(SIDE_BY_SIDE) --dist loadscope --no-loadscope-reorder --cov --cov-append $(PYTEST_ARGS)
+	@$(VENV)/bin/pytest -v -m "slow and not cluster" $(SIDE_BY_SIDE) --dist loadscope --no-loadscope-reorder --cov --cov-append --durations 25 $(PYTEST_ARGS)
 
 ##@ On Kubernetes
 .PHONY: images
@@ -56,7 +56,7 @@ images: ## build the container images with docker, podman or buildah
 
 .PHONY: cluster-test
 cluster-test: $(VENV)/.dev ## the tests on a Kubernetes with KServe (KUBECONFIG); CLUSTER_TESTS names some of them
-	@$(VENV)/bin/pytest -v -m cluster -n 2 --dist loadscope --no-loadscope-reorder $(CLUSTER_TESTS)
+	@$(VENV)/bin/pytest -v -m cluster -n 2 --dist loadscope --no-loadscope-reorder --durations 25 $(CLUSTER_TESTS)
 
 .PHONY: k8s
 k8s: ## render the chart into k8s/
