@@ -8,7 +8,6 @@ what the pods came to each between its own first shard and its last, which leave
 seconds from the plan to the last shard.
 """
 
-import json
 import re
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from jobs.scoring.plan import Plan
+from jobs.scoring.score import shards_of
 from model.data.remote.s3_client import connect
 
 _SHARD: Final = re.compile(r"part-(\d+)\.parquet$")
@@ -72,12 +73,14 @@ def _objects(s3: Any, url: str) -> dict[str, datetime]:
 def _written(s3: Any, where: str, pods: int) -> tuple[list[Shard], datetime]:
     """The shards of a result in the order in which they came, and when its plan was there."""
     ((key, planned),) = _objects(s3, f"{where}/_plan.json").items()
-    rows = json.loads(s3.get_object(Bucket=urlsplit(where).netloc, Key=key)["Body"].read())["shards"]
+    data = s3.get_object(Bucket=urlsplit(where).netloc, Key=key)["Body"].read()
+    plan = Plan.from_json(data, where)
+    pod_of = {shard: pod for pod in range(pods) for shard in shards_of(plan, (pod, pods))}
     shards = []
     for name, at in _objects(s3, f"{where}/part-").items():
         if found := _SHARD.search(name):
             number = int(found[1])
-            shards.append(Shard(number % pods, rows[number], at))
+            shards.append(Shard(pod_of[number], plan.shards[number], at))
     return sorted(shards, key=lambda shard: shard.at), planned
 
 

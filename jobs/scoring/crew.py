@@ -20,6 +20,9 @@ from jobs.scoring.worker import Job, Said, Task
 _MOST_LOST: Final = 10
 """Workers lost without a shard in between: then it is not the pictures."""
 
+_NONE: Final = -2
+"""No shard, and none before or after one."""
+
 _LOOK_SECONDS: Final = 1.0
 _END_SECONDS: Final = 10.0
 
@@ -37,12 +40,14 @@ class _Member:
         line: To it.
         at: The shard and row that it decodes.
         given: Shards that it has and has not written.
+        last: The shard that it was given last.
     """
 
     process: Any
     line: Connection
     at: Any
     given: set[int] = field(default_factory=set)
+    last: int = _NONE
 
 
 class Crew:
@@ -58,7 +63,9 @@ class Crew:
             workers: How many processes.
         """
         self._job, self._destination, self._plan, self._workers = job, destination, plan, workers
-        self._todo: deque[int] = deque()
+        self._todo: set[int] = set()
+        self._again: deque[int] = deque()
+        self._first = _NONE
         self._done: set[int] = set()
         self._looked = 0.0
         self._fallen: Counter[tuple[int, int]] = Counter()
@@ -71,9 +78,9 @@ class Crew:
         Raises:
             JobFailedError: A worker failed, or workers are lost again and again.
         """
-        self._todo = deque(sorted(shards))
-        # Two scorings into one place begin at different ends, so that they share the work.
-        self._todo.rotate(random.randrange(len(shards)) if shards else 0)  # noqa: S311
+        self._todo = set(shards)
+        # Two scorings into one place begin at different shards, so that they share the work.
+        self._first = random.choice(sorted(shards)) if shards else _NONE  # noqa: S311
         try:
             for _ in range(min(self._workers, len(shards))):
                 self._members.append(self._start())
@@ -94,9 +101,10 @@ class Crew:
 
     def _heard(self, member: _Member, said: Said, tell: Told) -> None:
         if said.kind == "next":
-            task = self._next()
+            task = self._next(member)
             if task is not None:
                 member.given.add(task.shard)
+                member.last = task.shard
             with contextlib.suppress(OSError):  # it is gone: its line says so next
                 member.line.send(task)
         elif said.kind == "row":
@@ -108,17 +116,43 @@ class Crew:
         else:
             raise JobFailedError(said.sentence, said.code)
 
-    def _next(self) -> Task | None:
-        """The next shard that nobody has written."""
+    def _next(self, member: _Member) -> Task | None:
+        """The next shard for a worker that nobody has written."""
         if time.monotonic() - self._looked > _LOOK_SECONDS:
             self._done |= self._destination.done(self._plan)
             self._looked = time.monotonic()
-        while self._todo:
-            shard = self._todo.popleft()
+        self._todo -= self._done
+        shard = self._lost_one()
+        if shard is None:
+            if not self._todo:
+                return None
+            shard = self._one_for(member)
+            self._todo.remove(shard)
+        fallen = (row for (of, row), times in self._fallen.items() if of == shard and times > 1)
+        return Task(shard, frozenset(fallen))
+
+    def _lost_one(self) -> int | None:
+        """A shard whose worker was lost, if there is one."""
+        while self._again:
+            shard = self._again.popleft()
             if shard not in self._done:
-                fallen = (row for (of, row), times in self._fallen.items() if of == shard and times > 1)
-                return Task(shard, frozenset(fallen))
+                return shard
         return None
+
+    def _one_for(self, member: _Member) -> int:
+        """The shard behind a worker's last one; else one that is far from all others' next.
+
+        Rows of a Parquet are read from the beginning of their group on, so whoever has neighbouring shards
+        reads no row for nothing.
+        """
+        if member.last + 1 in self._todo:
+            return member.last + 1
+        if self._first in self._todo:
+            first, self._first = self._first, _NONE
+            return first
+        start, length = max(_runs(self._todo), key=lambda run: run[1])
+        ahead_of_another = any(other.last + 1 == start for other in self._members if other is not member)
+        return start + length // 2 if ahead_of_another else start
 
     def _gone(self, member: _Member) -> None:
         """A worker has ended: with nothing left to do, or by what it decoded, or killed."""
@@ -137,7 +171,7 @@ class Crew:
                 "look at this machine's memory and log, and start it again: it goes on from what is done.",
                 None,
             )
-        self._todo.extendleft(sorted(member.given, reverse=True))
+        self._again.extend(sorted(member.given))
         self._members.append(self._start())
 
     def _start(self) -> _Member:
@@ -159,6 +193,18 @@ class Crew:
                 member.process.join()
             member.line.close()
         self._members.clear()
+
+
+def _runs(shards: set[int]) -> list[tuple[int, int]]:
+    """Where neighbouring shards begin, and how many they are."""
+    runs: list[tuple[int, int]] = []
+    for shard in sorted(shards):
+        start, length = runs[-1] if runs else (_NONE, 0)
+        if runs and shard == start + length:
+            runs[-1] = (start, length + 1)
+        else:
+            runs.append((shard, 1))
+    return runs
 
 
 @contextlib.contextmanager

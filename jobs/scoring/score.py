@@ -111,7 +111,7 @@ def score(settings: Settings, wish: Wish, stdin: Iterable[str] = ()) -> Summary 
             container = opened_again(plan.origin, Path(scratch), wish.source)
         version = store.fetch(plan.version, Path(scratch) / "version")
         done = destination.done(plan)
-        mine = {number for number in range(len(plan.shards)) if number % wish.part[1] == wish.part[0]} - done
+        mine = shards_of(plan, wish.part) - done
         _say_begun(plan, done, destination)
         count = wish.workers or usable_cores()
         job = Job(settings, wish.place, version, container, max(1, usable_cores() // count))
@@ -126,6 +126,24 @@ def score(settings: Settings, wish: Wish, stdin: Iterable[str] = ()) -> Summary 
         reader = reader_of(plan.origin, container, wish.source, remote=plan.remote)
         scored = plan.pictures - ready  # by whomever, since this start
         return _summarized(destination, plan, manifest, reader, scored, time.monotonic() - began)
+
+
+def shards_of(plan: Plan, part: tuple[int, int]) -> set[int]:
+    """The shards of one machine.
+
+    Args:
+        plan: Has them all.
+        part: Of how many machines it is which, from 0.
+
+    Returns:
+        Of a Parquet neighbouring ones, since its rows are read in their order; else those whose number leaves
+        the machine's as remainder, so that pictures that lie together and take long are shared.
+    """
+    this, machines = part
+    total = len(plan.shards)
+    if plan.kind == "rows":
+        return {shard for shard in range(total) if shard * machines // total == this}
+    return set(range(this, total, machines))
 
 
 def _require_known(place: str) -> None:

@@ -1,5 +1,6 @@
 """Who leads the workers: what becomes of a shard whose worker is lost, and of a picture that ends workers."""
 
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from export.store.blobs import FolderBlobs
 from jobs.errors import JobFailedError
 from jobs.scoring.crew import Crew, _Member
 from jobs.scoring.destination import Destination
+from jobs.scoring.score import shards_of
 from jobs.scoring.worker import Said, Task
 
 
@@ -37,7 +39,7 @@ def crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crew:
     """Of a plan of two shards, whose workers are never started."""
     plan, _ = make_plan(pictures_of(500))
     crew = Crew(None, Destination(FolderBlobs(tmp_path)), plan, 1)  # type: ignore[arg-type]
-    crew._todo.extend((0, 1))
+    crew._todo = {0, 1}
     monkeypatch.setattr(crew, "_start", member)
     return crew
 
@@ -84,6 +86,30 @@ def test_workers_that_are_lost_without_end_are_a_fault(crew: Crew) -> None:
         JobFailedError, match="11 workers were lost one after another, the last with signal 9"
     ):
         lose(crew, crew._members[0], row=10)
+
+
+def test_each_worker_has_neighbouring_shards(crew: Crew) -> None:
+    crew._todo = set(range(12))
+    crew._members = one, other, late = [member() for _ in range(3)]
+    for who in (one, other) * 3 + (late,) * 6:
+        give(crew, who)
+    assert [task.shard for task in one.line.told] == [0, 1, 2]  # type: ignore[attr-defined]
+    assert [task.shard for task in other.line.told] == [6, 7, 8]  # type: ignore[attr-defined]
+    # The third begins in the middle of what the first has before it, and takes the rest from its front.
+    assert [task.shard for task in late.line.told] == [4, 5, 10, 11, 3, 9]  # type: ignore[attr-defined]
+    assert crew._todo == set()
+
+
+@pytest.mark.parametrize("machines", [1, 2, 3, 7, 20])
+@pytest.mark.parametrize("kind", ["files", "rows"])
+def test_machines_share_all_shards(kind: str, machines: int) -> None:
+    plan, _ = make_plan(pictures_of(5_000))
+    plan = plan.model_copy(update={"kind": kind})
+    shares = [sorted(shards_of(plan, (this, machines))) for this in range(machines)]
+    assert sorted(itertools.chain(*shares)) == list(range(len(plan.shards)))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    step = machines if kind == "files" else 1
+    assert all(after - before == step for share in shares for before, after in itertools.pairwise(share))
 
 
 def test_what_somebody_else_has_written_is_passed_over(crew: Crew, tmp_path: Path) -> None:
