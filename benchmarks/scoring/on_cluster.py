@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+import boto3
+
 from jobs.scoring.plan import Plan
 from jobs.scoring.score import shards_of
-from model.data.remote.s3_client import connect
 
 _SHARD: Final = re.compile(r"part-(\d+)\.parquet$")
 
@@ -43,7 +44,7 @@ def main() -> None:
     if len(sys.argv) < 4:
         sys.exit(__doc__)
     source, out = sys.argv[1], sys.argv[2].rstrip("/")
-    s3 = connect()
+    s3 = boto3.client("s3")
     print("| pods | pictures a second, first to last shard | the pods' own, in all | plan to last shard, s |")
     print("|--:|--:|--:|--:|")
     for pods in map(int, sys.argv[3:]):
