@@ -150,7 +150,10 @@ class Crew:
         if self._first in self._todo:
             first, self._first = self._first, _NONE
             return first
-        start, length = max(_runs(self._todo), key=lambda run: run[1])
+        runs = _runs(self._todo)
+        longest = max(length for _, length in runs)
+        # Of a machine that has every fourth shard all runs have one: two scorings would take the same again.
+        start, length = random.choice([run for run in runs if run[1] == longest])  # noqa: S311
         ahead_of_another = any(other.last + 1 == start for other in self._members if other is not member)
         return start + length // 2 if ahead_of_another else start
 

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 from urllib.parse import urlsplit
 
+from botocore.exceptions import ClientError
+
 from model.data.cifar10 import BATCH_FILES, BATCHES_FOLDER
 from model.data.errors import DataAwayError, DataError
 from model.data.remote.patience import Patience
 from model.data.remote.s3_client import connect, is_temporary, list_page
 from model.data.remote.s3_direct import Direct
-from model.data.remote.s3_errors import FAULTS, Asked
+from model.data.remote.s3_errors import FAULTS, Asked, code_of
 from model.data.remote.s3_explain import explain
 from model.data.remote.s3_listed import Listed
 from model.data.remote.s3_objects import ChangedError, RemovedError, go_on, look_again
@@ -164,8 +166,16 @@ class Address:
             if moved:
                 moved(there)
 
+        def act() -> None:
+            try:
+                go_on(self.direct, self.bucket, key, listed, sink, on)
+            except ClientError as error:
+                # In no S3's words: of one that is coming up, or that says no more. A listing of it does.
+                if code_of(error) == "404" and key not in list_page(self.client, self.bucket, key).objects:
+                    raise RemovedError from error
+                raise
+
         for _ in range(_STATES):
-            act = partial(go_on, self.direct, self.bucket, key, listed, sink, on)
             try:
                 self.patience.ask(key, act, stop)
             except ChangedError:

@@ -130,7 +130,9 @@ def _answer(error: ClientError, message: str, asked: Asked) -> Answer:
     """The sentence for a code, also where that depends on more than the code."""
     code = code_of(error)
     answer = answers.ANSWERS.get(code, answers.REFUSED)
-    if _location(error):
+    if code == "404" and error.operation_name.startswith("Head"):
+        answer = answers.REFUSED  # to HEAD an S3 has no words
+    elif _location(error):
         answer = answers.REDIRECTED
     elif error.operation_name in answers.STS_OPERATIONS:
         if answer is answers.FORBIDDEN:

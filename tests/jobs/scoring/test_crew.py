@@ -88,7 +88,8 @@ def test_workers_that_are_lost_without_end_are_a_fault(crew: Crew) -> None:
         lose(crew, crew._members[0], row=10)
 
 
-def test_each_worker_has_neighbouring_shards(crew: Crew) -> None:
+def test_each_worker_has_neighbouring_shards(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.choice", lambda runs: runs[0])
     crew._todo = set(range(12))
     crew._members = one, other, late = [member() for _ in range(3)]
     for who in (one, other) * 3 + (late,) * 6:
@@ -98,6 +99,16 @@ def test_each_worker_has_neighbouring_shards(crew: Crew) -> None:
     # The third begins in the middle of what the first has before it, and takes the rest from its front.
     assert [task.shard for task in late.line.told] == [4, 5, 10, 11, 3, 9]  # type: ignore[attr-defined]
     assert crew._todo == set()
+
+
+def test_two_scorings_share_shards_that_are_no_neighbours(crew: Crew) -> None:
+    """As of a machine that has every fourth one; each looks once what is there, and then at its own alone."""
+    took = []
+    for _ in range(2):
+        crew._todo = set(range(0, 4000, 4))
+        one = member()
+        took.append({task.shard for task in (give(crew, one) for _ in range(500)) if task})
+    assert 150 < len(took[0] & took[1]) < 350  # 250 by chance; 500 if both go the same way
 
 
 @pytest.mark.parametrize("machines", [1, 2, 3, 7, 20])

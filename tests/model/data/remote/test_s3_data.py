@@ -14,12 +14,14 @@ import pytest
 from botocore.retries.standard import ExponentialBackoff
 from cut_proxy import CutProxy, every_cut
 from minio_server import Minio
+from s3_wire import Answer, wire
 
 from jobs.errors import Exit, exit_code
 from model.data import sources as data
 from model.data.cifar10 import BATCH_FILES
-from model.data.errors import DataError
+from model.data.errors import DataAwayError, DataError
 from model.data.remote import patience, s3_client, s3_data, told
+from model.data.remote.s3_objects import RemovedError
 
 INSIDE = [f"cifar/cifar-10-batches-py/{name}" for name in BATCH_FILES]
 
@@ -237,3 +239,28 @@ def test_a_disk_that_is_full(address: str, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr("pathlib.Path.open", full)
     assert "(No space left on device); make room there, or set TMPDIR" in refused(f"{address}/cifar")
+
+
+@pytest.mark.parametrize(("is_listed", "error"), [(False, RemovedError), (True, DataAwayError)])
+def test_an_s3_without_words_is_believed_by_its_listing(
+    monkeypatch: pytest.MonkeyPatch, is_listed: bool, error: type[Exception]
+) -> None:
+    """A MinIO that is coming up says 404 to everything, in no words of an S3's."""
+    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setattr(s3_client, "_ATTEMPTS", 1)
+    monkeypatch.setattr(patience, "_AWAY_SECONDS", 0.2)
+    there = "<Contents><Key>a.jpg</Key><Size>1</Size><ETag>e</ETag></Contents>"
+
+    def page(contents: str) -> bytes:
+        return f"<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>".encode()
+
+    with wire() as s3:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+        s3.decide = lambda request: Answer(200, page(there))
+        address = s3_data.look("s3://bucket/a.jpg")
+        later = page(there if is_listed else "")
+        not_found = Answer(404, b"404 page not found")
+        s3.decide = lambda request: Answer(200, later) if "list-type" in request.path else not_found
+        with pytest.raises(error):
+            address.read("a.jpg", address.objects["a.jpg"], 10)
