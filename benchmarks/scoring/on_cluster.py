@@ -8,22 +8,20 @@ what the pods came to each between its own first shard and its last, which leave
 seconds from the plan to the last shard.
 """
 
-import re
 import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import boto3
 
+from jobs.scoring.destination import shard_key
 from jobs.scoring.plan import Plan
 from jobs.scoring.score import shards_of
-
-_SHARD: Final = re.compile(r"part-(\d+)\.parquet$")
 
 
 class Shard(NamedTuple):
@@ -77,11 +75,12 @@ def _written(s3: Any, where: str, pods: int) -> tuple[list[Shard], datetime]:
     data = s3.get_object(Bucket=urlsplit(where).netloc, Key=key)["Body"].read()
     plan = Plan.from_json(data, where)
     pod_of = {shard: pod for pod in range(pods) for shard in shards_of(plan, (pod, pods))}
-    shards = []
-    for name, at in _objects(s3, f"{where}/part-").items():
-        if found := _SHARD.search(name):
-            number = int(found[1])
-            shards.append(Shard(pod_of[number], plan.shards[number], at))
+    folder = key.removesuffix("_plan.json")
+    written = _objects(s3, f"{where}/part-")
+    shards = [
+        Shard(pod_of[number], pictures, written[f"{folder}{shard_key(number)}"])
+        for number, pictures in enumerate(plan.shards)
+    ]
     return sorted(shards, key=lambda shard: shard.at), planned
 
 

@@ -120,8 +120,8 @@ class Crew:
         """The next shard for a worker that nobody has written."""
         if time.monotonic() - self._looked > _LOOK_SECONDS:
             self._done |= self._destination.done(self._plan)
+            self._todo -= self._done
             self._looked = time.monotonic()
-        self._todo -= self._done
         shard = self._lost_one()
         if shard is None:
             if not self._todo:

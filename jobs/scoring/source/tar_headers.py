@@ -1,7 +1,7 @@
 """A tar's headers, read for what a list of pictures asks: of a plain file its name and length.
 
-Python's own reader takes all of a header apart, owners, devices and times; of 25 to 35 µs a member 17 to 25
-are for that, in one process, before the first picture is scored.
+Python's own reader takes all of a header apart, owners, devices and times: 39 to 49 µs a member for the list
+where this has 17 to 24, in one process, before the first picture is scored.
 """
 
 import tarfile
